@@ -1,0 +1,195 @@
+//! Settings: plain structs with public fields and `const` constructors.
+//!
+//! A connection does not copy them in; it holds a [`ConfigRef`], a static reference or a shared one.
+
+use core::ops::Deref;
+use core::time::Duration;
+
+#[cfg(feature = "alloc")]
+use alloc::sync::Arc;
+
+/// Everything that can be set about a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// What a peer may make us hold.
+    pub limits: Limits,
+    /// How long a peer may take.
+    pub timeouts: Timeouts,
+    /// Whether messages are handed over whole or in parts as they arrive.
+    pub delivery: Delivery,
+    /// What an opening handshake may be made of.
+    pub head: HeadLimits,
+}
+
+impl Config {
+    /// The defaults of a server: messages of at most 1 MiB.
+    pub const fn server() -> Self {
+        Self {
+            limits: Limits::new(1 << 20),
+            timeouts: Timeouts::new(),
+            delivery: Delivery::Whole,
+            head: HeadLimits::new(),
+        }
+    }
+
+    /// The defaults of a client: messages of at most 16 MiB.
+    pub const fn client() -> Self {
+        Self {
+            limits: Limits::new(16 << 20),
+            timeouts: Timeouts::new(),
+            delivery: Delivery::Whole,
+            head: HeadLimits::new(),
+        }
+    }
+}
+
+/// Bounds on what arrives (RFC 6455, section 10.4). Passing one fails the connection at the header that does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Largest payload of a frame, in bytes.
+    pub max_frame: u64,
+    /// Largest message, all fragments together, in bytes.
+    pub max_message: u64,
+    /// Most frames of a message.
+    pub max_fragments: u32,
+    /// Most frames without payload of a message.
+    pub max_empty_fragments: u32,
+}
+
+impl Limits {
+    /// Frames and messages of at most `max_message` bytes; 131 072 fragments, 1 024 of them empty.
+    pub const fn new(max_message: u64) -> Self {
+        Self { max_frame: max_message, max_message, max_fragments: 131_072, max_empty_fragments: 1_024 }
+    }
+}
+
+/// Deadlines. The core keeps them as data; whoever drives it sleeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// From accept or connect to the complete head of the opening handshake. Default 10 s.
+    pub handshake: Duration,
+    /// Silence after which a ping is sent; `None` sends none. Default 20 s.
+    pub keepalive: Option<Duration>,
+    /// From that ping to any sign of life. Default 20 s.
+    pub pong: Duration,
+    /// From our close frame to the peer's, and from there to the end of the transport. Default 10 s.
+    pub close: Duration,
+    /// From the shutdown of our writing side to the peer's. Default 2 s.
+    pub linger: Duration,
+}
+
+impl Timeouts {
+    /// The defaults named at the fields.
+    pub const fn new() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            keepalive: Some(Duration::from_secs(20)),
+            pong: Duration::from_secs(20),
+            close: Duration::from_secs(10),
+            linger: Duration::from_secs(2),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How messages are handed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// One event a message, as one contiguous view.
+    #[default]
+    Whole,
+    /// One event for each part as it arrives, for messages that should never be held whole.
+    Chunks,
+}
+
+/// Bounds on the head of an opening handshake (HTTP/1.1 request or response).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HeadLimits {
+    /// Longest head, start line and blank line included, in bytes. Default 16 KiB.
+    pub max_bytes: usize,
+    /// Longest line of a field, in bytes. Default 8 KiB.
+    pub max_line: usize,
+    /// Longest request target, in bytes. Default 8 KiB.
+    pub max_target: usize,
+    /// Most fields; more than 100 are never accepted. Default 100.
+    pub max_fields: usize,
+}
+
+impl HeadLimits {
+    /// The most fields that any head may have: the table for them stands on the stack.
+    pub const MOST_FIELDS: usize = 100;
+
+    /// The defaults named at the fields.
+    pub const fn new() -> Self {
+        Self { max_bytes: 16 << 10, max_line: 8 << 10, max_target: 8 << 10, max_fields: Self::MOST_FIELDS }
+    }
+}
+
+impl Default for HeadLimits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A configuration that many connections share: `&'static Config`, or an `Arc<Config>` where there is an allocator.
+#[derive(Clone, Debug)]
+pub struct ConfigRef(Inner);
+
+#[derive(Clone, Debug)]
+enum Inner {
+    Static(&'static Config),
+    #[cfg(feature = "alloc")]
+    Shared(Arc<Config>),
+}
+
+impl Deref for ConfigRef {
+    type Target = Config;
+
+    #[inline]
+    fn deref(&self) -> &Config {
+        match &self.0 {
+            Inner::Static(config) => config,
+            #[cfg(feature = "alloc")]
+            Inner::Shared(config) => config,
+        }
+    }
+}
+
+impl From<&'static Config> for ConfigRef {
+    fn from(config: &'static Config) -> Self {
+        Self(Inner::Static(config))
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl From<Arc<Config>> for ConfigRef {
+    fn from(config: Arc<Config>) -> Self {
+        Self(Inner::Shared(config))
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl From<Config> for ConfigRef {
+    fn from(config: Config) -> Self {
+        Self(Inner::Shared(Arc::new(config)))
+    }
+}
+
+/// The side of the connection that an endpoint is on. It decides who masks (RFC 6455, section 5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Sends masked frames and takes unmasked ones.
+    Client,
+    /// Sends unmasked frames and takes masked ones.
+    Server,
+}

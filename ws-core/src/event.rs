@@ -1,0 +1,145 @@
+//! What a connection reports, and what it is given to send.
+
+use crate::close::CloseFrame;
+
+/// What arrived. Views into the caller's buffer; they end with the next call.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'b> {
+    /// A whole text message.
+    Text(&'b str),
+    /// A whole binary message. The bytes are the caller's to change, for instance to mask a reply in place.
+    Binary(&'b mut [u8]),
+    /// A part of a message ([`Delivery::Chunks`](crate::Delivery::Chunks) only).
+    Chunk(Chunk<'b>),
+    /// A ping. Its pong is already on the way; nothing is to be done.
+    Ping(&'b [u8]),
+    /// A pong, asked for or not.
+    Pong(&'b [u8]),
+    /// The peer's close frame. Its echo is already on the way.
+    Close(Closed<'b>),
+}
+
+/// A part of a message, as it arrived; parts of a text message are whole characters.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Chunk<'b> {
+    /// The bytes.
+    pub payload: Payload<'b>,
+    /// Whether the message begins here.
+    pub first: bool,
+    /// Whether the message ends here. The last part may be empty.
+    pub last: bool,
+}
+
+/// The payload of a [`Chunk`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Payload<'b> {
+    /// Of a text message.
+    Text(&'b str),
+    /// Of a binary message.
+    Binary(&'b mut [u8]),
+}
+
+impl Payload<'_> {
+    /// The bytes of either kind.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+}
+
+/// The peer closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed<'b> {
+    /// What its close frame said; `None` when it had no body (code 1005 in APIs, RFC 6455, section 7.1.5).
+    pub frame: Option<CloseFrame<'b>>,
+    /// Whether a fragmented message was cut short by it, and is lost.
+    pub interrupted: bool,
+}
+
+/// A message to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// Text.
+    Text(&'a str),
+    /// Bytes.
+    Binary(&'a [u8]),
+}
+
+impl<'a> Message<'a> {
+    /// Text or binary.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Text(_) => Kind::Text,
+            Self::Binary(_) => Kind::Binary,
+        }
+    }
+
+    /// The bytes of either kind.
+    pub const fn as_bytes(&self) -> &'a [u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+}
+
+impl<'a> From<&'a str> for Message<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Message<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+/// The kind of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// UTF-8.
+    Text,
+    /// Any bytes.
+    Binary,
+}
+
+/// Which part of a message a frame is (RFC 6455, section 5.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// The first of several.
+    First,
+    /// One in the middle.
+    Middle,
+    /// The last of several.
+    Last,
+}
+
+impl Part {
+    /// Whether a message begins here.
+    pub const fn is_first(self) -> bool {
+        matches!(self, Self::Whole | Self::First)
+    }
+
+    /// Whether a message ends here.
+    pub const fn is_last(self) -> bool {
+        matches!(self, Self::Whole | Self::Last)
+    }
+}
+
+/// What is to be done with the transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Go on reading and writing.
+    Open,
+    /// Write what is pending, shut the writing side down, say so with `shut_down`, and go on reading until the end.
+    ///
+    /// A socket closed with unread input sends RST, which destroys the close frame on its way.
+    Shutdown,
+    /// Close it now.
+    Close,
+}

@@ -1,0 +1,19 @@
+//! Sans-IO WebSocket protocol (RFC 6455).
+#![cfg_attr(not(feature = "std"), no_std)]
+#![deny(unsafe_code)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+mod close;
+mod config;
+mod error;
+mod event;
+pub mod frame;
+mod time;
+
+pub use close::{CloseCode, CloseFrame};
+pub use config::{Config, ConfigRef, Delivery, HeadLimits, Limits, Role, Timeouts};
+pub use error::{Failure, SendError, Timer, Violation};
+pub use event::{Chunk, Closed, Event, Kind, Message, Part, Payload, Transport};
+pub use time::Instant;
