@@ -141,47 +141,43 @@ impl Default for HeadLimits {
     }
 }
 
-/// A configuration that many connections share: `&'static Config`, or an `Arc<Config>` where there is an allocator.
+/// A configuration that many connections share: one pointer, cheap to clone.
+///
+/// With an allocator it is an `Arc<Config>`; make it once and clone it for each connection. Without one it is a
+/// `&'static Config`.
 #[derive(Clone, Debug)]
-pub struct ConfigRef(Inner);
-
-#[derive(Clone, Debug)]
-enum Inner {
-    Static(&'static Config),
-    #[cfg(feature = "alloc")]
-    Shared(Arc<Config>),
-}
+pub struct ConfigRef(#[cfg(feature = "alloc")] Arc<Config>, #[cfg(not(feature = "alloc"))] &'static Config);
 
 impl Deref for ConfigRef {
     type Target = Config;
 
     #[inline]
+    #[allow(clippy::needless_borrow, reason = "an Arc with an allocator, a reference without")]
     fn deref(&self) -> &Config {
-        match &self.0 {
-            Inner::Static(config) => config,
-            #[cfg(feature = "alloc")]
-            Inner::Shared(config) => config,
-        }
+        &self.0
     }
 }
 
 impl From<&'static Config> for ConfigRef {
     fn from(config: &'static Config) -> Self {
-        Self(Inner::Static(config))
+        #[cfg(feature = "alloc")]
+        return Self(Arc::new(config.clone()));
+        #[cfg(not(feature = "alloc"))]
+        Self(config)
     }
 }
 
 #[cfg(feature = "alloc")]
 impl From<Arc<Config>> for ConfigRef {
     fn from(config: Arc<Config>) -> Self {
-        Self(Inner::Shared(config))
+        Self(config)
     }
 }
 
 #[cfg(feature = "alloc")]
 impl From<Config> for ConfigRef {
     fn from(config: Config) -> Self {
-        Self(Inner::Shared(Arc::new(config)))
+        Self(Arc::new(config))
     }
 }
 

@@ -181,6 +181,10 @@ pub enum SendError {
     ReasonTooLong,
     /// Too many pings and pongs wait to be transmitted.
     ControlQueueFull,
+    /// The first bytes of a control frame have left; `transmit` the rest of it first.
+    ControlFrameCut,
+    /// A frame of 2^63 bytes or more (section 5.2).
+    FrameTooLong,
 }
 
 impl fmt::Display for SendError {
@@ -194,6 +198,8 @@ impl fmt::Display for SendError {
             Self::UnsendableCode => "this close code may not be sent",
             Self::ReasonTooLong => "a close reason holds at most 123 bytes",
             Self::ControlQueueFull => "too many control frames wait to be transmitted",
+            Self::ControlFrameCut => "a control frame has left in part; its rest goes first",
+            Self::FrameTooLong => "a frame holds at most 2^63 - 1 bytes",
         })
     }
 }

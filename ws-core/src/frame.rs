@@ -132,33 +132,36 @@ impl Second {
         self.len_end() + if self.masked { 4 } else { 0 }
     }
 
-    /// Reads the payload's length from `frame`, which starts at the first byte; `None` when its bytes are not all there.
+    /// The smallest and the largest payload that `frame`, which starts at its first byte, may still announce.
+    ///
+    /// The two are equal as soon as the length is there, and close in on each other before.
     ///
     /// # Errors
-    /// [`Violation::LengthNotMinimal`] and [`Violation::LengthTopBit`].
+    /// [`Violation::LengthNotMinimal`] and [`Violation::LengthTopBit`], at the byte that decides.
     #[inline]
-    pub fn decode_len(self, frame: &[u8]) -> Result<Option<u64>, Violation> {
-        // 5.2: "the minimal number of bytes MUST be used to encode the length", and
-        // of the 64-bit form "the most significant bit MUST be 0".
-        match self.len7 {
-            126 => {
-                let Some(&[a, b]) = frame.get(2..4) else { return Ok(None) };
-                let len = u16::from_be_bytes([a, b]);
-                if len < 126 { Err(Violation::LengthNotMinimal) } else { Ok(Some(u64::from(len))) }
-            }
-            127 => {
-                // The top bit stands in the first byte of the length, and decides there.
-                if frame.get(2).is_some_and(|byte| byte & 0x80 != 0) {
-                    return Err(Violation::LengthTopBit);
-                }
-                let Some(bytes) = frame.get(2..10).and_then(|bytes| bytes.first_chunk()) else {
-                    return Ok(None);
-                };
-                let len = u64::from_be_bytes(*bytes);
-                if len <= 0xFFFF { Err(Violation::LengthNotMinimal) } else { Ok(Some(len)) }
-            }
-            len => Ok(Some(u64::from(len))),
+    pub fn len_range(self, frame: &[u8]) -> Result<(u64, u64), Violation> {
+        let (width, shorter) = match self.len7 {
+            126 => (2, 125),
+            127 => (8, 0xFFFF),
+            len => return Ok((u64::from(len), u64::from(len))),
+        };
+        // What has not arrived is zeros at the least and ones at the most.
+        let (mut least, mut most) = ([0; 8], [0; 8]);
+        most[8 - width..].fill(0xFF);
+        for (i, &byte) in frame.iter().skip(2).take(width).enumerate() {
+            least[8 - width + i] = byte;
+            most[8 - width + i] = byte;
         }
+        let (least, most) = (u64::from_be_bytes(least), u64::from_be_bytes(most));
+        // 5.2: "the most significant bit MUST be 0".
+        if least >> 63 != 0 {
+            return Err(Violation::LengthTopBit);
+        }
+        // 5.2: "the minimal number of bytes MUST be used to encode the length".
+        if most <= shorter {
+            return Err(Violation::LengthNotMinimal);
+        }
+        Ok((least, most))
     }
 }
 
@@ -187,7 +190,10 @@ impl Header {
         let First { fin, rsv, opcode } = First::decode(byte)?;
         let Some(&byte) = frame.get(1) else { return Ok(None) };
         let second = Second::decode(opcode, byte)?;
-        let Some(len) = second.decode_len(frame)? else { return Ok(None) };
+        let (len, most) = second.len_range(frame)?;
+        if len != most {
+            return Ok(None);
+        }
         let mask = if second.masked {
             let Some(key) = frame.get(second.len_end()..).and_then(|rest| rest.first_chunk()) else {
                 return Ok(None);

@@ -5,15 +5,36 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+mod buffer;
 mod close;
 mod config;
+mod connection;
+mod control;
+mod decoder;
 mod error;
 mod event;
 pub mod frame;
+mod keys;
+pub mod mask;
+mod receiver;
+mod sender;
+mod session;
+#[cfg(feature = "bytes")]
+mod text;
 mod time;
+mod timers;
+pub mod utf8;
+mod view;
 
+pub use buffer::Storage;
 pub use close::{CloseCode, CloseFrame};
 pub use config::{Config, ConfigRef, Delivery, HeadLimits, Limits, Role, Timeouts};
+pub use connection::Connection;
 pub use error::{Failure, SendError, Timer, Violation};
 pub use event::{Chunk, Closed, Event, Kind, Message, Part, Payload, Transport};
+pub use receiver::{Receiver, Recv};
+pub use sender::{Reply, Sender};
+pub use session::{Advance, Session};
+#[cfg(feature = "bytes")]
+pub use text::Utf8;
 pub use time::Instant;

@@ -1,0 +1,136 @@
+//! Receive storage: free space at the end, consumed bytes at the front, growth with the bytes that arrive.
+//!
+//! ```text
+//! | consumed | filled             | free space |
+//! 0          start                end          len
+//! ```
+//!
+//! The storage is lent: an idle connection holds none. It grows only when it is full, to twice its size, so that no
+//! length which a peer announced sizes anything (RFC 6455, section 10.4).
+
+#[cfg(feature = "alloc")]
+use alloc::{boxed::Box, vec::Vec};
+
+/// Memory that bytes are received into: an array, a boxed or borrowed slice, a vector.
+///
+/// Sealed, because text that was validated is trusted to stand unchanged in it.
+pub trait Storage: sealed::Sealed + AsMut<[u8]> + AsRef<[u8]> {
+    /// Makes the storage at least `len` bytes long and keeps what it holds, or returns `false` and changes nothing.
+    fn grow(&mut self, len: usize) -> bool {
+        len <= self.as_ref().len()
+    }
+}
+
+impl<const N: usize> Storage for [u8; N] {}
+
+impl Storage for &mut [u8] {}
+
+#[cfg(feature = "alloc")]
+impl Storage for Box<[u8]> {}
+
+/// A vector is storage by its length, not its capacity; growing fills the new part with zeros, once.
+#[cfg(feature = "alloc")]
+impl Storage for Vec<u8> {
+    fn grow(&mut self, len: usize) -> bool {
+        if self.len() < len {
+            self.resize(len, 0);
+        }
+        true
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl<const N: usize> Sealed for [u8; N] {}
+    impl Sealed for &mut [u8] {}
+    #[cfg(feature = "alloc")]
+    impl Sealed for alloc::boxed::Box<[u8]> {}
+    #[cfg(feature = "alloc")]
+    impl Sealed for alloc::vec::Vec<u8> {}
+}
+
+#[derive(Debug)]
+pub(crate) struct Buffer<B> {
+    storage: Option<B>,
+    start: usize,
+    end: usize,
+}
+
+impl<B: Storage> Buffer<B> {
+    pub(crate) const fn new() -> Self {
+        Self { storage: None, start: 0, end: 0 }
+    }
+
+    /// Bytes received and not consumed.
+    #[inline(always)]
+    pub(crate) fn filled(&mut self) -> &mut [u8] {
+        match &mut self.storage {
+            Some(storage) => storage.as_mut().get_mut(self.start..self.end).unwrap_or_default(),
+            None => &mut [],
+        }
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Free space, so that at least `at_least` bytes can stand in the buffer; as much of that as the storage grants.
+    pub(crate) fn space(&mut self, lease: impl FnOnce() -> B, at_least: usize) -> &mut [u8] {
+        let (start, end) = (self.start, self.end);
+        let storage = self.storage.get_or_insert_with(lease);
+        let size = storage.as_ref().len();
+        // Move down when the end is near; the bytes moved are few, since what is consumed lies before them.
+        if start > 0 && (size - end < size / 2 || start + at_least > size) {
+            storage.as_mut().copy_within(start..end, 0);
+            self.start = 0;
+            self.end = end - start;
+        }
+        if self.end == size {
+            // Full to the last byte: twice as much, or whatever there is.
+            storage.grow(size.saturating_mul(2).max(64));
+        }
+        &mut storage.as_mut()[self.end..]
+    }
+
+    #[inline]
+    pub(crate) fn received(&mut self, n: usize) {
+        let size = self.storage.as_ref().map_or(0, |storage| storage.as_ref().len());
+        self.end = self.end.saturating_add(n).min(size);
+    }
+
+    #[inline(always)]
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.start = (self.start + n).min(self.end);
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+
+    /// Whether storage is held.
+    #[inline]
+    pub(crate) fn has_storage(&self) -> bool {
+        self.storage.is_some()
+    }
+
+    /// The size of the storage held.
+    pub(crate) fn size(&self) -> usize {
+        self.storage.as_ref().map_or(0, |storage| storage.as_ref().len())
+    }
+
+    /// Takes the storage out, with what it holds at its front.
+    pub(crate) fn take(&mut self) -> Option<(B, usize)> {
+        let (start, end) = (core::mem::take(&mut self.start), core::mem::take(&mut self.end));
+        let mut storage = self.storage.take()?;
+        storage.as_mut().copy_within(start..end, 0);
+        Some((storage, end - start))
+    }
+
+    /// Puts storage in, with `filled` bytes at its front.
+    pub(crate) fn put(&mut self, storage: B, filled: usize) {
+        self.start = 0;
+        self.end = filled.min(storage.as_ref().len());
+        self.storage = Some(storage);
+    }
+}

@@ -1,0 +1,285 @@
+//! Both directions of a connection: the only file that joins them.
+//!
+//! What the receiving half owes the peer goes straight to the sending half; nobody has to pass it on.
+
+use crate::close::CloseFrame;
+use crate::config::{ConfigRef, Role};
+use crate::decoder::{Found, Step};
+use crate::error::{Failure, SendError, Violation};
+use crate::event::{Event, Kind, Message, Part, Transport};
+use crate::frame::Header;
+use crate::receiver::{self, Receiver, Recv};
+use crate::sender::{Duty, Reply, Sender};
+use crate::time::Instant;
+
+/// A WebSocket connection after its opening handshake: a state machine without a socket, a buffer or a clock.
+///
+/// It takes bytes and time, and gives events and bytes. No order of calls is forbidden or required.
+#[derive(Debug)]
+pub struct Connection {
+    receiver: Receiver,
+    sender: Sender,
+}
+
+impl Connection {
+    /// The server's side of a connection whose handshake is done.
+    pub fn server(config: impl Into<ConfigRef>, now: Instant) -> Self {
+        Self::new(Role::Server, config.into(), now, [0; 32])
+    }
+
+    /// The client's side of a connection whose handshake is done.
+    ///
+    /// `seed` is 32 bytes of entropy that no peer can guess: the mask keys come from it (RFC 6455, section 10.3).
+    pub fn client(config: impl Into<ConfigRef>, now: Instant, seed: [u8; 32]) -> Self {
+        Self::new(Role::Client, config.into(), now, seed)
+    }
+
+    fn new(role: Role, config: ConfigRef, now: Instant, seed: [u8; 32]) -> Self {
+        Self { receiver: Receiver::new(role, config, now), sender: Sender::new(role, seed) }
+    }
+
+    /// Looks at `input`: every byte received and not yet consumed, from the first one on.
+    ///
+    /// At most one event comes back; call again, with what is not consumed, until there is none. The connection
+    /// edits `input` in place and owns none of it: show it the rest again, unaltered, with more behind it. Pongs and
+    /// the close echo are queued by this call; [`transmit`](Self::transmit) or the next message sends them.
+    ///
+    /// A text that arrived over several calls is checked once more as a whole; [`Session`](crate::Session), which
+    /// owns the bytes, spares that.
+    ///
+    /// # Errors
+    /// The peer broke a rule or a limit: reported once and final, the close frame is queued. From then on input is
+    /// consumed and discarded.
+    #[inline(always)]
+    pub fn recv<'b>(&mut self, now: Instant, input: &'b mut [u8]) -> Result<Recv<'b>, Failure> {
+        let step = self.step(now, input)?;
+        Ok(receiver::view(step, input, false))
+    }
+
+    #[inline(always)]
+    pub(crate) fn step(&mut self, now: Instant, input: &mut [u8]) -> Result<Step, Failure> {
+        match self.receiver.step(now, input) {
+            Ok(step) => {
+                if matches!(step.found, Found::Ping | Found::Close { .. }) {
+                    self.answer(step, input);
+                }
+                Ok(step)
+            }
+            Err(failure) => {
+                self.fail(failure);
+                Err(failure)
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn answer(&mut self, step: Step, input: &mut [u8]) {
+        match receiver::event(step, input, false) {
+            Some(Event::Ping(payload)) => self.sender.answer_ping(payload),
+            Some(Event::Close(closed)) => self.sender.echo_close(closed.frame.map(|frame| frame.code)),
+            _ => {}
+        }
+    }
+
+    #[cold]
+    fn fail(&mut self, failure: Failure) {
+        if let Some(reply) = failure.reply() {
+            self.sender.reply(reply);
+        }
+    }
+
+    /// The transport reached its end.
+    ///
+    /// # Errors
+    /// [`Failure::Eof`], once, when the peer had sent no close frame (RFC 6455, section 7.1.5: code 1006).
+    pub fn recv_eof(&mut self, now: Instant) -> Result<(), Failure> {
+        self.sender.stop();
+        self.receiver.recv_eof(now)
+    }
+
+    /// Encodes a message into `out`, pending control frames before it, and returns how many bytes that took.
+    ///
+    /// # Errors
+    /// As for [`Sender::send`]: nothing was written and nothing changed.
+    #[inline]
+    pub fn send(&mut self, message: Message<'_>, out: &mut [u8]) -> Result<usize, SendError> {
+        self.send_part(message, Part::Whole, out)
+    }
+
+    /// Encodes a part of a message; see [`Sender::send_part`].
+    ///
+    /// # Errors
+    /// As for [`Sender::send_part`].
+    #[inline]
+    pub fn send_part(
+        &mut self,
+        message: Message<'_>,
+        part: Part,
+        out: &mut [u8],
+    ) -> Result<usize, SendError> {
+        let result = self.sender.send_part(message, part, out);
+        if self.sender.take_ping_left() {
+            self.receiver.ping_left();
+        }
+        result
+    }
+
+    /// The header for a payload that the caller writes himself; see [`Sender::frame_header`].
+    ///
+    /// # Errors
+    /// As for [`Sender::frame_header`].
+    #[inline]
+    pub fn frame_header(&mut self, kind: Kind, len: u64, part: Part) -> Result<Header, SendError> {
+        self.sender.frame_header(kind, len, part)
+    }
+
+    /// Queues a ping of at most 125 bytes.
+    ///
+    /// # Errors
+    /// As for [`Sender::ping`].
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        self.sender.ping(payload)
+    }
+
+    /// Queues a pong that nobody asked for; those that somebody did ask for are sent anyway.
+    ///
+    /// # Errors
+    /// As for [`Sender::pong`].
+    pub fn pong(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        self.sender.pong(payload)
+    }
+
+    /// Begins the closing handshake: queues our close frame, and starts the close deadline.
+    ///
+    /// After 1000, 1001, 1012 or no code, messages that the peer sends before its own close frame are still
+    /// reported; after any other code they are dropped.
+    ///
+    /// # Errors
+    /// As for [`Sender::close`].
+    pub fn close(&mut self, now: Instant, frame: Option<CloseFrame<'_>>) -> Result<(), SendError> {
+        self.sender.close(frame)?;
+        self.receiver.closing(now, frame.map(|frame| frame.code));
+        Ok(())
+    }
+
+    /// Writes pending control frames into `out`; see [`Sender::transmit`]. 0: nothing to say.
+    pub fn transmit(&mut self, out: &mut [u8]) -> usize {
+        let n = self.sender.transmit(out);
+        if self.sender.take_ping_left() {
+            self.receiver.ping_left();
+        }
+        n
+    }
+
+    /// How many bytes [`transmit`](Self::transmit) has to write.
+    #[inline]
+    pub fn pending(&self) -> usize {
+        self.sender.pending()
+    }
+
+    /// When [`tick`](Self::tick) wants to be called; `None`: not before something else happens.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.receiver.deadline()
+    }
+
+    /// Lets time pass: queues the keepalive ping, gives up on silent peers. Harmless when early.
+    ///
+    /// Read what the transport has before; a sign of life may be waiting there.
+    ///
+    /// # Errors
+    /// [`Failure::Timeout`], once: no sign of life after a ping, or no answer to our close frame.
+    pub fn tick(&mut self, now: Instant) -> Result<(), Failure> {
+        match self.receiver.tick(now) {
+            Ok(Some(reply)) => self.sender.reply(reply),
+            Ok(None) => {}
+            Err(failure) => {
+                self.sender.stop();
+                return Err(failure);
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody reads the transport, for lack of a consumer; see [`Receiver::pause`].
+    pub fn pause(&mut self, now: Instant) {
+        self.receiver.pause(now);
+    }
+
+    /// From now on data is checked and dropped; see [`Receiver::discard_data`].
+    pub fn discard_data(&mut self) {
+        self.receiver.discard_data();
+    }
+
+    /// What to do with the transport.
+    #[inline]
+    pub fn transport(&self) -> Transport {
+        self.receiver.transport(self.sender.pending())
+    }
+
+    /// Everything was written and the writing side is shut down, as [`Transport::Shutdown`] demands.
+    pub fn shut_down(&mut self, now: Instant) {
+        self.receiver.shut_down(now);
+    }
+
+    /// The side this endpoint is on.
+    pub fn role(&self) -> Role {
+        self.receiver.role()
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &ConfigRef {
+        self.receiver.config()
+    }
+
+    /// Whether messages may still be sent: until a close frame is queued.
+    pub fn can_send(&self) -> bool {
+        self.sender.is_open()
+    }
+
+    /// Whether messages may still come: until the peer's close frame, a failure or the end of the transport.
+    pub fn can_recv(&self) -> bool {
+        self.receiver.is_open()
+    }
+
+    /// Payload that the current frame still owes; see [`Receiver::remaining`].
+    pub fn remaining(&self) -> u64 {
+        self.receiver.remaining()
+    }
+
+    /// Closes the gap inside a fragmented message at the front of `input`; see [`Receiver::compact`].
+    pub fn compact(&mut self, input: &mut [u8]) -> usize {
+        self.receiver.compact(input)
+    }
+
+    /// Fails the connection from our side of the buffer: what is coming does not fit.
+    pub(crate) fn overflow(&mut self, now: Instant, violation: Violation) -> Result<(), Failure> {
+        let failure = self.receiver.fail(now, violation);
+        self.fail(failure);
+        Err(failure)
+    }
+
+    /// Both directions by themselves. The receiver keeps the timers; what it owes the peer is a small [`Reply`].
+    pub fn split(self) -> (Receiver, Sender) {
+        (self.receiver, self.sender)
+    }
+
+    /// The halves of one connection together again.
+    pub fn join(receiver: Receiver, sender: Sender) -> Self {
+        Self { receiver, sender }
+    }
+}
+
+impl Failure {
+    /// What a failure obliges the sending half of a split connection to do; a [`Connection`] does it by itself.
+    pub const fn reply(self) -> Option<Reply> {
+        match self {
+            Self::Violation(violation) => Some(Reply(Duty::Fail(violation))),
+            Self::Timeout(_) | Self::Eof => None,
+        }
+    }
+}
+
+// What an idle connection costs.
+const _: () = assert!(size_of::<Reply>() <= 128);
+#[cfg(all(feature = "alloc", target_pointer_width = "64"))]
+const _: () = assert!(size_of::<Connection>() <= 160);

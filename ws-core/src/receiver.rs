@@ -1,0 +1,250 @@
+//! The receiving direction: the decoder, and the deadlines that depend on what is heard.
+
+use crate::close::{CloseCode, CloseFrame};
+use crate::config::{ConfigRef, Role};
+use crate::decoder::{Decoder, Found, Step};
+use crate::error::{Failure, Timer, Violation};
+use crate::event::{Chunk, Closed, Event, Kind, Payload, Transport};
+use crate::sender::{Duty, Reply};
+use crate::time::Instant;
+use crate::timers::{Due, Timers};
+use crate::view;
+
+/// What [`Connection::recv`](crate::Connection::recv) found.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Recv<'b> {
+    /// How many bytes from the front of the input are done with. They are not shown again, once the event is.
+    pub consumed: usize,
+    /// Without an event: how long the input must be, counted after `consumed`, before the next call can do anything.
+    pub need: usize,
+    /// What arrived; `None`: nothing more without more bytes.
+    pub event: Option<Event<'b>>,
+}
+
+/// The receiving direction of a connection, with its timers.
+#[derive(Debug)]
+pub struct Receiver {
+    config: ConfigRef,
+    decoder: Decoder,
+    timers: Timers,
+    /// Unconsumed bytes that the last call has seen: what goes beyond them is new.
+    seen: u32,
+    /// The transport ended, or has to.
+    ended: bool,
+}
+
+impl Receiver {
+    pub(crate) fn new(role: Role, config: ConfigRef, now: Instant) -> Self {
+        let decoder = Decoder::new(role, &config);
+        Self { config, decoder, timers: Timers::new(now), seen: 0, ended: false }
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &ConfigRef {
+        &self.config
+    }
+
+    /// The side this endpoint is on.
+    pub fn role(&self) -> Role {
+        self.decoder.role()
+    }
+
+    /// Looks at `input`: every byte received and not yet consumed, from the first one on.
+    ///
+    /// As [`Connection::recv`](crate::Connection::recv), but what is owed to the peer has to be handed to the sending
+    /// half: the [`Reply`], or, after a failure, [`Failure::reply`].
+    ///
+    /// # Errors
+    /// The peer broke a rule or a limit. This is reported once; from then on all input is discarded.
+    pub fn recv<'b>(
+        &mut self,
+        now: Instant,
+        input: &'b mut [u8],
+    ) -> Result<(Recv<'b>, Option<Reply>), Failure> {
+        let step = self.step(now, input)?;
+        let recv = view(step, input, false);
+        let reply = match &recv.event {
+            Some(Event::Ping(payload)) => Some(Reply::pong(payload)),
+            Some(Event::Close(closed)) => Some(Reply(Duty::Echo(closed.frame.map(|frame| frame.code)))),
+            _ => None,
+        };
+        Ok((recv, reply))
+    }
+
+    #[inline(always)]
+    pub(crate) fn step(&mut self, now: Instant, input: &mut [u8]) -> Result<Step, Failure> {
+        self.timers.advance(now);
+        self.timers.wake();
+        let have = u32::try_from(input.len()).unwrap_or(u32::MAX);
+        if have > self.seen {
+            self.timers.hear();
+            self.ended |= self.timers.linger_is_over(have - self.seen);
+        }
+        match self.decoder.step(&self.config, input) {
+            Ok(step) => {
+                self.seen = have.wrapping_sub(step.consumed as u32);
+                match step.found {
+                    Found::Nothing => {}
+                    Found::Close { .. } => self.timers.close(),
+                    _ => self.timers.doze(),
+                }
+                Ok(step)
+            }
+            Err(violation) => {
+                self.timers.close();
+                Err(violation.into())
+            }
+        }
+    }
+
+    pub(crate) fn fail(&mut self, now: Instant, violation: Violation) -> Failure {
+        self.timers.advance(now);
+        self.timers.close();
+        self.decoder.fail();
+        violation.into()
+    }
+
+    /// The transport reached its end.
+    ///
+    /// # Errors
+    /// [`Failure::Eof`], once, when no close frame came before (section 7.1.5: code 1006).
+    pub fn recv_eof(&mut self, now: Instant) -> Result<(), Failure> {
+        self.timers.advance(now);
+        self.timers.stop();
+        let lost = !self.ended && self.decoder.is_open();
+        self.ended = true;
+        if lost { Err(Failure::Eof) } else { Ok(()) }
+    }
+
+    /// Our close frame is queued. After codes other than 1000, 1001 and 1012 the peer's data is dropped from now on.
+    pub fn closing(&mut self, now: Instant, code: Option<CloseCode>) {
+        self.timers.advance(now);
+        self.timers.close();
+        if !matches!(code, None | Some(CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::RESTART)) {
+            self.decoder.mute();
+        }
+    }
+
+    /// From now on data is checked and dropped: nobody waits for it. Close and control frames are still reported.
+    pub fn discard_data(&mut self) {
+        self.decoder.mute();
+    }
+
+    /// A keepalive ping has left: a sign of life is due.
+    pub fn ping_left(&mut self) {
+        self.timers.ping_left();
+    }
+
+    /// Nobody reads the transport, for lack of a consumer: until the next `recv` a missing pong proves nothing.
+    ///
+    /// An event in hand counts as that by itself.
+    pub fn pause(&mut self, now: Instant) {
+        self.timers.advance(now);
+        self.timers.doze();
+    }
+
+    /// The adapter has shut its writing side down, after everything was written.
+    pub fn shut_down(&mut self, now: Instant) {
+        self.timers.advance(now);
+        if !self.decoder.is_open() {
+            self.timers.linger();
+        }
+    }
+
+    /// When `tick` wants to be called; `None`: not before something else happens.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.ended { None } else { self.timers.deadline(&self.config.timeouts) }
+    }
+
+    /// Lets time pass. Harmless when early.
+    ///
+    /// # Errors
+    /// [`Failure::Timeout`], once: no sign of life after a ping, or no answer to our close frame.
+    pub fn tick(&mut self, now: Instant) -> Result<Option<Reply>, Failure> {
+        self.timers.advance(now);
+        if self.ended {
+            return Ok(None);
+        }
+        match self.timers.tick(&self.config.timeouts) {
+            Due::Nothing => Ok(None),
+            Due::Ping => Ok(Some(Reply(Duty::Ping))),
+            Due::PongTimeout => self.give_up(Timer::Pong),
+            // With the peer's close frame in hand, or our own failure told, nothing is lost any more.
+            Due::CloseTimeout if self.decoder.is_open() => self.give_up(Timer::Close),
+            Due::CloseTimeout | Due::LingerOver => {
+                self.ended = true;
+                Ok(None)
+            }
+        }
+    }
+
+    fn give_up(&mut self, timer: Timer) -> Result<Option<Reply>, Failure> {
+        self.ended = true;
+        Err(Failure::Timeout(timer))
+    }
+
+    /// Whether data frames may still come.
+    pub fn is_open(&self) -> bool {
+        !self.ended && self.decoder.is_open()
+    }
+
+    /// Payload that the current frame still owes, in bytes: a peer's word, good as a hint for a lent buffer only.
+    pub fn remaining(&self) -> u64 {
+        self.decoder.remaining()
+    }
+
+    /// Moves what a fragmented message has left behind to the front of `input`, and returns its length: for callers
+    /// whose storage is full and cannot grow. The rest of `input` is as unconsumed as before.
+    pub fn compact(&mut self, input: &mut [u8]) -> usize {
+        let consumed = self.decoder.close_gap(input);
+        self.seen = self.seen.saturating_sub(consumed as u32);
+        consumed
+    }
+
+    /// What to do with the transport, given how much output is pending.
+    pub fn transport(&self, pending: usize) -> Transport {
+        if self.ended {
+            // A peer that shut down only its writing side still reads our last words.
+            let last_words = !self.decoder.is_open() && pending > 0 && !self.timers.is_lingering();
+            return if last_words { Transport::Shutdown } else { Transport::Close };
+        }
+        if self.decoder.is_open() {
+            return Transport::Open;
+        }
+        // 7.1.1: the server closes first, so that it is the client who waits in vain if anybody does.
+        match self.role() {
+            Role::Client if self.decoder.is_closed() => Transport::Open,
+            _ => Transport::Shutdown,
+        }
+    }
+}
+
+/// The event that a step found. `owned`: nobody but the caller, who is the session, could have changed the bytes.
+#[inline(always)]
+pub(crate) fn view(step: Step, input: &mut [u8], owned: bool) -> Recv<'_> {
+    let Step { consumed, need, found, .. } = step;
+    let event = if found == Found::Nothing { None } else { event(step, input, owned) };
+    Recv { consumed, need, event }
+}
+
+#[inline(always)]
+pub(crate) fn event(step: Step, input: &mut [u8], owned: bool) -> Option<Event<'_>> {
+    let bytes = input.get_mut(step.start..step.end)?;
+    Some(match step.found {
+        Found::Nothing => return None,
+        Found::Text { fresh } => Event::Text(view::text(bytes, fresh || owned)?),
+        Found::Binary => Event::Binary(bytes),
+        Found::Chunk { kind, first, last, fresh } => {
+            let payload = match kind {
+                Kind::Text => Payload::Text(view::text(bytes, fresh || owned)?),
+                Kind::Binary => Payload::Binary(bytes),
+            };
+            Event::Chunk(Chunk { payload, first, last })
+        }
+        Found::Ping => Event::Ping(bytes),
+        Found::Pong => Event::Pong(bytes),
+        Found::Close { interrupted } => {
+            Event::Close(Closed { frame: CloseFrame::decode(bytes).ok()?, interrupted })
+        }
+    })
+}

@@ -1,0 +1,354 @@
+//! Messages to bytes: headers, masks, fragments, and the control frames that wait (RFC 6455, sections 5.2 to 5.5).
+//!
+//! Lengths are exact, so whether the output has room is decided before anything changes. What waits in the control
+//! queue goes first, except that nothing gets between the fragments' frames themselves.
+
+#[cfg(feature = "alloc")]
+use alloc::boxed::Box;
+
+use crate::close::{CloseCode, CloseFrame};
+use crate::config::Role;
+use crate::control::ControlQueue;
+use crate::error::{SendError, Violation};
+use crate::event::{Kind, Message, Part};
+use crate::frame::{Header, MAX_CONTROL, MAX_HEADER, Opcode};
+use crate::keys::Keys;
+use crate::mask;
+
+/// What the receiving half obliges the sending half to do; at most 128 bytes, and `Copy`.
+///
+/// A [`Connection`](crate::Connection) passes it on by itself. Only the halves of a split one have to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply(pub(crate) Duty);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Duty {
+    Pong { len: u8, payload: [u8; MAX_CONTROL] },
+    Ping,
+    Echo(Option<CloseCode>),
+    Fail(Violation),
+}
+
+impl Reply {
+    pub(crate) fn pong(ping: &[u8]) -> Self {
+        let mut payload = [0; MAX_CONTROL];
+        let len = ping.len().min(MAX_CONTROL);
+        payload[..len].copy_from_slice(&ping[..len]);
+        Self(Duty::Pong { len: len as u8, payload })
+    }
+}
+
+/// Whether the close frame is still to come, waits, or has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// A close frame waits to leave: no data any more.
+    Closing,
+    /// It has left.
+    Closed,
+}
+
+/// The sending direction of a connection.
+#[derive(Debug)]
+pub struct Sender {
+    /// A client's source of mask keys; a server has none.
+    #[cfg(feature = "alloc")]
+    keys: Option<Box<Keys>>,
+    #[cfg(not(feature = "alloc"))]
+    keys: Option<Keys>,
+    queue: ControlQueue,
+    /// What `transmit` would write, in bytes.
+    pending: u32,
+    /// How much of the front control frame has left, and the key it leaves under.
+    sent: u8,
+    key: [u8; 4],
+    state: State,
+    /// The message that is open for more fragments.
+    message: Option<Kind>,
+    ping_left: bool,
+}
+
+impl Sender {
+    pub(crate) fn new(role: Role, seed: [u8; 32]) -> Self {
+        let keys = match role {
+            Role::Server => None,
+            #[cfg(feature = "alloc")]
+            Role::Client => Some(Box::new(Keys::new(seed))),
+            #[cfg(not(feature = "alloc"))]
+            Role::Client => Some(Keys::new(seed)),
+        };
+        Self {
+            keys,
+            queue: ControlQueue::new(),
+            pending: 0,
+            sent: 0,
+            key: [0; 4],
+            state: State::Open,
+            message: None,
+            ping_left: false,
+        }
+    }
+
+    /// Encodes a message into `out` and returns how many bytes that took, pending control frames included.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`] after a close frame was queued; [`SendError::MessageOpen`] inside a fragmented message;
+    /// [`SendError::NoSpace`] when `out` is too short. In each case nothing was written and nothing changed.
+    #[inline]
+    pub fn send(&mut self, message: Message<'_>, out: &mut [u8]) -> Result<usize, SendError> {
+        self.send_part(message, Part::Whole, out)
+    }
+
+    /// Encodes a part of a message into `out`, as [`Sender::send`] does a whole one (section 5.4).
+    ///
+    /// The parts of a text message may be cut anywhere between two characters. Control frames may go between them.
+    ///
+    /// # Errors
+    /// As for `send`, and [`SendError::NoMessageOpen`] for a middle or last part without a first one of its kind.
+    #[inline]
+    pub fn send_part(
+        &mut self,
+        message: Message<'_>,
+        part: Part,
+        out: &mut [u8],
+    ) -> Result<usize, SendError> {
+        let opcode = self.check(message.kind(), part)?;
+        let payload = message.as_bytes();
+        let len = Header::len_for(payload.len() as u64, self.keys.is_some()) + payload.len();
+        let needed = self.pending as usize + len;
+        if out.len() < needed {
+            return Err(SendError::NoSpace { needed });
+        }
+        let at = if self.pending > 0 { self.transmit(out) } else { 0 };
+        let header = self.begin(opcode, message.kind(), payload.len() as u64, part);
+        let Some(out) = out.get_mut(at..at + len) else { return Err(SendError::NoSpace { needed }) };
+        let mut head = [0; MAX_HEADER];
+        let head_len = header.encode(&mut head);
+        let (head_out, payload_out) = out.split_at_mut(head_len);
+        head_out.copy_from_slice(&head[..head_len]);
+        match header.mask {
+            Some(key) => mask::mask_copy(payload, payload_out, key),
+            None => payload_out.copy_from_slice(payload),
+        }
+        Ok(at + len)
+    }
+
+    /// The header for a payload that the caller writes himself, vectored or masked in place.
+    ///
+    /// The frame counts as sent: header and payload, masked with the header's key if it has one, must follow whatever
+    /// was encoded before, with nothing in between. Control frames that wait go first, through
+    /// [`transmit`](Sender::transmit), or after it.
+    ///
+    /// # Errors
+    /// As for [`Sender::send_part`]; [`SendError::ControlFrameCut`] when the last `transmit` left half a frame behind.
+    pub fn frame_header(&mut self, kind: Kind, len: u64, part: Part) -> Result<Header, SendError> {
+        let opcode = self.check(kind, part)?;
+        if self.sent > 0 {
+            return Err(SendError::ControlFrameCut);
+        }
+        // 5.2: the most significant bit of a 64-bit length "MUST be 0".
+        if len >> 63 != 0 {
+            return Err(SendError::FrameTooLong);
+        }
+        Ok(self.begin(opcode, kind, len, part))
+    }
+
+    /// Whether a part of this kind may be sent now, and under which opcode.
+    #[inline]
+    fn check(&self, kind: Kind, part: Part) -> Result<Opcode, SendError> {
+        // 5.5.1: an endpoint "MUST NOT send any more data frames after sending a Close frame".
+        if self.state != State::Open {
+            return Err(SendError::Closed);
+        }
+        match (self.message, part.is_first()) {
+            (None, true) => Ok(match kind {
+                Kind::Text => Opcode::Text,
+                Kind::Binary => Opcode::Binary,
+            }),
+            (Some(_), true) => Err(SendError::MessageOpen),
+            (Some(open), false) if open == kind => Ok(Opcode::Continuation),
+            (_, false) => Err(SendError::NoMessageOpen),
+        }
+    }
+
+    #[inline]
+    fn begin(&mut self, opcode: Opcode, kind: Kind, len: u64, part: Part) -> Header {
+        self.message = if part.is_last() { None } else { Some(kind) };
+        Header { fin: part.is_last(), rsv: 0, opcode, mask: self.next_key(), len }
+    }
+
+    /// 5.3: "a fresh masking key" for each frame, "from the set of allowed 32-bit values".
+    #[inline]
+    fn next_key(&mut self) -> Option<[u8; 4]> {
+        Some(self.keys.as_mut()?.draw())
+    }
+
+    /// Queues a ping; [`transmit`](Sender::transmit) or the next message sends it.
+    ///
+    /// # Errors
+    /// [`SendError::ControlTooLong`] for more than 125 bytes; [`SendError::ControlQueueFull`] when 64 control frames
+    /// or 8 KiB of them wait (1 without an allocator); [`SendError::Closed`].
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        self.own_control(Opcode::Ping, payload)
+    }
+
+    /// Queues a pong that nobody asked for: a sign of life (section 5.5.3).
+    ///
+    /// # Errors
+    /// As for [`Sender::ping`].
+    pub fn pong(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        self.own_control(Opcode::Pong, payload)
+    }
+
+    fn own_control(&mut self, opcode: Opcode, payload: &[u8]) -> Result<(), SendError> {
+        if payload.len() > MAX_CONTROL {
+            return Err(SendError::ControlTooLong);
+        }
+        if self.state != State::Open {
+            return Err(SendError::Closed);
+        }
+        if !self.queue.push_own(opcode, payload) {
+            return Err(SendError::ControlQueueFull);
+        }
+        self.recount();
+        Ok(())
+    }
+
+    /// Queues our close frame: after it no data is sent. Tell the receiving half by
+    /// [`Receiver::closing`](crate::Receiver::closing).
+    ///
+    /// # Errors
+    /// [`SendError::UnsendableCode`], [`SendError::ReasonTooLong`]; [`SendError::Closed`] when a close frame was queued
+    /// before, also as the answer to the peer's.
+    pub fn close(&mut self, frame: Option<CloseFrame<'_>>) -> Result<(), SendError> {
+        if let Some(frame) = &frame {
+            frame.check()?;
+        }
+        if self.state != State::Open {
+            return Err(SendError::Closed);
+        }
+        match frame {
+            Some(frame) => self.queue_close(Some(frame.code), frame.reason),
+            None => self.queue_close(None, ""),
+        }
+        Ok(())
+    }
+
+    /// Does what the receiving half was obliged to.
+    pub fn reply(&mut self, reply: Reply) {
+        match reply.0 {
+            Duty::Pong { len, payload } => self.answer_ping(&payload[..usize::from(len)]),
+            Duty::Ping => self.keepalive(),
+            Duty::Echo(code) => self.echo_close(code),
+            Duty::Fail(violation) => self.fail(violation),
+        }
+    }
+
+    /// 5.5.2: "an endpoint MUST send a Pong frame in response, unless it already received a Close frame".
+    pub(crate) fn answer_ping(&mut self, payload: &[u8]) {
+        self.queue.push_pong(payload, self.sent > 0);
+        self.recount();
+    }
+
+    pub(crate) fn keepalive(&mut self) {
+        if self.state == State::Open {
+            self.queue.push_keepalive();
+            self.recount();
+        }
+    }
+
+    /// 5.5.1: "When sending a Close frame in response, the endpoint typically echos the status code it received."
+    pub(crate) fn echo_close(&mut self, code: Option<CloseCode>) {
+        if self.state == State::Open {
+            self.queue_close(code, "");
+        }
+    }
+
+    /// 7.1.7: an endpoint that fails a connection "SHOULD send a Close frame with an appropriate status code".
+    pub(crate) fn fail(&mut self, violation: Violation) {
+        if self.state == State::Open {
+            self.queue_close(Some(violation.close_code()), violation.reason());
+        }
+    }
+
+    /// The transport is gone: nothing more is taken. What waits may still be transmitted.
+    pub fn stop(&mut self) {
+        if self.state == State::Open {
+            self.state = State::Closed;
+        }
+    }
+
+    fn queue_close(&mut self, code: Option<CloseCode>, reason: &str) {
+        match code {
+            Some(code) => self.queue.push_close(&code.0.to_be_bytes(), reason.as_bytes()),
+            None => self.queue.push_close(&[], &[]),
+        }
+        self.state = State::Closing;
+        self.recount();
+    }
+
+    fn recount(&mut self) {
+        self.pending = self.queue.wire_len(self.keys.is_some()) as u32 - u32::from(self.sent);
+    }
+
+    /// Writes control frames that wait into `out` and returns how many bytes that took; 0 when there is nothing to say.
+    ///
+    /// With a short `out` a frame may leave in parts; the rest goes first, whatever is called next.
+    pub fn transmit(&mut self, out: &mut [u8]) -> usize {
+        let mut at = 0;
+        while at < out.len() {
+            let Some(front) = self.queue.front() else { break };
+            if self.sent == 0 {
+                self.key = match &mut self.keys {
+                    Some(keys) => keys.draw(),
+                    None => [0; 4],
+                };
+            }
+            let mask = self.keys.is_some().then_some(self.key);
+            let len = front.payload.len();
+            let header = Header { fin: true, rsv: 0, opcode: front.opcode, mask, len: len as u64 };
+            let mut frame = [0; MAX_HEADER + MAX_CONTROL];
+            let mut head = [0; MAX_HEADER];
+            let head_len = header.encode(&mut head);
+            let total = head_len + len;
+            frame[..head_len].copy_from_slice(&head[..head_len]);
+            mask::mask_copy(front.payload, &mut frame[head_len..total], self.key);
+
+            let rest = &frame[usize::from(self.sent)..total];
+            let n = rest.len().min(out.len() - at);
+            out[at..at + n].copy_from_slice(&rest[..n]);
+            at += n;
+            self.pending -= n as u32;
+            if n < rest.len() {
+                self.sent += n as u8;
+                break;
+            }
+            self.sent = 0;
+            self.ping_left |= front.keepalive;
+            if front.opcode == Opcode::Close {
+                self.state = State::Closed;
+            }
+            self.queue.pop();
+        }
+        at
+    }
+
+    /// How many bytes [`transmit`](Sender::transmit) has to write.
+    #[inline]
+    pub fn pending(&self) -> usize {
+        self.pending as usize
+    }
+
+    /// Whether messages may still be sent.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.state == State::Open
+    }
+
+    /// Whether a keepalive ping has left since this was last asked; the receiving half wants to know
+    /// ([`Receiver::ping_left`](crate::Receiver::ping_left)).
+    #[inline]
+    pub fn take_ping_left(&mut self) -> bool {
+        core::mem::take(&mut self.ping_left)
+    }
+}

@@ -1,0 +1,182 @@
+//! A connection and the storage it receives into: what adapters drive.
+//!
+//! Stable Rust rejects a loop that lends an event from the buffer which the loop's next turn would mutate, so this is
+//! done in two steps: [`Session::advance`] finds the next event, [`Session::event`] lends it.
+
+use crate::buffer::{Buffer, Storage};
+use crate::connection::Connection;
+use crate::decoder::{Found, Step};
+use crate::error::{Failure, Violation};
+use crate::event::Event;
+use crate::receiver;
+use crate::time::Instant;
+
+/// What [`Session::advance`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advance {
+    /// An event is there: [`Session::event`] lends it, until the next `advance`.
+    Event,
+    /// Nothing more without more bytes.
+    Read {
+        /// How many bytes must be in the buffer, those that are there included, before anything can happen.
+        at_least: usize,
+    },
+    /// Nothing more will come: after the peer's close frame, a failure, or the end of the transport.
+    Finished,
+}
+
+/// A [`Connection`] with receive storage that is lent for as long as bytes are in flight.
+///
+/// ```text
+/// loop {
+///     match session.advance(now)? {
+///         Advance::Event => handle(session.event()),
+///         Advance::Read { at_least } => {
+///             let n = read(session.space(|| lease(), at_least));
+///             session.received(n);
+///         }
+///         Advance::Finished => break,
+///     }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Session<B> {
+    connection: Connection,
+    buffer: Buffer<B>,
+    /// The event found, relative to the front of the filled part; what it consumes is consumed by the next `advance`.
+    step: Step,
+    /// Whether the bytes of the message in progress never left this session since they were validated.
+    trusted: bool,
+}
+
+const NOTHING: Step = Step { consumed: 0, start: 0, end: 0, need: 0, found: Found::Nothing };
+
+impl<B: Storage> Session<B> {
+    /// A session without storage.
+    pub fn new(connection: Connection) -> Self {
+        Self { connection, buffer: Buffer::new(), step: NOTHING, trusted: true }
+    }
+
+    /// Storage to begin with, its first `filled` bytes received behind the handshake.
+    pub fn with_storage(connection: Connection, storage: B, filled: usize) -> Self {
+        let mut session = Self::new(connection);
+        session.buffer.put(storage, filled);
+        session
+    }
+
+    /// Goes on to the next event. What the last one lent is consumed.
+    ///
+    /// # Errors
+    /// As for [`Connection::recv`], once. A message that the storage cannot hold is [`Violation::MessageTooBig`].
+    #[inline(always)]
+    pub fn advance(&mut self, now: Instant) -> Result<Advance, Failure> {
+        self.release_event();
+        let step = self.connection.step(now, self.buffer.filled())?;
+        if step.found == Found::Nothing {
+            self.buffer.consume(step.consumed);
+            return self.starve(step.need);
+        }
+        self.step = step;
+        Ok(Advance::Event)
+    }
+
+    #[inline]
+    fn starve(&mut self, need: usize) -> Result<Advance, Failure> {
+        if !self.connection.can_recv() {
+            return Ok(Advance::Finished);
+        }
+        Ok(Advance::Read { at_least: need })
+    }
+
+    /// The event that `advance` found, as often as you like, until the next `advance`.
+    #[inline(always)]
+    pub fn event(&mut self) -> Option<Event<'_>> {
+        self.lend().0
+    }
+
+    /// The event, and the connection beside it, to answer while the event is lent.
+    #[inline(always)]
+    pub fn lend(&mut self) -> (Option<Event<'_>>, &mut Connection) {
+        let event = match self.step.found {
+            Found::Nothing => None,
+            // Text is lent read-only, and free space lies behind it: what was validated here is still valid.
+            _ => receiver::event(self.step, self.buffer.filled(), self.trusted),
+        };
+        (event, &mut self.connection)
+    }
+
+    /// Free space to receive into, from storage that `lease` gives when none is held.
+    ///
+    /// Full storage grows to twice its size. When it cannot, and nothing in it can make room, the space is empty:
+    /// fail the connection with [`overflow`](Self::overflow).
+    pub fn space(&mut self, lease: impl FnOnce() -> B, at_least: usize) -> &mut [u8] {
+        self.release_event();
+        if self.buffer.has_storage() && self.buffer.len() == self.buffer.size() {
+            // Fixed storage that is full may still have a gap inside a fragmented message.
+            let freed = self.connection.compact(self.buffer.filled());
+            self.buffer.consume(freed);
+        }
+        self.buffer.space(lease, at_least)
+    }
+
+    /// Counts the first `n` bytes of the [`space`](Self::space) as received.
+    #[inline]
+    pub fn received(&mut self, n: usize) {
+        self.buffer.received(n);
+    }
+
+    /// Fails the connection because a message does not fit into the storage.
+    ///
+    /// # Errors
+    /// Always: [`Violation::MessageTooBig`], with its close frame queued.
+    pub fn overflow(&mut self, now: Instant) -> Result<(), Failure> {
+        self.connection.overflow(now, Violation::MessageTooBig)
+    }
+
+    /// Gives the storage back, with the number of unconsumed bytes at its front; call it when a read would block.
+    ///
+    /// To keep a short rest elsewhere, copy it and [`restore`](Self::restore) it later.
+    pub fn rest(&mut self) -> Option<(B, usize)> {
+        self.release_event();
+        self.buffer.take()
+    }
+
+    /// Takes storage with `filled` unconsumed bytes at its front: what [`rest`](Self::rest) gave, unaltered.
+    pub fn restore(&mut self, storage: B, filled: usize) {
+        self.buffer.put(storage, filled);
+        self.trusted = false;
+    }
+
+    /// How many bytes wait in the storage, those of the current event included.
+    pub fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// The connection: to send, to close, for its timers.
+    #[inline]
+    pub fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// The connection, to look at.
+    #[inline]
+    pub fn connection_ref(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Takes the session apart: the connection, and the storage with its unconsumed bytes.
+    pub fn into_parts(mut self) -> (Connection, Option<(B, usize)>) {
+        let rest = self.rest();
+        (self.connection, rest)
+    }
+
+    #[inline(always)]
+    fn release_event(&mut self) {
+        self.buffer.consume(self.step.consumed);
+        if matches!(self.step.found, Found::Text { .. } | Found::Binary | Found::Chunk { last: true, .. }) {
+            // The next message begins in storage that is ours.
+            self.trusted = true;
+        }
+        self.step = NOTHING;
+    }
+}
