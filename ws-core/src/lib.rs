@@ -10,6 +10,7 @@ mod config;
 mod error;
 mod event;
 pub mod frame;
+pub mod mask;
 mod time;
 
 pub use close::{CloseCode, CloseFrame};
