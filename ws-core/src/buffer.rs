@@ -119,6 +119,18 @@ impl<B: Storage> Buffer<B> {
         self.storage.as_ref().map_or(0, |storage| storage.as_ref().len())
     }
 
+    #[inline]
+    pub(crate) fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Exchanges the storage, as it is, for one with `filled` bytes at its front.
+    pub(crate) fn replace(&mut self, storage: B, filled: usize) -> Option<B> {
+        let taken = self.storage.take();
+        self.put(storage, filled);
+        taken
+    }
+
     /// Takes the storage out, with what it holds at its front.
     pub(crate) fn take(&mut self) -> Option<(B, usize)> {
         let (start, end) = (core::mem::take(&mut self.start), core::mem::take(&mut self.end));

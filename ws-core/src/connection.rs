@@ -5,7 +5,7 @@
 use crate::close::CloseFrame;
 use crate::config::{ConfigRef, Role};
 use crate::decoder::{Found, Step};
-use crate::error::{Failure, SendError, Violation};
+use crate::error::{Failure, SendError};
 use crate::event::{Event, Kind, Message, Part, Transport};
 use crate::frame::Header;
 use crate::receiver::{self, Receiver, Recv};
@@ -252,10 +252,14 @@ impl Connection {
     }
 
     /// Fails the connection from our side of the buffer: what is coming does not fit.
-    pub(crate) fn overflow(&mut self, now: Instant, violation: Violation) -> Result<(), Failure> {
-        let failure = self.receiver.fail(now, violation);
+    pub(crate) fn overflow(&mut self, now: Instant) -> Failure {
+        let failure = self.receiver.overflow(now);
         self.fail(failure);
-        Err(failure)
+        failure
+    }
+
+    pub(crate) fn receiver(&mut self) -> &mut Receiver {
+        &mut self.receiver
     }
 
     /// Both directions by themselves. The receiver keeps the timers; what it owes the peer is a small [`Reply`].

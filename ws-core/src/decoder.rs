@@ -24,7 +24,8 @@ use crate::utf8::{self, Utf8Validator};
 
 /// What one call found.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Step {
+#[allow(unreachable_pub, reason = "a sealed trait names it")]
+pub struct Step {
     /// Bytes from the front of the input that need not be shown again.
     pub(crate) consumed: usize,
     /// Where `found` stands in the input: also within what is consumed.
@@ -141,6 +142,11 @@ impl Decoder {
     /// Whether the peer's close frame came.
     pub(crate) fn is_closed(&self) -> bool {
         self.state == State::Closed
+    }
+
+    /// Whether no byte is held in the caller's buffer.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.held == 0
     }
 
     pub(crate) fn role(&self) -> Role {

@@ -34,7 +34,7 @@ pub use error::{Failure, SendError, Timer, Violation};
 pub use event::{Chunk, Closed, Event, Kind, Message, Part, Payload, Transport};
 pub use receiver::{Receiver, Recv};
 pub use sender::{Reply, Sender};
-pub use session::{Advance, Session};
+pub use session::{Advance, Endpoint, Session};
 #[cfg(feature = "bytes")]
 pub use text::Utf8;
 pub use time::Instant;

@@ -63,11 +63,7 @@ impl Receiver {
     ) -> Result<(Recv<'b>, Option<Reply>), Failure> {
         let step = self.step(now, input)?;
         let recv = view(step, input, false);
-        let reply = match &recv.event {
-            Some(Event::Ping(payload)) => Some(Reply::pong(payload)),
-            Some(Event::Close(closed)) => Some(Reply(Duty::Echo(closed.frame.map(|frame| frame.code)))),
-            _ => None,
-        };
+        let reply = recv.event.as_ref().and_then(Reply::to);
         Ok((recv, reply))
     }
 
@@ -97,11 +93,17 @@ impl Receiver {
         }
     }
 
-    pub(crate) fn fail(&mut self, now: Instant, violation: Violation) -> Failure {
+    /// Fails the connection because a message does not fit into the storage.
+    pub(crate) fn overflow(&mut self, now: Instant) -> Failure {
         self.timers.advance(now);
         self.timers.close();
         self.decoder.fail();
-        violation.into()
+        Violation::MessageTooBig.into()
+    }
+
+    /// Whether no byte of the input was looked at without being consumed.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.decoder.holds_nothing()
     }
 
     /// The transport reached its end.

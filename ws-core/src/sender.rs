@@ -10,7 +10,7 @@ use crate::close::{CloseCode, CloseFrame};
 use crate::config::Role;
 use crate::control::ControlQueue;
 use crate::error::{SendError, Violation};
-use crate::event::{Kind, Message, Part};
+use crate::event::{Event, Kind, Message, Part};
 use crate::frame::{Header, MAX_CONTROL, MAX_HEADER, Opcode};
 use crate::keys::Keys;
 use crate::mask;
@@ -30,11 +30,17 @@ pub(crate) enum Duty {
 }
 
 impl Reply {
-    pub(crate) fn pong(ping: &[u8]) -> Self {
-        let mut payload = [0; MAX_CONTROL];
-        let len = ping.len().min(MAX_CONTROL);
-        payload[..len].copy_from_slice(&ping[..len]);
-        Self(Duty::Pong { len: len as u8, payload })
+    /// What an event obliges the sending half to do, if anything.
+    pub(crate) fn to(event: &Event<'_>) -> Option<Self> {
+        match event {
+            Event::Ping(ping) => {
+                let mut payload = [0; MAX_CONTROL];
+                payload.get_mut(..ping.len())?.copy_from_slice(ping);
+                Some(Self(Duty::Pong { len: ping.len() as u8, payload }))
+            }
+            Event::Close(closed) => Some(Self(Duty::Echo(closed.frame.map(|frame| frame.code)))),
+            _ => None,
+        }
     }
 }
 

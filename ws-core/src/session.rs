@@ -3,12 +3,15 @@
 //! Stable Rust rejects a loop that lends an event from the buffer which the loop's next turn would mutate, so this is
 //! done in two steps: [`Session::advance`] finds the next event, [`Session::event`] lends it.
 
+use core::ops::Range;
+
 use crate::buffer::{Buffer, Storage};
 use crate::connection::Connection;
 use crate::decoder::{Found, Step};
-use crate::error::{Failure, Violation};
+use crate::error::Failure;
 use crate::event::Event;
-use crate::receiver;
+use crate::receiver::{self, Receiver};
+use crate::sender::{Reply, Sender};
 use crate::time::Instant;
 
 /// What [`Session::advance`] came to.
@@ -39,9 +42,11 @@ pub enum Advance {
 ///     }
 /// }
 /// ```
+///
+/// `C` is the [`Connection`], or the [`Receiver`] of a split one.
 #[derive(Debug)]
-pub struct Session<B> {
-    connection: Connection,
+pub struct Session<B, C = Connection> {
+    connection: C,
     buffer: Buffer<B>,
     /// The event found, relative to the front of the filled part; what it consumes is consumed by the next `advance`.
     step: Step,
@@ -51,14 +56,82 @@ pub struct Session<B> {
 
 const NOTHING: Step = Step { consumed: 0, start: 0, end: 0, need: 0, found: Found::Nothing };
 
+/// What a session drives: a whole connection, or the receiving half of a split one. Sealed.
+pub trait Endpoint: sealed::Endpoint {}
+
+impl Endpoint for Connection {}
+impl Endpoint for Receiver {}
+
+mod sealed {
+    use super::{Connection, Failure, Instant, Receiver, Step};
+
+    pub trait Endpoint {
+        fn step(&mut self, now: Instant, input: &mut [u8]) -> Result<Step, Failure>;
+        fn receiver(&mut self) -> &mut Receiver;
+        fn overflow(&mut self, now: Instant) -> Failure;
+    }
+
+    impl Endpoint for Connection {
+        #[inline(always)]
+        fn step(&mut self, now: Instant, input: &mut [u8]) -> Result<Step, Failure> {
+            self.step(now, input)
+        }
+
+        fn receiver(&mut self) -> &mut Receiver {
+            self.receiver()
+        }
+
+        fn overflow(&mut self, now: Instant) -> Failure {
+            self.overflow(now)
+        }
+    }
+
+    impl Endpoint for Receiver {
+        #[inline(always)]
+        fn step(&mut self, now: Instant, input: &mut [u8]) -> Result<Step, Failure> {
+            self.step(now, input)
+        }
+
+        fn receiver(&mut self) -> &mut Receiver {
+            self
+        }
+
+        fn overflow(&mut self, now: Instant) -> Failure {
+            self.overflow(now)
+        }
+    }
+}
+
 impl<B: Storage> Session<B> {
+    /// Both directions by themselves, for two tasks: the receiving one keeps storage and timers.
+    pub fn split(self) -> (Session<B, Receiver>, Sender) {
+        let Self { connection, buffer, step, trusted } = self;
+        let (receiver, sender) = connection.split();
+        (Session { connection: receiver, buffer, step, trusted }, sender)
+    }
+}
+
+impl<B: Storage> Session<B, Receiver> {
+    /// What the current event obliges the sending half to do; after a failure ask the failure.
+    pub fn reply(&mut self) -> Option<Reply> {
+        self.event().and_then(|event| Reply::to(&event))
+    }
+
+    /// The two halves together again.
+    pub fn join(self, sender: Sender) -> Session<B> {
+        let Self { connection, buffer, step, trusted } = self;
+        Session { connection: Connection::join(connection, sender), buffer, step, trusted }
+    }
+}
+
+impl<B: Storage, C: Endpoint> Session<B, C> {
     /// A session without storage.
-    pub fn new(connection: Connection) -> Self {
+    pub fn new(connection: C) -> Self {
         Self { connection, buffer: Buffer::new(), step: NOTHING, trusted: true }
     }
 
     /// Storage to begin with, its first `filled` bytes received behind the handshake.
-    pub fn with_storage(connection: Connection, storage: B, filled: usize) -> Self {
+    pub fn with_storage(connection: C, storage: B, filled: usize) -> Self {
         let mut session = Self::new(connection);
         session.buffer.put(storage, filled);
         session
@@ -82,7 +155,7 @@ impl<B: Storage> Session<B> {
 
     #[inline]
     fn starve(&mut self, need: usize) -> Result<Advance, Failure> {
-        if !self.connection.can_recv() {
+        if !self.connection.receiver().is_open() {
             return Ok(Advance::Finished);
         }
         Ok(Advance::Read { at_least: need })
@@ -96,7 +169,7 @@ impl<B: Storage> Session<B> {
 
     /// The event, and the connection beside it, to answer while the event is lent.
     #[inline(always)]
-    pub fn lend(&mut self) -> (Option<Event<'_>>, &mut Connection) {
+    pub fn lend(&mut self) -> (Option<Event<'_>>, &mut C) {
         let event = match self.step.found {
             Found::Nothing => None,
             // Text is lent read-only, and free space lies behind it: what was validated here is still valid.
@@ -113,7 +186,7 @@ impl<B: Storage> Session<B> {
         self.release_event();
         if self.buffer.has_storage() && self.buffer.len() == self.buffer.size() {
             // Fixed storage that is full may still have a gap inside a fragmented message.
-            let freed = self.connection.compact(self.buffer.filled());
+            let freed = self.connection.receiver().compact(self.buffer.filled());
             self.buffer.consume(freed);
         }
         self.buffer.space(lease, at_least)
@@ -130,7 +203,7 @@ impl<B: Storage> Session<B> {
     /// # Errors
     /// Always: [`Violation::MessageTooBig`], with its close frame queued.
     pub fn overflow(&mut self, now: Instant) -> Result<(), Failure> {
-        self.connection.overflow(now, Violation::MessageTooBig)
+        Err(self.connection.overflow(now))
     }
 
     /// Gives the storage back, with the number of unconsumed bytes at its front; call it when a read would block.
@@ -141,10 +214,37 @@ impl<B: Storage> Session<B> {
         self.buffer.take()
     }
 
+    /// Takes the storage of the current event away, and where the event's bytes stand in it, instead of copying them.
+    ///
+    /// What was received behind the event moves to `storage`, which grows if it must; `None`, with nothing changed,
+    /// when there is no event, or no room for that.
+    pub fn detach(&mut self, mut storage: B) -> Option<(B, Range<usize>)> {
+        if self.step.found == Found::Nothing {
+            return None;
+        }
+        let behind = self.buffer.filled().get(self.step.consumed..)?;
+        if !storage.grow(behind.len()) {
+            return None;
+        }
+        storage.as_mut().get_mut(..behind.len())?.copy_from_slice(behind);
+        let rest = behind.len();
+        let (start, end) = (self.buffer.start() + self.step.start, self.buffer.start() + self.step.end);
+        let taken = self.buffer.replace(storage, rest)?;
+        // What moved was not looked at yet, except for a chunk's last bytes.
+        self.trusted = self.connection.receiver().holds_nothing();
+        self.step = NOTHING;
+        Some((taken, start..end))
+    }
+
+    /// The size of the storage that is held, in bytes; 0 without any.
+    pub fn storage_len(&self) -> usize {
+        self.buffer.size()
+    }
+
     /// Takes storage with `filled` unconsumed bytes at its front: what [`rest`](Self::rest) gave, unaltered.
     pub fn restore(&mut self, storage: B, filled: usize) {
         self.buffer.put(storage, filled);
-        self.trusted = false;
+        self.trusted = self.connection.receiver().holds_nothing();
     }
 
     /// How many bytes wait in the storage, those of the current event included.
@@ -154,18 +254,18 @@ impl<B: Storage> Session<B> {
 
     /// The connection: to send, to close, for its timers.
     #[inline]
-    pub fn connection(&mut self) -> &mut Connection {
+    pub fn connection(&mut self) -> &mut C {
         &mut self.connection
     }
 
     /// The connection, to look at.
     #[inline]
-    pub fn connection_ref(&self) -> &Connection {
+    pub fn connection_ref(&self) -> &C {
         &self.connection
     }
 
     /// Takes the session apart: the connection, and the storage with its unconsumed bytes.
-    pub fn into_parts(mut self) -> (Connection, Option<(B, usize)>) {
+    pub fn into_parts(mut self) -> (C, Option<(B, usize)>) {
         let rest = self.rest();
         (self.connection, rest)
     }
