@@ -56,12 +56,21 @@ pub struct Limits {
     pub max_fragments: u32,
     /// Most frames without payload of a message.
     pub max_empty_fragments: u32,
+    /// Most output that an adapter holds back for a peer that does not read, in bytes. The core holds none but control
+    /// frames.
+    pub max_queue: usize,
 }
 
 impl Limits {
-    /// Frames and messages of at most `max_message` bytes; 131 072 fragments, 1 024 of them empty.
+    /// Frames and messages of at most `max_message` bytes; 131 072 fragments, 1 024 of them empty; 1 MiB of output.
     pub const fn new(max_message: u64) -> Self {
-        Self { max_frame: max_message, max_message, max_fragments: 131_072, max_empty_fragments: 1_024 }
+        Self {
+            max_frame: max_message,
+            max_message,
+            max_fragments: 131_072,
+            max_empty_fragments: 1_024,
+            max_queue: 1 << 20,
+        }
     }
 }
 

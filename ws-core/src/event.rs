@@ -97,6 +97,26 @@ impl<'a> From<&'a [u8]> for Message<'a> {
     }
 }
 
+impl<'a, const N: usize> From<&'a [u8; N]> for Message<'a> {
+    fn from(bytes: &'a [u8; N]) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<'a> From<&'a alloc::string::String> for Message<'a> {
+    fn from(text: &'a alloc::string::String) -> Self {
+        Self::Text(text)
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<'a> From<&'a alloc::vec::Vec<u8>> for Message<'a> {
+    fn from(bytes: &'a alloc::vec::Vec<u8>) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
 /// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {

@@ -236,6 +236,21 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
         Some((taken, start..end))
     }
 
+    /// Moves the unconsumed bytes to other storage, larger or smaller, and gives back the old.
+    ///
+    /// # Errors
+    /// The storage handed in, when it is too small and cannot grow; nothing changed then.
+    pub fn move_to(&mut self, mut storage: B) -> Result<Option<B>, B> {
+        self.release_event();
+        let filled = self.buffer.filled();
+        let len = filled.len();
+        if !storage.grow(len) {
+            return Err(storage);
+        }
+        storage.as_mut()[..len].copy_from_slice(filled);
+        Ok(self.buffer.replace(storage, len))
+    }
+
     /// The size of the storage that is held, in bytes; 0 without any.
     pub fn storage_len(&self) -> usize {
         self.buffer.size()

@@ -1,0 +1,62 @@
+//! Buffers belong to the thread, not to the connection.
+//!
+//! A connection leases one for as long as bytes are in flight and gives it back when a read would block. So the
+//! kernel copies into memory that is still in the cache, and an idle connection owns nothing. Buffers are filled
+//! with zeros once, when they are made.
+
+use std::cell::RefCell;
+
+/// The size of a leased buffer: one read takes what a batch of small messages, or one of 16 KiB, is made of.
+pub(crate) const LEASE: usize = 64 << 10;
+
+/// Most buffers of that size that a thread keeps: 2 MiB.
+const MOST: usize = 32;
+
+/// Most bytes of larger buffers that a thread keeps.
+const MOST_LARGE: usize = 8 << 20;
+
+#[derive(Default)]
+struct Pool {
+    leases: Vec<Vec<u8>>,
+    /// Ascending by size.
+    large: Vec<Vec<u8>>,
+}
+
+thread_local! {
+    static POOL: RefCell<Pool> = RefCell::default();
+}
+
+/// A buffer of [`LEASE`] bytes.
+pub(crate) fn lease() -> Vec<u8> {
+    POOL.with_borrow_mut(|pool| pool.leases.pop()).unwrap_or_else(|| vec![0; LEASE])
+}
+
+/// A buffer of at least `len` bytes, if the thread holds one already: a peer's word makes none.
+pub(crate) fn lease_large(len: usize) -> Option<Vec<u8>> {
+    POOL.with_borrow_mut(|pool| {
+        let at = pool.large.iter().position(|buffer| buffer.len() >= len)?;
+        Some(pool.large.remove(at))
+    })
+}
+
+/// Takes a buffer back, or drops it when there are enough.
+pub(crate) fn give(buffer: Vec<u8>) {
+    if buffer.len() < LEASE {
+        return;
+    }
+    // While the thread ends its pool is gone; then the buffer goes too.
+    let _ = POOL.try_with(|pool| {
+        let pool = &mut *pool.borrow_mut();
+        if buffer.len() == LEASE {
+            if pool.leases.len() < MOST {
+                pool.leases.push(buffer);
+            }
+            return;
+        }
+        let kept: usize = pool.large.iter().map(Vec::len).sum();
+        if kept + buffer.len() <= MOST_LARGE {
+            let at = pool.large.partition_point(|other| other.len() < buffer.len());
+            pool.large.insert(at, buffer);
+        }
+    });
+}

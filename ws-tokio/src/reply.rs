@@ -1,0 +1,94 @@
+//! The handle that comes with a lent message, to answer it.
+
+use std::future::poll_fn;
+use std::task::ready;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use ws_core::{Connection, Instant, Message, Part};
+
+use crate::error::Error;
+use crate::wire::{LARGE, Large, Wire};
+
+/// Sends on a connection while one of its messages is lent.
+#[derive(Debug)]
+pub struct Reply<'a, S> {
+    pub(crate) connection: &'a mut Connection,
+    pub(crate) wire: &'a mut Wire<S>,
+    pub(crate) now: Instant,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
+    /// Sends a message: encodes it at once when there is room, otherwise waits until there is.
+    ///
+    /// It leaves with the next call of `recv`, together with other replies; or with `flush`. A payload of 32 KiB and
+    /// more is written from where it stands.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the connection is closing, [`Error::Lost`] when the transport fails.
+    ///
+    /// # Cancel safety
+    /// Dropped while it waits for room, nothing was sent; later, all of the message is queued. Never half a frame.
+    #[inline]
+    pub async fn send(&mut self, message: impl Into<Message<'_>>) -> Result<(), Error> {
+        self.send_part(message, Part::Whole).await
+    }
+
+    /// Sends a part of a message, as [`send`](Self::send) does a whole one.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send), and [`Error::Refused`] for parts out of order.
+    ///
+    /// # Cancel safety
+    /// As for [`send`](Self::send).
+    #[inline]
+    pub async fn send_part(&mut self, message: impl Into<Message<'_>>, part: Part) -> Result<(), Error> {
+        let message = message.into();
+        poll_fn(|cx| self.wire.poll_room(cx)).await.map_err(Error::Lost)?;
+        if message.as_bytes().len() < LARGE {
+            return self.wire.queue(self.connection, message, part);
+        }
+        let now = self.now;
+        let mut large = Large::begin(self.wire, self.connection, message, part)?;
+        poll_fn(|cx| {
+            let sent = large.poll(cx);
+            if sent.is_pending() {
+                // Nothing is read meanwhile.
+                self.connection.pause(now);
+            }
+            sent
+        })
+        .await
+        .map_err(Error::Lost)
+    }
+
+    /// Queues a message, and never waits.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`] when it would be more than [`Limits::max_queue`](ws_core::Limits::max_queue) with what
+    /// waits; [`Error::Refused`] when the connection is closing.
+    #[inline]
+    pub fn queue<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Error> {
+        self.wire.queue(self.connection, message.into(), Part::Whole)
+    }
+
+    /// Waits until the transport has taken everything that waits.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] when the transport fails.
+    ///
+    /// # Cancel safety
+    /// Dropped early, the rest leaves with the next call.
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| {
+            loop {
+                self.wire.queue_control(self.connection);
+                ready!(self.wire.poll_flush(cx))?;
+                if self.connection.pending() == 0 {
+                    return std::task::Poll::Ready(Ok(()));
+                }
+            }
+        })
+        .await
+        .map_err(Error::Lost)
+    }
+}

@@ -1,0 +1,485 @@
+//! A WebSocket over any `AsyncRead + AsyncWrite`: reading, replying, sending, closing.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use ws_core::{
+    Advance, CloseCode, CloseFrame, ConfigRef, Connection, Event, Instant, Message, Part, Role, SendError,
+    Session, Transport,
+};
+
+use crate::error::Error;
+use crate::pool;
+use crate::reply::Reply;
+use crate::timer::{Clock, Timer};
+use crate::wire::{CORK, Wire};
+
+/// A queued reply leaves at the next call when it is older than this, even if more input waits.
+const PATIENCE: Duration = Duration::from_millis(1);
+
+/// A rest of a message up to this length is kept in memory of its own size while nothing arrives.
+const SMALL_REST: usize = 4 << 10;
+
+/// What the peer's close frame said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseReason {
+    /// The code; 1005 for a close frame without one.
+    pub code: CloseCode,
+    /// The reason, often empty.
+    pub reason: String,
+    /// Whether a fragmented message was cut short by it.
+    pub interrupted: bool,
+}
+
+/// A WebSocket connection.
+///
+/// One task reads and writes; [`split`](Self::split) is for two. Nothing happens while nobody calls: no hidden task
+/// answers pings or keeps time. As long as some method is awaited, pings are answered, the keepalive ping is sent and
+/// deadlines are kept.
+///
+/// # Memory
+/// An idle connection holds no buffer. While bytes are in flight it leases one of its thread's 64 KiB buffers for
+/// each direction. Bounded by the configuration: a message by [`Limits::max_message`](ws_core::Limits::max_message)
+/// (its buffer by four times that: the gap of fragments, and growth by doubling), the output by
+/// [`Limits::max_queue`](ws_core::Limits::max_queue) and one message, and 8 KiB of pongs.
+#[derive(Debug)]
+pub struct WebSocket<S> {
+    pub(crate) session: Session<Vec<u8>>,
+    pub(crate) wire: Wire<S>,
+    pub(crate) pace: Pace,
+}
+
+/// What paces a connection: the time, the state of its end.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    pub(crate) clock: Clock,
+    timer: Timer,
+    /// The time of the last wake-up that brought something.
+    pub(crate) now: Instant,
+    /// The peer's close frame.
+    pub(crate) closed: Option<Box<CloseReason>>,
+    /// Why the connection failed, until it is reported, which is when the transport is done with.
+    failed: Option<Box<Error>>,
+    /// The writing side is shut down.
+    shut: bool,
+    /// The transport has no more to read.
+    eof: bool,
+}
+
+impl Pace {
+    pub(crate) fn new(clock: Clock) -> Self {
+        let now = clock.now();
+        Self { clock, timer: Timer::default(), now, closed: None, failed: None, shut: false, eof: false }
+    }
+
+    fn fail(&mut self, error: impl Into<Error>) {
+        // The first failure is the cause; those that follow are consequences.
+        self.failed.get_or_insert_with(|| Box::new(error.into()));
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    /// A connection over a stream that somebody else has upgraded: hyper, axum, an own handshake.
+    ///
+    /// `leftover` are bytes of the peer's that were received behind its handshake.
+    ///
+    /// # Errors
+    /// A client needs entropy for its mask keys; without it there is an error, and no weak fallback.
+    pub fn from_upgraded(
+        stream: S,
+        role: Role,
+        leftover: &[u8],
+        config: impl Into<ConfigRef>,
+    ) -> io::Result<Self> {
+        Ok(Self::with_clock(stream, role, leftover, config.into(), Clock::start(), entropy(role)?))
+    }
+
+    pub(crate) fn with_clock(
+        stream: S,
+        role: Role,
+        leftover: &[u8],
+        config: ConfigRef,
+        clock: Clock,
+        seed: [u8; 32],
+    ) -> Self {
+        let max_queue = config.limits.max_queue;
+        let pace = Pace::new(clock);
+        let connection = match role {
+            Role::Server => Connection::server(config, pace.now),
+            Role::Client => Connection::client(config, pace.now, seed),
+        };
+        let session = if leftover.is_empty() {
+            Session::new(connection)
+        } else {
+            Session::with_storage(connection, leftover.to_vec(), leftover.len())
+        };
+        Self { session, wire: Wire::new(stream, max_queue), pace }
+    }
+
+    /// The next message, and the handle to reply to it while it is lent.
+    ///
+    /// `None`: the connection was closed cleanly, and the transport is done with; [`close_reason`](Self::close_reason)
+    /// has what the peer said. Pings are answered on the way.
+    ///
+    /// Replies leave together, in one write, when no complete message is left to lend, when 64 KiB of them wait, or
+    /// when the oldest has waited 1 ms.
+    ///
+    /// # Errors
+    /// Once, why the connection ended otherwise, after the peer was told; then `None`.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, no message is lost.
+    #[inline]
+    pub async fn recv(&mut self) -> Result<Option<(Message<'_>, Reply<'_, S>)>, Error> {
+        if !poll_fn(|cx| self.poll_message(cx)).await? {
+            return Ok(None);
+        }
+        let Self { session, wire, pace } = self;
+        let (event, connection) = session.lend();
+        let message = match event {
+            Some(Event::Text(text)) => Message::Text(text),
+            Some(Event::Binary(bytes)) => Message::Binary(bytes),
+            _ => return Ok(None),
+        };
+        Ok(Some((message, Reply { connection, wire, now: pace.now })))
+    }
+
+    /// The next event of any kind, parts of messages, pings, pongs and the close frame included.
+    ///
+    /// Pings and close frames are answered without anybody's help. After the close frame comes `None`.
+    ///
+    /// # Errors
+    /// # Cancel safety
+    /// Both as for [`recv`](Self::recv).
+    pub async fn recv_event(&mut self) -> Result<Option<(Event<'_>, Reply<'_, S>)>, Error> {
+        if !poll_fn(|cx| self.poll_event(cx)).await? {
+            return Ok(None);
+        }
+        let Self { session, wire, pace } = self;
+        let (event, connection) = session.lend();
+        Ok(event.map(|event| (event, Reply { connection, wire, now: pace.now })))
+    }
+
+    /// Waits for a text or binary message; `false`: there will be none.
+    #[inline]
+    pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Error>> {
+        while ready!(self.poll_event(cx))? {
+            match self.session.event() {
+                Some(Event::Text(_) | Event::Binary(_)) => return Poll::Ready(Ok(true)),
+                Some(Event::Chunk(_)) => return Poll::Ready(Err(Error::InChunks)),
+                _ => {}
+            }
+        }
+        Poll::Ready(Ok(false))
+    }
+
+    #[inline]
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Error>> {
+        loop {
+            let need = match self.session.advance(self.pace.now) {
+                Ok(Advance::Event) => {
+                    self.found(cx);
+                    return Poll::Ready(Ok(true));
+                }
+                Ok(Advance::Read { at_least }) => at_least,
+                Ok(Advance::Finished) => 1,
+                Err(failure) => {
+                    self.pace.fail(failure);
+                    1
+                }
+            };
+            if !ready!(self.poll_read(cx, need)) {
+                return Poll::Ready(match self.pace.failed.take() {
+                    Some(error) => Err(*error),
+                    None => Ok(false),
+                });
+            }
+        }
+    }
+
+    /// Looks after the output before an event is lent.
+    #[inline]
+    fn found(&mut self, cx: &mut Context<'_>) {
+        if self.wire.queued() > 0 && self.pace.clock.now().saturating_since(self.pace.now) > PATIENCE {
+            // A slow consumer with more input waiting does not hold back its first answers.
+            self.pace.now = self.pace.clock.now();
+            self.pump(cx);
+        }
+        if let Some(Event::Close(closed)) = self.session.event() {
+            let (code, reason) = match closed.frame {
+                Some(frame) => (frame.code, frame.reason.to_owned()),
+                None => (CloseCode::NO_STATUS, String::new()),
+            };
+            self.pace.closed = Some(Box::new(CloseReason { code, reason, interrupted: closed.interrupted }));
+        }
+    }
+
+    /// One turn without an event: lets out what waits, keeps time, and reads; `false`: the transport is done with.
+    #[inline(never)]
+    fn poll_read(&mut self, cx: &mut Context<'_>, need: usize) -> Poll<bool> {
+        loop {
+            let flushed = self.pump(cx);
+            match self.session.connection_ref().transport() {
+                Transport::Close => return Poll::Ready(false),
+                // What could be said to a peer that is gone was said.
+                Transport::Shutdown if self.pace.eof => return Poll::Ready(false),
+                Transport::Shutdown if flushed && !self.pace.shut => {
+                    // An error means that the peer has ended it before us.
+                    if self.wire.poll_shutdown(cx).is_ready() {
+                        self.pace.shut = true;
+                        self.pace.now = self.pace.clock.now();
+                        self.session.connection().shut_down(self.pace.now);
+                    }
+                }
+                _ => {}
+            }
+            // A peer that does not read is not read from (C-06, N-05).
+            let read = if self.wire.queued() < CORK { self.poll_fill(cx, need) } else { Poll::Pending };
+            match read {
+                Poll::Ready(Ok(0)) => self.end(None),
+                Poll::Ready(Ok(n)) => {
+                    self.session.received(n);
+                    self.pace.now = self.pace.clock.now();
+                    return Poll::Ready(true);
+                }
+                Poll::Ready(Err(error)) => self.end(Some(error)),
+                Poll::Pending => {
+                    if !self.poll_time(cx) {
+                        self.rest();
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>, need: usize) -> Poll<io::Result<usize>> {
+        self.fit_storage();
+        let space = self.session.space(pool::lease, need);
+        let mut buf = ReadBuf::new(space);
+        ready!(Pin::new(&mut self.wire.io).poll_read(cx, &mut buf))?;
+        Poll::Ready(Ok(buf.filled().len()))
+    }
+
+    /// Moves a small rest into a leased buffer, and a full buffer into one that the thread holds and that takes the
+    /// whole message; growing by doubling is what is left.
+    fn fit_storage(&mut self) {
+        let (size, filled) = (self.session.storage_len(), self.session.buffered());
+        let other = if size == 0 {
+            None
+        } else if size < pool::LEASE && filled < pool::LEASE {
+            Some(pool::lease())
+        } else if filled == size {
+            let remaining = usize::try_from(self.session.connection_ref().remaining()).unwrap_or(usize::MAX);
+            pool::lease_large(size.saturating_add(remaining).saturating_add(1))
+        } else {
+            None
+        };
+        if let Some(storage) = other {
+            match self.session.move_to(storage) {
+                Ok(old) => old.into_iter().for_each(pool::give),
+                Err(unfit) => pool::give(unfit),
+            }
+        }
+    }
+
+    /// Nothing arrives: the buffer goes back to the thread, and a short rest of a message into memory of its size.
+    fn rest(&mut self) {
+        let (size, filled) = (self.session.storage_len(), self.session.buffered());
+        if size < pool::LEASE {
+            return;
+        }
+        if filled == 0 {
+            if let Some((storage, _)) = self.session.rest() {
+                pool::give(storage);
+            }
+        } else if filled <= SMALL_REST {
+            if let Ok(Some(storage)) = self.session.move_to(vec![0; filled]) {
+                pool::give(storage);
+            }
+        }
+    }
+
+    /// Lets out what waits, as far as the transport takes it; whether all of it went.
+    fn pump(&mut self, cx: &mut Context<'_>) -> bool {
+        loop {
+            self.wire.queue_control(self.session.connection());
+            match self.wire.poll_flush(cx) {
+                Poll::Ready(Ok(())) if self.session.connection_ref().pending() == 0 => return true,
+                Poll::Ready(Ok(())) => {}
+                // The peer may have said more before it went: reading goes on, and finds the end by itself.
+                Poll::Ready(Err(error)) => {
+                    if self.session.connection_ref().can_recv() {
+                        self.pace.fail(Error::Lost(error));
+                    }
+                    return true;
+                }
+                Poll::Pending => return false,
+            }
+        }
+    }
+
+    /// The transport has no more to read.
+    fn end(&mut self, error: Option<io::Error>) {
+        self.pace.eof = true;
+        self.pace.now = self.pace.clock.now();
+        if let Err(failure) = self.session.connection().recv_eof(self.pace.now) {
+            match error {
+                Some(error) => self.pace.fail(Error::Lost(error)),
+                None => self.pace.fail(failure),
+            }
+        }
+    }
+
+    /// Keeps the deadlines; whether one was reached, so that something may have changed.
+    fn poll_time(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(deadline) = self.session.connection_ref().deadline() else { return false };
+        if self.pace.timer.poll(cx, self.pace.clock, deadline).is_pending() {
+            return false;
+        }
+        self.pace.now = self.pace.clock.now();
+        if let Err(failure) = self.session.connection().tick(self.pace.now) {
+            self.pace.fail(failure);
+        }
+        true
+    }
+
+    /// Sends a message and waits until the transport has taken it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the connection is closing, [`Error::Lost`] when the transport fails.
+    ///
+    /// # Cancel safety
+    /// Dropped while it waits for room, nothing was sent; dropped later, all of the message is queued and leaves with
+    /// the next call. Never half a frame.
+    pub async fn send(&mut self, message: impl Into<Message<'_>>) -> Result<(), Error> {
+        self.send_part(message, Part::Whole).await
+    }
+
+    /// Sends a part of a message: for those that should never be held whole.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send), and [`Error::Refused`] for parts out of order.
+    ///
+    /// # Cancel safety
+    /// As for [`send`](Self::send).
+    pub async fn send_part(&mut self, message: impl Into<Message<'_>>, part: Part) -> Result<(), Error> {
+        self.reply().send_part(message, part).await?;
+        self.flush().await
+    }
+
+    /// A handle to send with, as `recv` lends it: to queue many messages and flush once.
+    pub fn reply(&mut self) -> Reply<'_, S> {
+        Reply { connection: self.session.connection(), wire: &mut self.wire, now: self.pace.now }
+    }
+
+    /// Waits until the transport has taken everything that waits.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] when the transport fails.
+    ///
+    /// # Cancel safety
+    /// Dropped early, the rest leaves with the next call.
+    pub async fn flush(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            self.wire.queue_control(self.session.connection());
+            match self.wire.poll_flush(cx) {
+                Poll::Ready(Ok(())) if self.session.connection_ref().pending() == 0 => {
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Error::Lost(error))),
+                Poll::Pending => {
+                    // Nothing is read meanwhile: what the peer says in the meantime counts later.
+                    self.session.connection().pause(self.pace.now);
+                    if !self.poll_time(cx) {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Queues a ping; its pong is an event of [`recv_event`](Self::recv_event). It leaves with the next call.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: more than 125 bytes, too many wait, or the connection is closing.
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
+        Ok(self.session.connection().ping(payload)?)
+    }
+
+    /// Closes: sends the close frame, waits for the peer's and for the end of the transport. Messages that come
+    /// meanwhile are dropped; to receive them, [`start_close`](Self::start_close) and go on with `recv`.
+    ///
+    /// A connection that the peer is closing already is brought to its end the same way.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for a code or reason that may not travel; otherwise why the end was not clean: a deadline
+    /// that passed, or a peer that went without a word.
+    ///
+    /// # Cancel safety
+    /// Dropped early, the close frame is queued; any call goes on with it.
+    pub async fn close(&mut self, frame: Option<CloseFrame<'_>>) -> Result<(), Error> {
+        match self.start_close(frame) {
+            Ok(()) | Err(Error::Refused(SendError::Closed)) => {}
+            Err(error) => return Err(error),
+        }
+        self.session.connection().discard_data();
+        poll_fn(|cx| {
+            while ready!(self.poll_event(cx))? {}
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Queues the close frame, without waiting: it leaves with the next call, and `recv` goes on until the peer's.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: a code or reason that may not travel, or a connection that is closing already.
+    pub fn start_close(&mut self, frame: Option<CloseFrame<'_>>) -> Result<(), Error> {
+        self.pace.now = self.pace.clock.now();
+        Ok(self.session.connection().close(self.pace.now, frame)?)
+    }
+
+    /// What the peer's close frame said, once it came.
+    pub fn close_reason(&self) -> Option<&CloseReason> {
+        self.pace.closed.as_deref()
+    }
+
+    /// The side this endpoint is on.
+    pub fn role(&self) -> Role {
+        self.session.connection_ref().role()
+    }
+
+    /// The transport, to look at: for its addresses, say.
+    pub fn stream(&self) -> &S {
+        &self.wire.io
+    }
+
+    /// Takes the transport back, with the bytes that were received and not consumed. Queued output is dropped.
+    pub fn into_inner(self) -> (S, Vec<u8>) {
+        let (_, rest) = self.session.into_parts();
+        let leftover = rest.map_or_else(Vec::new, |(mut storage, filled)| {
+            storage.truncate(filled);
+            storage
+        });
+        (self.wire.into_io(), leftover)
+    }
+}
+
+/// 32 bytes for a client's mask keys (RFC 6455, section 10.3); a server needs none.
+pub(crate) fn entropy(role: Role) -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    if role == Role::Client {
+        getrandom::fill(&mut seed).map_err(io::Error::other)?;
+    }
+    Ok(seed)
+}

@@ -1,0 +1,282 @@
+//! The way out: encoded bytes that wait, and the transport that takes them.
+//!
+//! ```text
+//! | written | queued | free, leased from the thread |
+//! 0         start    end
+//! ```
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use ws_core::frame::{Header, MAX_HEADER};
+use ws_core::{Connection, Message, Part, SendError, Sender, mask};
+
+use crate::error::Error;
+use crate::pool::{self, LEASE};
+
+/// Replies are gathered up to this many bytes; then they leave even if more input waits.
+pub(crate) const CORK: usize = LEASE;
+
+/// From this length on a payload goes out beside the header instead of being copied behind it.
+pub(crate) const LARGE: usize = 32 << 10;
+
+/// What frames a message: a connection, or the sending half of one.
+pub(crate) trait Encode {
+    fn send_part(&mut self, message: Message<'_>, part: Part, out: &mut [u8]) -> Result<usize, SendError>;
+    fn header(&mut self, message: Message<'_>, part: Part) -> Result<Header, SendError>;
+    fn transmit(&mut self, out: &mut [u8]) -> usize;
+    fn pending(&self) -> usize;
+}
+
+macro_rules! encode {
+    ($($endpoint:ty),*) => {$(
+        impl Encode for $endpoint {
+            #[inline]
+            fn send_part(&mut self, message: Message<'_>, part: Part, out: &mut [u8]) -> Result<usize, SendError> {
+                self.send_part(message, part, out)
+            }
+
+            fn header(&mut self, message: Message<'_>, part: Part) -> Result<Header, SendError> {
+                self.frame_header(message.kind(), message.as_bytes().len() as u64, part)
+            }
+
+            fn transmit(&mut self, out: &mut [u8]) -> usize {
+                self.transmit(out)
+            }
+
+            #[inline]
+            fn pending(&self) -> usize {
+                self.pending()
+            }
+        }
+    )*};
+}
+
+encode!(Connection, Sender);
+
+#[derive(Debug)]
+pub(crate) struct Wire<S> {
+    pub(crate) io: S,
+    out: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Whether the transport may hold back what it took: TLS does, until it is flushed.
+    dirty: bool,
+    /// A write failed: nothing leaves any more, and what is queued is dropped.
+    broken: bool,
+    max_queue: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(crate) fn new(io: S, max_queue: usize) -> Self {
+        Self { io, out: Vec::new(), start: 0, end: 0, dirty: false, broken: false, max_queue }
+    }
+
+    /// Bytes that wait.
+    #[inline]
+    pub(crate) fn queued(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Encodes a message behind what waits. Never waits.
+    #[inline]
+    pub(crate) fn queue(
+        &mut self,
+        from: &mut impl Encode,
+        message: Message<'_>,
+        part: Part,
+    ) -> Result<(), Error> {
+        loop {
+            match from.send_part(message, part, self.out.get_mut(self.end..).unwrap_or_default()) {
+                Ok(n) => {
+                    self.end += n;
+                    return Ok(());
+                }
+                Err(SendError::NoSpace { needed }) => self.make_room(needed)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Makes `needed` bytes of free space, within the limit of the queue.
+    #[cold]
+    fn make_room(&mut self, needed: usize) -> Result<(), Error> {
+        let queued = self.queued();
+        if queued > 0 && queued.saturating_add(needed) > self.max_queue {
+            return Err(Error::QueueFull);
+        }
+        self.reserve(needed);
+        Ok(())
+    }
+
+    fn reserve(&mut self, needed: usize) {
+        if self.out.is_empty() {
+            self.out = pool::lease();
+        }
+        let queued = self.queued();
+        if self.start > 0 {
+            self.out.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, queued);
+        }
+        let len = queued.saturating_add(needed);
+        if len > self.out.len() {
+            let mut larger = pool::lease_large(len).unwrap_or_else(|| vec![0; len.next_power_of_two()]);
+            larger[..queued].copy_from_slice(&self.out[..queued]);
+            pool::give(std::mem::replace(&mut self.out, larger));
+        }
+    }
+
+    /// Queues control frames, as long as little enough waits before them: a ping counts as sent when it gets here.
+    pub(crate) fn queue_control(&mut self, from: &mut impl Encode) {
+        while from.pending() > 0 && self.queued() < CORK && !self.broken {
+            if self.end == self.out.len() {
+                self.reserve(from.pending().min(CORK));
+            }
+            self.end += from.transmit(&mut self.out[self.end..]);
+        }
+    }
+
+    /// Writes until less than [`CORK`] bytes wait.
+    #[inline]
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.queued() >= CORK {
+            ready!(self.poll_write(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes all that waits, and has the transport pass it on.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.queued() > 0 {
+            ready!(self.poll_write(cx))?;
+        }
+        if self.dirty {
+            ready!(Pin::new(&mut self.io).poll_flush(cx)).inspect_err(|_| self.broken = true)?;
+            self.dirty = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.out[self.start..self.end]));
+        self.written(written, 0).map(|_| ()).into()
+    }
+
+    /// Accounts for a write of what waits, and of a payload behind it; returns how much of the latter it took.
+    fn written(&mut self, result: io::Result<usize>, payload: usize) -> io::Result<usize> {
+        let result = match result {
+            Ok(0) if self.queued() + payload > 0 => Err(io::ErrorKind::WriteZero.into()),
+            result => result,
+        };
+        let n = match result {
+            Ok(n) => n,
+            Err(error) => {
+                self.broken = true;
+                self.release();
+                return Err(error);
+            }
+        };
+        self.dirty = true;
+        let queued = n.min(self.queued());
+        self.start += queued;
+        if self.start == self.end {
+            self.release();
+        }
+        Ok(n - queued)
+    }
+
+    fn release(&mut self) {
+        (self.start, self.end) = (0, 0);
+        pool::give(std::mem::take(&mut self.out));
+    }
+
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    /// Takes the transport, and drops what waits.
+    pub(crate) fn into_io(mut self) -> S {
+        self.release();
+        self.io
+    }
+}
+
+/// A large payload on its way out: its header is queued, and the payload follows from where it stands.
+///
+/// Dropped half way it copies the rest behind what waits, so that a frame is never cut.
+pub(crate) struct Large<'a, S: AsyncRead + AsyncWrite + Unpin> {
+    wire: &'a mut Wire<S>,
+    /// What has neither been written nor queued.
+    payload: &'a [u8],
+    /// The mask, turned to fit the first byte of it.
+    key: Option<[u8; 4]>,
+}
+
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Large<'a, S> {
+    /// Queues the header. From here on the message counts as sent.
+    pub(crate) fn begin(
+        wire: &'a mut Wire<S>,
+        from: &mut impl Encode,
+        message: Message<'a>,
+        part: Part,
+    ) -> Result<Self, Error> {
+        // What is owed goes before, all of it.
+        while from.pending() > 0 {
+            wire.reserve(from.pending());
+            wire.end += from.transmit(&mut wire.out[wire.end..]);
+        }
+        let header = from.header(message, part)?;
+        let mut head = [0; MAX_HEADER];
+        let len = header.encode(&mut head);
+        wire.reserve(len);
+        wire.out[wire.end..wire.end + len].copy_from_slice(&head[..len]);
+        wire.end += len;
+        Ok(Self { wire, payload: message.as_bytes(), key: header.mask })
+    }
+
+    /// Ready when all of the payload is written or queued.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let beside = self.key.is_none() && self.wire.io.is_write_vectored();
+        while !self.payload.is_empty() {
+            if beside {
+                let wire = &mut *self.wire;
+                let parts = [IoSlice::new(&wire.out[wire.start..wire.end]), IoSlice::new(self.payload)];
+                let parts = if wire.start == wire.end { &parts[1..] } else { &parts[..] };
+                let result = ready!(Pin::new(&mut wire.io).poll_write_vectored(cx, parts));
+                let taken = wire.written(result, self.payload.len())?;
+                self.payload = &self.payload[taken..];
+            } else {
+                ready!(self.wire.poll_room(cx))?;
+                self.copy(CORK);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Copies up to `most` bytes of the payload behind what waits.
+    fn copy(&mut self, most: usize) {
+        let (now, later) = self.payload.split_at(most.min(self.payload.len()));
+        self.wire.reserve(now.len());
+        let end = self.wire.end + now.len();
+        let out = &mut self.wire.out[self.wire.end..end];
+        match self.key {
+            Some(key) => {
+                mask::mask_copy(now, out, key);
+                self.key = Some(mask::rotate(key, now.len()));
+            }
+            None => out.copy_from_slice(now),
+        }
+        self.wire.end = end;
+        self.payload = later;
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Drop for Large<'_, S> {
+    fn drop(&mut self) {
+        if !self.wire.broken {
+            self.copy(usize::MAX);
+        }
+    }
+}
