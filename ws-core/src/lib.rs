@@ -5,6 +5,7 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+mod backoff;
 mod buffer;
 mod close;
 mod config;
@@ -14,6 +15,7 @@ mod decoder;
 mod error;
 mod event;
 pub mod frame;
+pub mod handshake;
 mod keys;
 pub mod mask;
 mod receiver;
@@ -26,12 +28,17 @@ mod timers;
 pub mod utf8;
 mod view;
 
+pub use backoff::Backoff;
 pub use buffer::Storage;
 pub use close::{CloseCode, CloseFrame};
 pub use config::{Config, ConfigRef, Delivery, HeadLimits, Limits, Role, Timeouts};
 pub use connection::Connection;
 pub use error::{Failure, SendError, Timer, Violation};
 pub use event::{Chunk, Closed, Event, Kind, Message, Part, Payload, Transport};
+pub use handshake::{
+    Accept, AnswerError, ClientHandshake, ClientRequest, HandshakeError, Rejection, Request, RequestError,
+    Response, ServerHandshake, Uri, UriError, accept_key, same_host,
+};
 pub use receiver::{Receiver, Recv};
 pub use sender::{Reply, Sender};
 pub use session::{Advance, Endpoint, Session};

@@ -1,0 +1,112 @@
+//! `host[:port]` as RFC 3986, section 3.2, has it: in `Host`, in targets, in origins and in URIs.
+
+use core::fmt;
+use core::net::Ipv6Addr;
+
+use super::grammar::ascii;
+
+/// A host, and maybe a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Authority<'a> {
+    text: &'a str,
+    host: &'a str,
+    port: Option<u16>,
+}
+
+/// Which part of an authority is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    Host,
+    Port,
+}
+
+impl<'a> Authority<'a> {
+    /// Reads `host[:port]`. The host may be empty, as RFC 3986 allows; a port behind the colon may be, too.
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Fault> {
+        let end = match bytes.first() {
+            Some(b'[') => bytes.iter().position(|&byte| byte == b']').ok_or(Fault::Host)? + 1,
+            _ => bytes.iter().position(|&byte| byte == b':').unwrap_or(bytes.len()),
+        };
+        let (host, rest) = bytes.split_at(end);
+        if !(is_ip_literal(host) || is_reg_name(host)) {
+            return Err(Fault::Host);
+        }
+        let port = match rest {
+            [] | [b':'] => None,
+            [b':', digits @ ..] => Some(port(digits).ok_or(Fault::Port)?),
+            _ => return Err(Fault::Host),
+        };
+        Ok(Self { text: ascii(bytes), host: ascii(host), port })
+    }
+
+    /// All of it, as it came.
+    pub const fn as_str(&self) -> &'a str {
+        self.text
+    }
+
+    /// The host: a name, an IPv4 address, or an IPv6 address in brackets.
+    pub const fn host(&self) -> &'a str {
+        self.host
+    }
+
+    /// The port, if one is named.
+    pub const fn port(&self) -> Option<u16> {
+        self.port
+    }
+}
+
+impl fmt::Display for Authority<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text)
+    }
+}
+
+fn port(digits: &[u8]) -> Option<u16> {
+    digits.iter().try_fold(0u16, |sum, &byte| {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        sum.checked_mul(10)?.checked_add(u16::from(byte - b'0'))
+    })
+}
+
+/// `"[" ( IPv6address / IPvFuture ) "]"`.
+fn is_ip_literal(host: &[u8]) -> bool {
+    let [b'[', inside @ .., b']'] = host else { return false };
+    match inside {
+        [b'v' | b'V', rest @ ..] => {
+            let Some(dot) = rest.iter().position(|&byte| byte == b'.') else { return false };
+            let (version, address) = (&rest[..dot], &rest[dot + 1..]);
+            !version.is_empty()
+                && version.iter().all(u8::is_ascii_hexdigit)
+                && !address.is_empty()
+                && address.iter().all(|&byte| byte == b':' || is_unreserved(byte) || is_sub_delim(byte))
+        }
+        _ => core::str::from_utf8(inside).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok()),
+    }
+}
+
+/// `*( unreserved / pct-encoded / sub-delims )`. An underscore is unreserved.
+fn is_reg_name(host: &[u8]) -> bool {
+    is_made_of(host, |byte| is_unreserved(byte) || is_sub_delim(byte))
+}
+
+/// Whether the bytes are of this class or percent-encoded.
+pub(super) fn is_made_of(mut bytes: &[u8], class: impl Fn(u8) -> bool) -> bool {
+    loop {
+        bytes = match bytes {
+            [] => return true,
+            [b'%', a, b, rest @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => rest,
+            [byte, rest @ ..] if class(*byte) => rest,
+            _ => return false,
+        };
+    }
+}
+
+pub(super) const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+pub(super) const fn is_sub_delim(byte: u8) -> bool {
+    matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=')
+}
