@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod handshake;
 mod pool;
 mod reply;
 mod timer;
@@ -9,6 +10,7 @@ mod websocket;
 mod wire;
 
 pub use error::Error;
+pub use handshake::{AcceptError, Acceptance, Incoming, Refusal, accept, accept_with};
 pub use reply::Reply;
 pub use websocket::{CloseReason, WebSocket};
 pub use ws_core as core;

@@ -227,13 +227,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 Transport::Close => return Poll::Ready(false),
                 // What could be said to a peer that is gone was said.
                 Transport::Shutdown if self.pace.eof => return Poll::Ready(false),
-                Transport::Shutdown if flushed && !self.pace.shut => {
-                    // An error means that the peer has ended it before us.
-                    if self.wire.poll_shutdown(cx).is_ready() {
-                        self.pace.shut = true;
-                        self.pace.now = self.pace.clock.now();
-                        self.session.connection().shut_down(self.pace.now);
-                    }
+                // An error means that the peer has ended it before us.
+                Transport::Shutdown
+                    if flushed && !self.pace.shut && self.wire.poll_shutdown(cx).is_ready() =>
+                {
+                    self.pace.shut = true;
+                    self.pace.now = self.pace.clock.now();
+                    self.session.connection().shut_down(self.pace.now);
                 }
                 _ => {}
             }
@@ -297,10 +297,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             if let Some((storage, _)) = self.session.rest() {
                 pool::give(storage);
             }
-        } else if filled <= SMALL_REST {
-            if let Ok(Some(storage)) = self.session.move_to(vec![0; filled]) {
-                pool::give(storage);
-            }
+        } else if filled <= SMALL_REST
+            && let Ok(Some(storage)) = self.session.move_to(vec![0; filled])
+        {
+            pool::give(storage);
         }
     }
 

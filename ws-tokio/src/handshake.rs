@@ -1,0 +1,377 @@
+//! The server's side of the opening handshake (RFC 6455, section 4.2) over a stream.
+//!
+//! [`accept`] for the plain case, [`accept_with`] for a decision by the request, [`Incoming`] for one that takes its
+//! time, or for HTTP on the same port.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::{fmt, io};
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use ws_core::handshake::MAX_EARLY_BYTES;
+use ws_core::{Accept, AnswerError, Config, ConfigRef, Rejection, Request, Role, ServerHandshake, Transport};
+
+use crate::pool;
+use crate::timer::{Clock, Timer};
+use crate::websocket::WebSocket;
+
+/// Accepts a WebSocket on a stream that was just accepted, with the defaults of [`Config::server`].
+///
+/// # Errors
+/// Why there is no WebSocket; the peer has had its answer, if it was still there to get one.
+///
+/// # Cancel safety
+/// Dropping the future drops the stream.
+pub async fn accept<S>(stream: S) -> Result<WebSocket<S>, AcceptError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    accept_with(stream, Config::server(), |_| Ok(Acceptance::default())).await
+}
+
+/// Accepts a WebSocket if `decide`, which sees the request, agrees.
+///
+/// ```no_run
+/// # async fn f(stream: tokio::net::TcpStream) -> Result<(), ws_tokio::AcceptError> {
+/// use ws_tokio::{Acceptance, Refusal, accept_with, core::Config};
+///
+/// let ws = accept_with(stream, Config::server(), |request| match request.path() {
+///     b"/chat" => Ok(Acceptance { protocol: request.protocols().next().map(Into::into), ..Default::default() }),
+///     _ => Err(Refusal::new(404, "no such room")),
+/// });
+/// # ws.await.map(drop) }
+/// ```
+///
+/// # Errors
+/// As for [`accept`].
+///
+/// # Cancel safety
+/// Dropping the future drops the stream.
+pub async fn accept_with<S, F>(
+    stream: S,
+    config: impl Into<ConfigRef>,
+    decide: F,
+) -> Result<WebSocket<S>, AcceptError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: FnOnce(&Request<'_>) -> Result<Acceptance, Refusal>,
+{
+    let mut incoming = Incoming::read(stream, config).await?;
+    let decision = incoming.request().map(|request| decide(&request));
+    match decision {
+        Some(Ok(acceptance)) => incoming.accept(acceptance).await,
+        Some(Err(refusal)) => Err(incoming.reject(refusal).await),
+        None => Err(AcceptError::Io(io::ErrorKind::UnexpectedEof.into())),
+    }
+}
+
+/// What an application adds to its consent.
+#[derive(Clone, Debug, Default)]
+pub struct Acceptance {
+    /// One of the subprotocols that the client offered.
+    pub protocol: Option<String>,
+    /// Header fields of the answer, such as `Set-Cookie`.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+/// An application's refusal.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The HTTP status, 300 to 599.
+    pub status: u16,
+    /// Header fields, such as `WWW-Authenticate` or `Location`.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Refusal {
+    /// A refusal with this status and this text.
+    pub fn new(status: u16, text: &str) -> Self {
+        let headers = vec![("Content-Type".to_owned(), b"text/plain; charset=utf-8".to_vec())];
+        Self { status, headers, body: text.as_bytes().to_vec() }
+    }
+}
+
+/// Why an accepted stream became no WebSocket.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// The request broke a rule, and was answered with the status that this implies.
+    Request(Rejection),
+    /// The application refused it, with this status.
+    Refused(u16),
+    /// The application's answer may not be sent: the request was answered with 500.
+    Answer(AnswerError),
+    /// The stream failed, or ended before the request did.
+    Io(io::Error),
+}
+
+impl fmt::Display for AcceptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(rejection) => write!(f, "the request was refused: {rejection}"),
+            Self::Refused(status) => write!(f, "the request was refused with status {status}"),
+            Self::Answer(error) => write!(f, "the answer may not be sent: {error}"),
+            Self::Io(error) => write!(f, "the stream failed during the handshake: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for AcceptError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Request(rejection) => Some(rejection),
+            Self::Answer(error) => Some(error),
+            Self::Io(error) => Some(error),
+            Self::Refused(_) => None,
+        }
+    }
+}
+
+impl From<io::Error> for AcceptError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// A stream whose first request has come, and waits for an answer: for as long as it takes.
+#[derive(Debug)]
+pub struct Incoming<S> {
+    stream: S,
+    config: ConfigRef,
+    clock: Clock,
+    handshake: ServerHandshake,
+    /// The head and what came behind it.
+    input: Vec<u8>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
+    /// Reads the request. What is no upgrade, or breaks a rule, is refused right here.
+    ///
+    /// # Errors
+    /// [`AcceptError::Request`] or [`AcceptError::Io`], after the peer has had its answer.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the stream.
+    pub async fn read(stream: S, config: impl Into<ConfigRef>) -> Result<Self, AcceptError> {
+        let (config, clock) = (config.into(), Clock::start());
+        let handshake = ServerHandshake::new(clock.now(), config.clone());
+        Self::read_head(stream, config, clock, handshake).await
+    }
+
+    /// Reads a request where HTTP is spoken beside WebSocket: one that is no upgrade comes back too, as
+    /// [`Request::is_upgrade`] tells, to be handed on by [`into_parts`](Self::into_parts).
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read): a head that is malformed in any case, or an upgrade that breaks a rule.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the stream.
+    pub async fn read_beside_http(stream: S, config: impl Into<ConfigRef>) -> Result<Self, AcceptError> {
+        let (config, clock) = (config.into(), Clock::start());
+        let handshake = ServerHandshake::beside_http(clock.now(), config.clone());
+        Self::read_head(stream, config, clock, handshake).await
+    }
+
+    async fn read_head(
+        stream: S,
+        config: ConfigRef,
+        clock: Clock,
+        handshake: ServerHandshake,
+    ) -> Result<Self, AcceptError> {
+        let mut this = Self { stream, config, clock, handshake, input: Vec::new() };
+        let mut timer = Timer::default();
+        match poll_fn(|cx| this.poll_head(cx, &mut timer)).await {
+            Ok(()) => Ok(this),
+            Err(AcceptError::Request(rejection)) => {
+                // The answer is as long as a rejection's few lines.
+                let mut out = [0; 1024];
+                let now = this.clock.now();
+                if let Ok(len) = this.handshake.refuse(now, rejection, &mut out) {
+                    this.say_goodbye(&out[..len]).await;
+                }
+                Err(AcceptError::Request(rejection))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>, timer: &mut Timer) -> Poll<Result<(), AcceptError>> {
+        loop {
+            match self.handshake.recv(self.clock.now(), &self.input) {
+                Ok(Some(_)) => return Poll::Ready(Ok(())),
+                Ok(None) => {}
+                Err(rejection) => return Poll::Ready(Err(AcceptError::Request(rejection))),
+            }
+            // Through a leased buffer, so that the one kept is as long as what came. And no more at a time than may
+            // come early: then it is kept within bounds by the length of the last read.
+            let mut lease = pool::lease();
+            let mut buf = ReadBuf::new(&mut lease[..MAX_EARLY_BYTES]);
+            let read = Pin::new(&mut self.stream).poll_read(cx, &mut buf);
+            self.input.extend_from_slice(buf.filled());
+            let came = buf.filled().len();
+            pool::give(lease);
+            match read {
+                Poll::Ready(Ok(())) if came > 0 => {}
+                Poll::Ready(Ok(())) => {
+                    return Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()));
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                Poll::Pending => {
+                    let Some(deadline) = self.handshake.deadline() else { return Poll::Pending };
+                    ready!(timer.poll(cx, self.clock, deadline));
+                    if let Err(rejection) = self.handshake.tick(self.clock.now()) {
+                        return Poll::Ready(Err(AcceptError::Request(rejection)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The request: a view of bytes that this object holds.
+    pub fn request(&mut self) -> Option<Request<'_>> {
+        self.handshake.recv(self.clock.now(), &self.input).ok().flatten()
+    }
+
+    /// The transport, to look at: for its addresses, say.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    /// Answers 101, and is a WebSocket from there on. What came behind the request is its first input.
+    ///
+    /// # Errors
+    /// [`AcceptError::Answer`] for an acceptance that may not be sent, such as a subprotocol that was not offered: the
+    /// client got a 500. [`AcceptError::Io`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the stream.
+    pub async fn accept(mut self, acceptance: Acceptance) -> Result<WebSocket<S>, AcceptError> {
+        let answer = match self.encode_acceptance(&acceptance) {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.reject(Refusal::new(500, "the server chose an answer that may not be sent\n")).await;
+                return Err(AcceptError::Answer(error));
+            }
+        };
+        self.stream.write_all(&answer).await?;
+        self.stream.flush().await?;
+        let leftover = &self.input[self.handshake.consumed().unwrap_or(self.input.len())..];
+        Ok(WebSocket::with_clock(self.stream, Role::Server, leftover, self.config, self.clock, [0; 32]))
+    }
+
+    fn encode_acceptance(&mut self, acceptance: &Acceptance) -> Result<Vec<u8>, AnswerError> {
+        let now = self.clock.now();
+        let headers = borrow(&acceptance.headers);
+        let accept = Accept { protocol: acceptance.protocol.as_deref(), extensions: "", headers: &headers };
+        let Ok(Some(request)) = self.handshake.recv(now, &self.input) else {
+            return Err(AnswerError::NotWaiting);
+        };
+        encode(|out| self.handshake.accept(&request, accept, out))
+    }
+
+    /// Answers no, says it to the end, and returns the error that stands for it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the stream.
+    pub async fn reject(mut self, refusal: Refusal) -> AcceptError {
+        let now = self.clock.now();
+        let headers = borrow(&refusal.headers);
+        let (status, body) = (refusal.status, &refusal.body);
+        match encode(|out| self.handshake.reject(now, status, &headers, body, out)) {
+            Ok(answer) => {
+                self.say_goodbye(&answer).await;
+                AcceptError::Refused(status)
+            }
+            Err(error) => {
+                if let Ok(answer) = encode(|out| self.handshake.reject(now, 500, &[], b"", out)) {
+                    self.say_goodbye(&answer).await;
+                }
+                AcceptError::Answer(error)
+            }
+        }
+    }
+
+    /// Answers a request that breaks a rule which only the application can tell, with that rule's answer.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the stream.
+    pub async fn refuse(mut self, rejection: Rejection) -> AcceptError {
+        let now = self.clock.now();
+        if let Ok(answer) = encode(|out| self.handshake.refuse(now, rejection, out)) {
+            self.say_goodbye(&answer).await;
+        }
+        AcceptError::Request(rejection)
+    }
+
+    /// The stream and everything read from it, for whoever speaks HTTP on.
+    pub fn into_parts(self) -> (S, Vec<u8>) {
+        (self.stream, self.input)
+    }
+
+    /// Writes a last answer, shuts down, and reads on for a while, so that no reset destroys it (HS-39). The peer may be
+    /// gone; nothing depends on that.
+    async fn say_goodbye(&mut self, answer: &[u8]) {
+        let mut timer = Timer::default();
+        let mut left = answer;
+        poll_fn(|cx| {
+            loop {
+                if self.handshake.transport() == Transport::Close
+                    || self.poll_goodbye(cx, &mut left).is_ready()
+                {
+                    return Poll::Ready(());
+                }
+                let Some(deadline) = self.handshake.deadline() else { return Poll::Ready(()) };
+                ready!(timer.poll(cx, self.clock, deadline));
+                // While it says goodbye, a deadline is the end and no error.
+                let _ = self.handshake.tick(self.clock.now());
+            }
+        })
+        .await;
+    }
+
+    fn poll_goodbye(&mut self, cx: &mut Context<'_>, left: &mut &[u8]) -> Poll<io::Result<()>> {
+        while !left.is_empty() {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, left))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                n => *left = &left[n..],
+            }
+            if left.is_empty() {
+                ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            }
+        }
+        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        self.handshake.shut_down(self.clock.now());
+        while self.handshake.transport() != Transport::Close {
+            let mut trash = [0; 1024];
+            let mut buf = ReadBuf::new(&mut trash);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
+            match buf.filled().len() {
+                0 => break,
+                n => self.handshake.discard(n),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn borrow(headers: &[(String, Vec<u8>)]) -> Vec<(&str, &[u8])> {
+    headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect()
+}
+
+/// Encodes an answer into a buffer of its size.
+fn encode(mut write: impl FnMut(&mut [u8]) -> Result<usize, AnswerError>) -> Result<Vec<u8>, AnswerError> {
+    let mut out = vec![0; 256];
+    loop {
+        match write(&mut out) {
+            Ok(len) => {
+                out.truncate(len);
+                return Ok(out);
+            }
+            Err(AnswerError::NoSpace { needed }) => out.resize(needed, 0),
+            Err(error) => return Err(error),
+        }
+    }
+}
