@@ -18,8 +18,12 @@ use crate::reply::Reply;
 use crate::timer::{Clock, Timer};
 use crate::wire::{CORK, Wire};
 
-/// A queued reply leaves at the next call when it is older than this, even if more input waits.
+/// A queued reply leaves when it is older than this, even if more input waits.
 const PATIENCE: Duration = Duration::from_millis(1);
+
+/// To look at the clock for each message would cost more than all else. After a look that found a quick consumer, so
+/// many messages go by before the next.
+const GLANCE: u8 = 8;
 
 /// A rest of a message up to this length is kept in memory of its own size while nothing arrives.
 const SMALL_REST: usize = 4 << 10;
@@ -60,6 +64,8 @@ pub(crate) struct Pace {
     timer: Timer,
     /// The time of the last wake-up that brought something.
     pub(crate) now: Instant,
+    /// How many messages go by before the next look at the clock.
+    unwatched: u8,
     /// The peer's close frame.
     pub(crate) closed: Option<Box<CloseReason>>,
     /// Why the connection failed, until it is reported, which is when the transport is done with.
@@ -73,7 +79,16 @@ pub(crate) struct Pace {
 impl Pace {
     pub(crate) fn new(clock: Clock) -> Self {
         let now = clock.now();
-        Self { clock, timer: Timer::default(), now, closed: None, failed: None, shut: false, eof: false }
+        Self {
+            clock,
+            timer: Timer::default(),
+            now,
+            unwatched: 0,
+            closed: None,
+            failed: None,
+            shut: false,
+            eof: false,
+        }
     }
 
     fn fail(&mut self, error: impl Into<Error>) {
@@ -218,6 +233,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
     }
 
+    /// A slow consumer with more input waiting does not hold back its first answers.
+    #[inline(never)]
+    fn hurry(&mut self, cx: &mut Context<'_>) {
+        let now = self.pace.clock.now();
+        if now.saturating_since(self.pace.now) > PATIENCE {
+            self.pace.now = now;
+            self.pump(cx);
+        } else {
+            self.pace.unwatched = GLANCE;
+        }
+    }
+
     /// One turn without an event: lets out what waits, keeps time, and reads; `false`: the transport is done with.
     #[inline(never)]
     fn poll_read(&mut self, cx: &mut Context<'_>, need: usize) -> Poll<bool> {
@@ -244,6 +271,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 Poll::Ready(Ok(n)) => {
                     self.session.received(n);
                     self.pace.now = self.pace.clock.now();
+                    self.pace.unwatched = 0;
                     return Poll::Ready(true);
                 }
                 Poll::Ready(Err(error)) => self.end(Some(error)),
