@@ -160,11 +160,11 @@ impl Checker {
     /// Takes a whole frame header from the front of `bytes`, or keeps what there is of it.
     #[inline]
     fn take_head(&mut self, bytes: &mut &[u8]) -> Result<Option<Head>, Fault> {
-        if self.head_len == 0 {
-            if let Some(head) = decode(bytes)? {
-                *bytes = &bytes[head.size..];
-                return Ok(Some(head));
-            }
+        if self.head_len == 0
+            && let Some(head) = decode(bytes)?
+        {
+            *bytes = &bytes[head.size..];
+            return Ok(Some(head));
         }
         while let Some((&byte, rest)) = bytes.split_first() {
             *bytes = rest;

@@ -18,9 +18,6 @@ use crate::report::Report;
 use crate::tape::Tape;
 use crate::workload::Kind;
 
-/// How long nothing at all may come back before a run is given up.
-const STALLED_AFTER: Duration = Duration::from_secs(10);
-
 /// The request of every connection. Its key is the example of RFC 6455, section 1.3, as is the answer to it.
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
@@ -45,6 +42,8 @@ pub struct Plan {
     pub warm_up: Duration,
     /// When to stop sending.
     pub length: Length,
+    /// How long no message may come back before the run is given up.
+    pub patience: Duration,
     /// The server's process, for its processor time.
     pub server: Option<u32>,
 }
@@ -69,7 +68,7 @@ pub enum LoadError {
     Handshake(String),
     /// A connection received something else than its messages.
     Fault(Fault),
-    /// Nothing came back for ten seconds while so many messages were under way.
+    /// No message came back for the plan's patience while so many were under way.
     Stalled(u64),
 }
 
@@ -134,6 +133,7 @@ struct Generator {
     events: Events,
     tape: Tape,
     in_flight: usize,
+    patience: Duration,
     connections: Vec<Connection>,
     /// One for all connections, as large as a read is worth.
     buffer: Vec<u8>,
@@ -181,7 +181,7 @@ impl Generator {
             let mut stream = std::net::TcpStream::connect(plan.address)?;
             stream.set_nodelay(true)?;
             if !plan.raw {
-                stream.set_read_timeout(Some(STALLED_AFTER))?;
+                stream.set_read_timeout(Some(plan.patience))?;
                 shake_hands(&mut stream)?;
             }
             stream.set_nonblocking(true)?;
@@ -205,6 +205,7 @@ impl Generator {
             events: Events::with_capacity(plan.connections.clamp(64, 1024)),
             tape,
             in_flight: plan.in_flight,
+            patience: plan.patience,
             connections,
             buffer: vec![0; 256 * 1024],
             latencies: Histogram::new(),
@@ -228,12 +229,10 @@ impl Generator {
         }
         let (mut complete, mut last) = (0, start);
         while under_way > 0 {
-            match self.poll.poll(&mut self.events, Some(STALLED_AFTER)) {
+            let complete_before = complete;
+            match self.poll.poll(&mut self.events, Some(self.patience)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 other => other?,
-            }
-            if self.events.is_empty() && last.elapsed() >= STALLED_AFTER {
-                return Err(LoadError::Stalled(under_way));
             }
             for event in &self.events {
                 let connection = &mut self.connections[event.token().0];
@@ -258,6 +257,9 @@ impl Generator {
                     }
                 }
                 connection.write(&self.tape)?;
+            }
+            if complete == complete_before && last.elapsed() >= self.patience {
+                return Err(LoadError::Stalled(under_way));
             }
         }
         Ok((complete, last - start))

@@ -54,8 +54,10 @@ fn prepare() -> Result<Option<(Contest, String)>, String> {
         workload::ALL.iter().for_each(|workload| println!("workload {}", workload.name));
         return Ok(None);
     }
-    reject_strangers(&only_contestants, known.iter().map(|contestant| contestant.name.as_str()))?;
-    reject_strangers(&only_workloads, workload::ALL.iter().map(|workload| workload.name))?;
+    let names: Vec<&str> = known.iter().map(|contestant| contestant.name.as_str()).collect();
+    reject_strangers(only_contestants.as_deref(), &names)?;
+    let names: Vec<&str> = workload::ALL.iter().map(|workload| workload.name).collect();
+    reject_strangers(only_workloads.as_deref(), &names)?;
 
     let wanted = |only: &Option<Vec<String>>, name: &str| {
         only.as_ref().is_none_or(|only| only.iter().any(|n| n == name))
@@ -104,11 +106,8 @@ fn list(words: Option<String>) -> Option<Vec<String>> {
     words.map(|words| words.split(',').map(str::to_owned).collect())
 }
 
-fn reject_strangers<'a>(
-    wanted: &Option<Vec<String>>,
-    known: impl Iterator<Item = &'a str> + Clone,
-) -> Result<(), String> {
-    match wanted.iter().flatten().find(|name| !known.clone().any(|known| known == name.as_str())) {
+fn reject_strangers(wanted: Option<&[String]>, known: &[&str]) -> Result<(), String> {
+    match wanted.unwrap_or_default().iter().find(|name| !known.contains(&name.as_str())) {
         Some(stranger) => Err(format!("{stranger} is unknown; --list shows what there is")),
         None => Ok(()),
     }

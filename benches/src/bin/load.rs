@@ -19,6 +19,7 @@ const USAGE: &str = "usage: load ADDRESS [flags]
   --seconds S       how long to send (1)
   --messages N      send so many instead
   --warm-up S       the same load before the clock starts (0.2)
+  --patience S      give up when no message comes back for so long (10)
   --server PID      a process whose processor time is divided by the messages (Linux)";
 
 fn main() -> ExitCode {
@@ -54,6 +55,7 @@ fn plan() -> Result<Plan, String> {
         None => Length::Time(seconds(flags.value("--seconds")?, 1.0)?),
     };
     let warm_up = seconds(flags.value("--warm-up")?, 0.2)?;
+    let patience = seconds(flags.value("--patience")?, 10.0)?;
     let connections = flags.value("--connections")?.unwrap_or(64);
     let in_flight = flags.value("--in-flight")?.unwrap_or(1);
     let size = flags.value("--size")?.unwrap_or(32);
@@ -63,5 +65,5 @@ fn plan() -> Result<Plan, String> {
     let [address] = &flags.rest()?[..] else { return Err("one address, please".to_owned()) };
     let mut addresses = address.to_socket_addrs().map_err(|error| format!("{address}: {error}"))?;
     let address = addresses.next().ok_or_else(|| format!("{address} has no address"))?;
-    Ok(Plan { address, connections, in_flight, size, kind, raw, warm_up, length, server })
+    Ok(Plan { address, connections, in_flight, size, kind, raw, warm_up, length, patience, server })
 }
