@@ -8,6 +8,7 @@
 //! - [`load`]: connections, the event loop, the two phases of a run; [`report`] is what comes out.
 //! - [`workload`]: the named cells of the comparison tables.
 //! - [`contest`]: starts servers, interleaves rounds; [`table`] turns the figures into Markdown.
+//! - [`micro`]: loops in memory, without sockets.
 //! - [`serve`]: what the echo servers over tokio share.
 //!
 //! Servers run on one thread and take the address to listen on as their first argument.
@@ -18,6 +19,7 @@ pub mod cpu;
 pub mod flags;
 pub mod histogram;
 pub mod load;
+pub mod micro;
 pub mod report;
 pub mod serve;
 pub mod table;

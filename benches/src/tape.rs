@@ -89,7 +89,8 @@ pub fn push_masked(out: &mut Vec<u8>, opcode: u8, payload: &[u8], key: [u8; 4]) 
 }
 
 /// Appends exactly `size` bytes of text in many scripts, filled up with ASCII where no character fits any more.
-fn push_text(out: &mut Vec<u8>, message: usize, size: usize) {
+/// Neighbouring numbers give different texts.
+pub fn push_text(out: &mut Vec<u8>, message: usize, size: usize) {
     const WORDS: &str = "plain words, then grüße und straße, ça va très bien, привет мир, γειά σου, 你好世界, こんにちは, 🦀🌍 ";
     let end = out.len() + size;
     let mut characters = WORDS.chars().cycle().skip(message * 7 % 61);
