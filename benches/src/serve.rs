@@ -9,7 +9,8 @@ use crate::flags::Flags;
 
 /// Listens at `address` and runs `echo` for each connection, on a runtime of one thread, until the process is ended.
 ///
-/// Tasks are taken out of tokio's cooperative budget, as the example servers of the fastest peers do.
+/// Tasks keep tokio's cooperative budget. Some peers' examples take them out of it; under load from one side a server
+/// that writes each message by itself then serves one connection without end, one message a read, and gets slower.
 pub fn serve<F, Echo>(address: &str, echo: Echo) -> io::Result<()>
 where
     Echo: Fn(TcpStream) -> F,
@@ -22,7 +23,7 @@ where
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            tokio::spawn(tokio::task::unconstrained(echo(stream)));
+            tokio::spawn(echo(stream));
         }
     })
 }

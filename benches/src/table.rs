@@ -74,13 +74,24 @@ pub fn render(contest: &Contest, outcome: &Outcome, wall: &str) -> String {
         let (rate, p50, p99) = (rate[row][column]?, p50[row][column]?, p99[row][column]?);
         Some(format!("{:.1}, {p50:.0} / {p99:.0}", rate / 1e3))
     });
-    let noise = |row: usize, column: usize| {
+    let spread = |row: usize, column: usize| {
         let of = |report: &Report| report.server_ns.unwrap_or(1e9 / report.rate());
         let values = || outcome.rounds(row, column).iter().map(of);
         let (low, high) = (values().min_by(f64::total_cmp)?, values().max_by(f64::total_cmp)?);
-        Some(format!("{:.0} %", (high - low) / cost[row][column]? * 100.0))
+        Some((high - low) / cost[row][column]? * 100.0)
     };
-    table("Spread over the rounds, (most − least) ÷ median", &noise);
+    let spreads = columns.clone().map(|column| {
+        let middle = median(rows.clone().filter_map(|row| spread(row, column)).collect());
+        middle.map_or_else(
+            || "–".to_owned(),
+            |percent| format!("{} {percent:.0} %", contest.workloads[column].name),
+        )
+    });
+    let _ = writeln!(
+        out,
+        "Spread over the rounds, (most − least) ÷ median, the middle contestant's: {}.",
+        spreads.collect::<Vec<_>>().join(", ")
+    );
     out
 }
 

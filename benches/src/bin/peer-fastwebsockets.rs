@@ -1,5 +1,5 @@
 //! Echo over fastwebsockets, as its README and its echo server write it: whole messages from a `FragmentCollector`,
-//! vectored writes, no cooperative budget. The library writes each frame at once; it has nothing to gather them with.
+//! vectored writes. The library writes each frame at once; it has nothing to gather them with.
 
 use fastwebsockets::{FragmentCollector, OpCode, Role, WebSocket, WebSocketError};
 use tokio::net::TcpStream;
