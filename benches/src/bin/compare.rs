@@ -1,0 +1,114 @@
+//! Runs echo servers beside each other and prints tables of what a message costs each of them.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use ws_benches::contest::{self, Contest, Contestant, Standing};
+use ws_benches::cpu;
+use ws_benches::flags::Flags;
+use ws_benches::table;
+use ws_benches::workload;
+
+const USAGE: &str = "usage: compare [flags] [NAME=PROGRAM ...]
+  --quick               three short rounds instead of seven
+  --rounds N            rounds
+  --seconds S           seconds that count, for each contestant, workload and round
+  --contestants A,B     only these (programs named NAME=PROGRAM always run)
+  --workloads A,B       only these
+  --wall NAME           what the ratios divide by (limit-raw-mio)
+  --list                show contestants and workloads, run nothing
+NAME=PROGRAM adds any echo server that takes its address as its argument.
+It builds nothing: cargo build --release -p ws-benches --features peers
+                   cargo build --release -p ws-tokio --example echo-server";
+
+fn main() -> ExitCode {
+    match prepare() {
+        Ok(Some((contest, wall))) => compare(&contest, &wall),
+        Ok(None) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("{reason}\n{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn prepare() -> Result<Option<(Contest, String)>, String> {
+    let mut flags = Flags::of_this_process();
+    let quick = flags.has("--quick");
+    let rounds = flags.value("--rounds")?.unwrap_or(if quick { 3 } else { 7 });
+    let seconds = flags.value("--seconds")?.unwrap_or(if quick { 0.25 } else { 1.0 });
+    let only_contestants = list(flags.text("--contestants")?);
+    let only_workloads = list(flags.text("--workloads")?);
+    let wall = flags.text("--wall")?.unwrap_or_else(|| "limit-raw-mio".to_owned());
+    let show = flags.has("--list");
+    let added = flags.rest()?;
+
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let directory = own.parent().ok_or("this program lies nowhere")?;
+    let known = contest::known(directory);
+    if show {
+        for contestant in &known {
+            let built = if contestant.program.exists() { "" } else { " (not built)" };
+            println!("contestant {}{built}", contestant.name);
+        }
+        workload::ALL.iter().for_each(|workload| println!("workload {}", workload.name));
+        return Ok(None);
+    }
+    let names: Vec<&str> = known.iter().map(|contestant| contestant.name.as_str()).collect();
+    reject_strangers(only_contestants.as_deref(), &names)?;
+    let names: Vec<&str> = workload::ALL.iter().map(|workload| workload.name).collect();
+    reject_strangers(only_workloads.as_deref(), &names)?;
+
+    let wanted = |only: &Option<Vec<String>>, name: &str| {
+        only.as_ref().is_none_or(|only| only.iter().any(|n| n == name))
+    };
+    let mut contestants = Vec::new();
+    for contestant in known {
+        if !wanted(&only_contestants, &contestant.name) {
+            continue;
+        }
+        if contestant.program.exists() {
+            contestants.push(contestant);
+        } else if only_contestants.is_some() {
+            return Err(format!("{} is not built", contestant.name));
+        } else {
+            eprintln!("compare: {} is not built and does not take part", contestant.name);
+        }
+    }
+    for word in added {
+        let (name, program) = word.split_once('=').ok_or_else(|| format!("{word:?} is not NAME=PROGRAM"))?;
+        let (name, program) = (name.to_owned(), PathBuf::from(program));
+        contestants.push(Contestant { name, program, arguments: Vec::new(), standing: Standing::Ours });
+    }
+    let workloads =
+        workload::ALL.iter().filter(|workload| wanted(&only_workloads, workload.name)).copied().collect();
+    let generator = directory.join(format!("load{}", std::env::consts::EXE_SUFFIX));
+    let warm_up = if quick { 0.1 } else { 0.3 };
+    let pin = cpu::can_pin();
+    Ok(Some((Contest { contestants, workloads, rounds, seconds, warm_up, generator, pin }, wall)))
+}
+
+fn compare(contest: &Contest, wall: &str) -> ExitCode {
+    if !contest.pin {
+        eprintln!("compare: no two cores or no taskset: nothing is pinned, and the figures will wander");
+    }
+    let outcome = contest.run(|round, workload, contestant| {
+        eprintln!("round {} of {}: {}, {}", round + 1, contest.rounds, workload.name, contestant.name);
+    });
+    print!("{}", table::render(contest, &outcome, wall));
+    for failure in &outcome.failures {
+        eprintln!("compare: {failure}");
+    }
+    if outcome.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn list(words: Option<String>) -> Option<Vec<String>> {
+    words.map(|words| words.split(',').map(str::to_owned).collect())
+}
+
+fn reject_strangers(wanted: Option<&[String]>, known: &[&str]) -> Result<(), String> {
+    match wanted.unwrap_or_default().iter().find(|name| !known.contains(&name.as_str())) {
+        Some(stranger) => Err(format!("{stranger} is unknown; --list shows what there is")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,29 @@
+//! Tools that measure the crates of this workspace beside other libraries.
+//!
+//! The load generator speaks WebSocket by hand, so that no library's client side stands on its hot path, and it
+//! believes nothing: every byte that a server sends back is parsed and compared with what was sent.
+//!
+//! - [`tape`]: the messages of a run, framed and masked once, before the clock starts.
+//! - [`check`]: what one connection receives, held against the tape.
+//! - [`load`]: connections, the event loop, the two phases of a run; [`report`] is what comes out.
+//! - [`workload`]: the named cells of the comparison tables.
+//! - [`contest`]: starts servers, interleaves rounds; [`table`] turns the figures into Markdown.
+//! - [`micro`]: loops in memory, without sockets.
+//! - [`serve`]: what the echo servers over tokio share.
+//!
+//! Servers run on one thread and take the address to listen on as their first argument.
+
+pub mod check;
+pub mod contest;
+pub mod cpu;
+pub mod flags;
+pub mod histogram;
+pub mod load;
+pub mod micro;
+pub mod report;
+pub mod serve;
+pub mod table;
+pub mod tape;
+#[cfg(feature = "peers")]
+pub mod upgrade;
+pub mod workload;

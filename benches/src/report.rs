@@ -1,0 +1,79 @@
+//! The figures of one run, as a line of `name=value` words that people and programs read alike.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// What a run of the load generator measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Report {
+    /// Messages that came back, every one checked.
+    pub messages: u64,
+    /// Seconds from the first message sent to the last one received.
+    pub seconds: f64,
+    /// Median time from a message's departure to its last byte's return, in microseconds.
+    pub p50_us: f64,
+    /// The time that one message in a hundred exceeds, in microseconds.
+    pub p99_us: f64,
+    /// Processor time of the server for a message, user and kernel, in nanoseconds; `None` where it is not known.
+    pub server_ns: Option<f64>,
+}
+
+impl Report {
+    /// Messages a second, there and back.
+    pub fn rate(&self) -> f64 {
+        self.messages as f64 / self.seconds
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { messages, seconds, p50_us, p99_us, server_ns } = self;
+        write!(out, "messages={messages} seconds={seconds:.6} messages_per_s={:.0} ", self.rate())?;
+        write!(out, "p50_us={p50_us:.3} p99_us={p99_us:.3} server_ns_per_message=")?;
+        match server_ns {
+            Some(nanos) => write!(out, "{nanos:.3}"),
+            None => write!(out, "unknown"),
+        }
+    }
+}
+
+/// A line that is no report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAReport;
+
+impl FromStr for Report {
+    type Err = NotAReport;
+
+    fn from_str(line: &str) -> Result<Self, NotAReport> {
+        let word = |name: &str| {
+            let mut words = line.split_ascii_whitespace().filter_map(|word| word.split_once('='));
+            words.find(|(key, _)| *key == name).map(|(_, value)| value).ok_or(NotAReport)
+        };
+        let number = |name: &str| word(name)?.parse().map_err(|_| NotAReport);
+        Ok(Self {
+            messages: word("messages")?.parse().map_err(|_| NotAReport)?,
+            seconds: number("seconds")?,
+            p50_us: number("p50_us")?,
+            p99_us: number("p99_us")?,
+            server_ns: match word("server_ns_per_message")? {
+                "unknown" => None,
+                _ => Some(number("server_ns_per_message")?),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_reads_back_as_the_report_it_came_from() {
+        for server_ns in [None, Some(321.125)] {
+            let report =
+                Report { messages: 1_000_000, seconds: 1.25, p50_us: 12.5, p99_us: 99.875, server_ns };
+            assert_eq!(report.to_string().parse(), Ok(report));
+        }
+        assert_eq!("messages=1".parse::<Report>(), Err(NotAReport));
+    }
+}
