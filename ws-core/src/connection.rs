@@ -52,24 +52,21 @@ impl Connection {
     /// consumed and discarded.
     #[inline(always)]
     pub fn recv<'b>(&mut self, now: Instant, input: &'b mut [u8]) -> Result<Recv<'b>, Failure> {
-        let step = self.step(now, input)?;
+        let mut step = Step::NOTHING;
+        self.step(now, input, &mut step)?;
         Ok(receiver::view(step, input, false))
     }
 
     #[inline(always)]
-    pub(crate) fn step(&mut self, now: Instant, input: &mut [u8]) -> Result<Step, Failure> {
-        match self.receiver.step(now, input) {
-            Ok(step) => {
-                if matches!(step.found, Found::Ping | Found::Close { .. }) {
-                    self.answer(step, input);
-                }
-                Ok(step)
-            }
-            Err(failure) => {
-                self.fail(failure);
-                Err(failure)
-            }
+    pub(crate) fn step(&mut self, now: Instant, input: &mut [u8], step: &mut Step) -> Result<(), Failure> {
+        if let Err(failure) = self.receiver.step(now, input, step) {
+            self.fail(failure);
+            return Err(failure);
         }
+        if matches!(step.found, Found::Ping | Found::Close { .. }) {
+            self.answer(*step, input);
+        }
+        Ok(())
     }
 
     #[inline(never)]

@@ -36,6 +36,10 @@ pub struct Step {
     pub(crate) found: Found,
 }
 
+impl Step {
+    pub(crate) const NOTHING: Self = Self { consumed: 0, start: 0, end: 0, need: 0, found: Found::Nothing };
+}
+
 /// The kind of thing found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -169,21 +173,28 @@ impl Decoder {
         self.quick = 0;
     }
 
-    /// Finds the next event in `input`.
+    /// Finds the next event in `input`, and writes it to `step`, which is [`Step::NOTHING`].
+    ///
+    /// It is inlined into the caller and writes in place, because a result of this size costs more to return than all
+    /// of the work.
     #[inline(always)]
-    pub(crate) fn step(&mut self, config: &Config, input: &mut [u8]) -> Result<Step, Violation> {
-        match self.whole_small_frame(input) {
-            Some(step) => step,
-            None => self.step_by_byte(config, input),
+    pub(crate) fn step(
+        &mut self,
+        config: &Config,
+        input: &mut [u8],
+        step: &mut Step,
+    ) -> Result<(), Violation> {
+        match self.whole_small_frame(input, step) {
+            Some(result) => result,
+            None => self.step_by_byte(config, input, step),
         }
     }
 
     /// The fast path: an unfragmented data frame of at most 64 KiB, all of it there, between messages.
     ///
-    /// `None` is no verdict: whatever is unusual is looked at again, rule by rule, by the other path. It is inlined
-    /// into the caller, because a result of this size costs more to return than all of the work.
+    /// `None` is no verdict: whatever is unusual is looked at again, rule by rule, by the other path.
     #[inline(always)]
-    fn whole_small_frame(&mut self, input: &mut [u8]) -> Option<Result<Step, Violation>> {
+    fn whole_small_frame(&mut self, input: &mut [u8], step: &mut Step) -> Option<Result<(), Violation>> {
         if self.state != State::Ready {
             return None;
         }
@@ -214,21 +225,28 @@ impl Decoder {
             self.state = State::Failed;
             return Some(Err(Violation::InvalidUtf8));
         }
-        let found = if is_text { Found::Text { fresh: true } } else { Found::Binary };
-        Some(Ok(Step { consumed: end, start, end, need: 0, found }))
+        step.consumed = end;
+        step.start = start;
+        step.end = end;
+        step.found = if is_text { Found::Text { fresh: true } } else { Found::Binary };
+        Some(Ok(()))
     }
 
     /// Every rule, at the byte that decides.
     #[inline(never)]
-    fn step_by_byte(&mut self, config: &Config, input: &mut [u8]) -> Result<Step, Violation> {
-        // Whole frames that are delivered in parts were not the fast path's to take.
-        let result = self.walk(config, input);
-        if result.is_err() {
-            // 7.1.7: "An endpoint MUST NOT continue to attempt to process data (including a responding Close
-            // frame) from the remote endpoint after being instructed to _Fail the WebSocket Connection_".
-            self.state = State::Failed;
+    fn step_by_byte(&mut self, config: &Config, input: &mut [u8], step: &mut Step) -> Result<(), Violation> {
+        match self.walk(config, input) {
+            Ok(found) => {
+                *step = found;
+                Ok(())
+            }
+            Err(violation) => {
+                // 7.1.7: "An endpoint MUST NOT continue to attempt to process data (including a responding Close
+                // frame) from the remote endpoint after being instructed to _Fail the WebSocket Connection_".
+                self.state = State::Failed;
+                Err(violation)
+            }
         }
-        result
     }
 
     fn walk(&mut self, config: &Config, input: &mut [u8]) -> Result<Step, Violation> {

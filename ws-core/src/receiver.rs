@@ -61,14 +61,15 @@ impl Receiver {
         now: Instant,
         input: &'b mut [u8],
     ) -> Result<(Recv<'b>, Option<Reply>), Failure> {
-        let step = self.step(now, input)?;
+        let mut step = Step::NOTHING;
+        self.step(now, input, &mut step)?;
         let recv = view(step, input, false);
         let reply = recv.event.as_ref().and_then(Reply::to);
         Ok((recv, reply))
     }
 
     #[inline(always)]
-    pub(crate) fn step(&mut self, now: Instant, input: &mut [u8]) -> Result<Step, Failure> {
+    pub(crate) fn step(&mut self, now: Instant, input: &mut [u8], step: &mut Step) -> Result<(), Failure> {
         self.timers.advance(now);
         self.timers.wake();
         let have = u32::try_from(input.len()).unwrap_or(u32::MAX);
@@ -76,21 +77,17 @@ impl Receiver {
             self.timers.hear();
             self.ended |= self.timers.linger_is_over(have - self.seen);
         }
-        match self.decoder.step(&self.config, input) {
-            Ok(step) => {
-                self.seen = have.wrapping_sub(step.consumed as u32);
-                match step.found {
-                    Found::Nothing => {}
-                    Found::Close { .. } => self.timers.close(),
-                    _ => self.timers.doze(),
-                }
-                Ok(step)
-            }
-            Err(violation) => {
-                self.timers.close();
-                Err(violation.into())
-            }
+        if let Err(violation) = self.decoder.step(&self.config, input, step) {
+            self.timers.close();
+            return Err(violation.into());
         }
+        self.seen = have.wrapping_sub(step.consumed as u32);
+        match step.found {
+            Found::Nothing => {}
+            Found::Close { .. } => self.timers.close(),
+            _ => self.timers.doze(),
+        }
+        Ok(())
     }
 
     /// Fails the connection because a message does not fit into the storage.

@@ -54,8 +54,6 @@ pub struct Session<B, C = Connection> {
     trusted: bool,
 }
 
-const NOTHING: Step = Step { consumed: 0, start: 0, end: 0, need: 0, found: Found::Nothing };
-
 /// What a session drives: a whole connection, or the receiving half of a split one. Sealed.
 pub trait Endpoint: sealed::Endpoint {}
 
@@ -66,15 +64,15 @@ mod sealed {
     use super::{Connection, Failure, Instant, Receiver, Step};
 
     pub trait Endpoint {
-        fn step(&mut self, now: Instant, input: &mut [u8]) -> Result<Step, Failure>;
+        fn step(&mut self, now: Instant, input: &mut [u8], step: &mut Step) -> Result<(), Failure>;
         fn receiver(&mut self) -> &mut Receiver;
         fn overflow(&mut self, now: Instant) -> Failure;
     }
 
     impl Endpoint for Connection {
         #[inline(always)]
-        fn step(&mut self, now: Instant, input: &mut [u8]) -> Result<Step, Failure> {
-            self.step(now, input)
+        fn step(&mut self, now: Instant, input: &mut [u8], step: &mut Step) -> Result<(), Failure> {
+            self.step(now, input, step)
         }
 
         fn receiver(&mut self) -> &mut Receiver {
@@ -88,8 +86,8 @@ mod sealed {
 
     impl Endpoint for Receiver {
         #[inline(always)]
-        fn step(&mut self, now: Instant, input: &mut [u8]) -> Result<Step, Failure> {
-            self.step(now, input)
+        fn step(&mut self, now: Instant, input: &mut [u8], step: &mut Step) -> Result<(), Failure> {
+            self.step(now, input, step)
         }
 
         fn receiver(&mut self) -> &mut Receiver {
@@ -127,7 +125,7 @@ impl<B: Storage> Session<B, Receiver> {
 impl<B: Storage, C: Endpoint> Session<B, C> {
     /// A session without storage.
     pub fn new(connection: C) -> Self {
-        Self { connection, buffer: Buffer::new(), step: NOTHING, trusted: true }
+        Self { connection, buffer: Buffer::new(), step: Step::NOTHING, trusted: true }
     }
 
     /// Storage to begin with, its first `filled` bytes received behind the handshake.
@@ -144,21 +142,21 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
     #[inline(always)]
     pub fn advance(&mut self, now: Instant) -> Result<Advance, Failure> {
         self.release_event();
-        let step = self.connection.step(now, self.buffer.filled())?;
-        if step.found == Found::Nothing {
-            self.buffer.consume(step.consumed);
-            return self.starve(step.need);
+        self.connection.step(now, self.buffer.filled(), &mut self.step)?;
+        if self.step.found == Found::Nothing {
+            return self.starve();
         }
-        self.step = step;
         Ok(Advance::Event)
     }
 
-    #[inline]
-    fn starve(&mut self, need: usize) -> Result<Advance, Failure> {
+    #[inline(never)]
+    fn starve(&mut self) -> Result<Advance, Failure> {
+        let at_least = self.step.need;
+        self.release_event();
         if !self.connection.receiver().is_open() {
             return Ok(Advance::Finished);
         }
-        Ok(Advance::Read { at_least: need })
+        Ok(Advance::Read { at_least })
     }
 
     /// The event that `advance` found, as often as you like, until the next `advance`.
@@ -232,7 +230,7 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
         let taken = self.buffer.replace(storage, rest)?;
         // What moved was not looked at yet, except for a chunk's last bytes.
         self.trusted = self.connection.receiver().holds_nothing();
-        self.step = NOTHING;
+        self.step = Step::NOTHING;
         Some((taken, start..end))
     }
 
@@ -292,6 +290,6 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
             // The next message begins in storage that is ours.
             self.trusted = true;
         }
-        self.step = NOTHING;
+        self.step = Step::NOTHING;
     }
 }
