@@ -258,6 +258,7 @@ impl Connection {
         failure
     }
 
+    #[inline(always)]
     pub(crate) fn receiver(&mut self) -> &mut Receiver {
         &mut self.receiver
     }

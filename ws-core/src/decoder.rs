@@ -58,6 +58,14 @@ pub(crate) enum Found {
     },
 }
 
+/// A text of which the first `held` bytes stand at the front of the input: whoever validated that many bytes, and was
+/// left in that state, may go on where another was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TextSoFar {
+    held: u32,
+    utf8: Utf8Validator,
+}
+
 /// Where the decoder stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -144,11 +152,6 @@ impl Decoder {
         self.state == State::Closed
     }
 
-    /// Whether no byte is held in the caller's buffer.
-    pub(crate) fn holds_nothing(&self) -> bool {
-        self.held == 0
-    }
-
     pub(crate) fn role(&self) -> Role {
         self.role
     }
@@ -156,6 +159,13 @@ impl Decoder {
     /// Payload that the current data frame still owes.
     pub(crate) fn remaining(&self) -> u64 {
         if self.state == State::Payload { self.remaining } else { 0 }
+    }
+
+    /// The text that is held at the front of the input, if there is one.
+    #[inline(always)]
+    pub(crate) fn text_so_far(&self) -> Option<TextSoFar> {
+        let is_text = self.held > 0 && self.kind == Kind::Text;
+        is_text.then_some(TextSoFar { held: self.held, utf8: self.utf8 })
     }
 
     /// From now on discards everything.

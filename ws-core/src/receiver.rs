@@ -2,7 +2,7 @@
 
 use crate::close::{CloseCode, CloseFrame};
 use crate::config::{ConfigRef, Role};
-use crate::decoder::{Decoder, Found, Step};
+use crate::decoder::{Decoder, Found, Step, TextSoFar};
 use crate::error::{Failure, Timer, Violation};
 use crate::event::{Chunk, Closed, Event, Kind, Payload, Transport};
 use crate::sender::{Duty, Reply};
@@ -68,6 +68,11 @@ impl Receiver {
     }
 
     #[inline(always)]
+    pub(crate) fn text_so_far(&self) -> Option<TextSoFar> {
+        self.decoder.text_so_far()
+    }
+
+    #[inline(always)]
     pub(crate) fn step(&mut self, now: Instant, input: &mut [u8]) -> Result<Step, Failure> {
         self.timers.advance(now);
         self.timers.wake();
@@ -99,11 +104,6 @@ impl Receiver {
         self.timers.close();
         self.decoder.fail();
         Violation::MessageTooBig.into()
-    }
-
-    /// Whether no byte of the input was looked at without being consumed.
-    pub(crate) fn holds_nothing(&self) -> bool {
-        self.decoder.holds_nothing()
     }
 
     /// The transport reached its end.
