@@ -315,7 +315,10 @@ impl Decoder {
         if self.kind == Kind::Text && self.utf8.feed(&work[held..held + n]).is_err() {
             return Err(Violation::InvalidUtf8);
         }
-        self.held += n as u32;
+        let whole = config.delivery == Delivery::Whole && !self.muted;
+        if whole {
+            self.held += n as u32;
+        }
         self.remaining -= n as u64;
         let last = self.fin && self.remaining == 0;
         if self.remaining == 0 {
@@ -324,7 +327,6 @@ impl Decoder {
         if last && self.kind == Kind::Text && self.utf8.finish().is_err() {
             return Err(Violation::InvalidUtf8);
         }
-        let whole = config.delivery == Delivery::Whole && !self.muted;
         if whole && !last {
             return Ok(Progress::On);
         }
