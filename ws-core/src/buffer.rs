@@ -81,7 +81,7 @@ impl<B: Storage> Buffer<B> {
         let storage = self.storage.get_or_insert_with(lease);
         let size = storage.as_ref().len();
         // Move down when the end is near; the bytes moved are few, since what is consumed lies before them.
-        if start > 0 && (size - end < size / 2 || start + at_least > size) {
+        if start > 0 && (size - end < size / 2 || start.saturating_add(at_least) > size) {
             storage.as_mut().copy_within(start..end, 0);
             self.start = 0;
             self.end = end - start;

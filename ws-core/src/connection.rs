@@ -85,7 +85,7 @@ impl Connection {
         }
     }
 
-    /// The transport reached its end.
+    /// The transport reached its end. Fetch the events that came before it first: none comes after.
     ///
     /// # Errors
     /// [`Failure::Eof`], once, when the peer had sent no close frame (RFC 6455, section 7.1.5: code 1006).
@@ -176,7 +176,7 @@ impl Connection {
 
     /// When [`tick`](Self::tick) wants to be called; `None`: not before something else happens.
     pub fn deadline(&self) -> Option<Instant> {
-        self.receiver.deadline()
+        if self.transport() == Transport::Close { None } else { self.receiver.deadline() }
     }
 
     /// Lets time pass: queues the keepalive ping, gives up on silent peers. Harmless when early.
@@ -255,6 +255,7 @@ impl Connection {
         failure
     }
 
+    #[inline(always)]
     pub(crate) fn receiver(&mut self) -> &mut Receiver {
         &mut self.receiver
     }

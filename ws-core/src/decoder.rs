@@ -62,6 +62,14 @@ pub(crate) enum Found {
     },
 }
 
+/// A text of which the first `held` bytes stand at the front of the input: whoever validated that many bytes, and was
+/// left in that state, may go on where another was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TextSoFar {
+    held: u32,
+    utf8: Utf8Validator,
+}
+
 /// Where the decoder stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -148,11 +156,6 @@ impl Decoder {
         self.state == State::Closed
     }
 
-    /// Whether no byte is held in the caller's buffer.
-    pub(crate) fn holds_nothing(&self) -> bool {
-        self.held == 0
-    }
-
     pub(crate) fn role(&self) -> Role {
         self.role
     }
@@ -160,6 +163,13 @@ impl Decoder {
     /// Payload that the current data frame still owes.
     pub(crate) fn remaining(&self) -> u64 {
         if self.state == State::Payload { self.remaining } else { 0 }
+    }
+
+    /// The text that is held at the front of the input, if there is one.
+    #[inline(always)]
+    pub(crate) fn text_so_far(&self) -> Option<TextSoFar> {
+        let is_text = self.held > 0 && self.kind == Kind::Text;
+        is_text.then_some(TextSoFar { held: self.held, utf8: self.utf8 })
     }
 
     /// From now on discards everything.
@@ -323,7 +333,10 @@ impl Decoder {
         if self.kind == Kind::Text && self.utf8.feed(&work[held..held + n]).is_err() {
             return Err(Violation::InvalidUtf8);
         }
-        self.held += n as u32;
+        let whole = config.delivery == Delivery::Whole && !self.muted;
+        if whole {
+            self.held += n as u32;
+        }
         self.remaining -= n as u64;
         let last = self.fin && self.remaining == 0;
         if self.remaining == 0 {
@@ -332,7 +345,6 @@ impl Decoder {
         if last && self.kind == Kind::Text && self.utf8.finish().is_err() {
             return Err(Violation::InvalidUtf8);
         }
-        let whole = config.delivery == Delivery::Whole && !self.muted;
         if whole && !last {
             return Ok(Progress::On);
         }

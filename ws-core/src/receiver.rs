@@ -2,7 +2,7 @@
 
 use crate::close::{CloseCode, CloseFrame};
 use crate::config::{ConfigRef, Role};
-use crate::decoder::{Decoder, Found, Step};
+use crate::decoder::{Decoder, Found, Step, TextSoFar};
 use crate::error::{Failure, Timer, Violation};
 use crate::event::{Chunk, Closed, Event, Kind, Payload, Transport};
 use crate::sender::{Duty, Reply};
@@ -15,7 +15,8 @@ use crate::view;
 pub struct Recv<'b> {
     /// How many bytes from the front of the input are done with. They are not shown again, once the event is.
     pub consumed: usize,
-    /// Without an event: how long the input must be, counted after `consumed`, before the next call can do anything.
+    /// Without an event: how long the input must be, counted after `consumed`, before there can be one; always more
+    /// than there is. A broken rule may show earlier, so call again after every read.
     pub need: usize,
     /// What arrived; `None`: nothing more without more bytes.
     pub event: Option<Event<'b>>,
@@ -29,14 +30,24 @@ pub struct Receiver {
     timers: Timers,
     /// Unconsumed bytes that the last call has seen: what goes beyond them is new.
     seen: u32,
-    /// The transport ended, or has to.
-    ended: bool,
+    end: End,
+}
+
+/// How far the transport has come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Bytes may come.
+    No,
+    /// The peer ended its side after all was said; our last words may still reach it.
+    Eof,
+    /// Nothing is waited for any more, in either direction.
+    Over,
 }
 
 impl Receiver {
     pub(crate) fn new(role: Role, config: ConfigRef, now: Instant) -> Self {
         let decoder = Decoder::new(role, &config);
-        Self { config, decoder, timers: Timers::new(now), seen: 0, ended: false }
+        Self { config, decoder, timers: Timers::new(now), seen: 0, end: End::No }
     }
 
     /// The settings.
@@ -69,13 +80,21 @@ impl Receiver {
     }
 
     #[inline(always)]
+    pub(crate) fn text_so_far(&self) -> Option<TextSoFar> {
+        self.decoder.text_so_far()
+    }
+
+    #[inline(always)]
     pub(crate) fn step(&mut self, now: Instant, input: &mut [u8], step: &mut Step) -> Result<(), Failure> {
         self.timers.advance(now);
         self.timers.wake();
         let have = u32::try_from(input.len()).unwrap_or(u32::MAX);
         if have > self.seen {
             self.timers.hear();
-            self.ended |= self.timers.linger_is_over(have - self.seen);
+            if self.timers.linger_is_over(have - self.seen) {
+                self.end = End::Over;
+            }
+            self.seen = have;
         }
         if let Err(violation) = self.decoder.step(&self.config, input, step) {
             self.timers.close();
@@ -98,21 +117,20 @@ impl Receiver {
         Violation::MessageTooBig.into()
     }
 
-    /// Whether no byte of the input was looked at without being consumed.
-    pub(crate) fn holds_nothing(&self) -> bool {
-        self.decoder.holds_nothing()
-    }
-
-    /// The transport reached its end.
+    /// The transport reached its end. Events that came before it are to be fetched first: none comes after.
     ///
     /// # Errors
     /// [`Failure::Eof`], once, when no close frame came before (section 7.1.5: code 1006).
     pub fn recv_eof(&mut self, now: Instant) -> Result<(), Failure> {
         self.timers.advance(now);
-        self.timers.stop();
-        let lost = !self.ended && self.decoder.is_open();
-        self.ended = true;
-        if lost { Err(Failure::Eof) } else { Ok(()) }
+        if self.is_open() {
+            return self.give_up(Failure::Eof).map(|_| ());
+        }
+        // The deadline of the close goes on: a peer that reads no more gets no more time for our last words.
+        if self.end == End::No {
+            self.end = End::Eof;
+        }
+        Ok(())
     }
 
     /// Our close frame is queued. After codes other than 1000, 1001 and 1012 the peer's data is dropped from now on.
@@ -152,7 +170,7 @@ impl Receiver {
 
     /// When `tick` wants to be called; `None`: not before something else happens.
     pub fn deadline(&self) -> Option<Instant> {
-        if self.ended { None } else { self.timers.deadline(&self.config.timeouts) }
+        if self.end == End::Over { None } else { self.timers.deadline(&self.config.timeouts) }
     }
 
     /// Lets time pass. Harmless when early.
@@ -161,30 +179,32 @@ impl Receiver {
     /// [`Failure::Timeout`], once: no sign of life after a ping, or no answer to our close frame.
     pub fn tick(&mut self, now: Instant) -> Result<Option<Reply>, Failure> {
         self.timers.advance(now);
-        if self.ended {
+        if self.end == End::Over {
             return Ok(None);
         }
         match self.timers.tick(&self.config.timeouts) {
             Due::Nothing => Ok(None),
             Due::Ping => Ok(Some(Reply(Duty::Ping))),
-            Due::PongTimeout => self.give_up(Timer::Pong),
+            Due::PongTimeout => self.give_up(Failure::Timeout(Timer::Pong)),
             // With the peer's close frame in hand, or our own failure told, nothing is lost any more.
-            Due::CloseTimeout if self.decoder.is_open() => self.give_up(Timer::Close),
+            Due::CloseTimeout if self.decoder.is_open() => self.give_up(Failure::Timeout(Timer::Close)),
             Due::CloseTimeout | Due::LingerOver => {
-                self.ended = true;
+                self.end = End::Over;
                 Ok(None)
             }
         }
     }
 
-    fn give_up(&mut self, timer: Timer) -> Result<Option<Reply>, Failure> {
-        self.ended = true;
-        Err(Failure::Timeout(timer))
+    /// A failure is final: no later byte makes an event.
+    fn give_up(&mut self, failure: Failure) -> Result<Option<Reply>, Failure> {
+        self.end = End::Over;
+        self.decoder.fail();
+        Err(failure)
     }
 
     /// Whether data frames may still come.
     pub fn is_open(&self) -> bool {
-        !self.ended && self.decoder.is_open()
+        self.decoder.is_open()
     }
 
     /// Payload that the current frame still owes, in bytes: a peer's word, good as a hint for a lent buffer only.
@@ -202,10 +222,11 @@ impl Receiver {
 
     /// What to do with the transport, given how much output is pending.
     pub fn transport(&self, pending: usize) -> Transport {
-        if self.ended {
+        match self.end {
+            End::No => {}
             // A peer that shut down only its writing side still reads our last words.
-            let last_words = !self.decoder.is_open() && pending > 0 && !self.timers.is_lingering();
-            return if last_words { Transport::Shutdown } else { Transport::Close };
+            End::Eof if pending > 0 && !self.timers.is_lingering() => return Transport::Shutdown,
+            End::Eof | End::Over => return Transport::Close,
         }
         if self.decoder.is_open() {
             return Transport::Open;
@@ -222,8 +243,15 @@ impl Receiver {
 #[inline(always)]
 pub(crate) fn view(step: Step, input: &mut [u8], owned: bool) -> Recv<'_> {
     let Step { consumed, need, found, .. } = step;
-    let event = if found == Found::Nothing { None } else { event(step, input, owned) };
-    Recv { consumed, need, event }
+    if found == Found::Nothing {
+        return Recv { consumed, need, event: None };
+    }
+    let rest = input.len().saturating_sub(consumed);
+    match event(step, input, owned) {
+        event @ Some(_) => Recv { consumed, need, event },
+        // The caller has changed a text that was half looked at, and gets nothing for it.
+        None => Recv { consumed, need: rest + 1, event: None },
+    }
 }
 
 #[inline(always)]

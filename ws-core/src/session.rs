@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use crate::buffer::{Buffer, Storage};
 use crate::connection::Connection;
-use crate::decoder::{Found, Step};
+use crate::decoder::{Found, Step, TextSoFar};
 use crate::error::Failure;
 use crate::event::Event;
 use crate::receiver::{self, Receiver};
@@ -50,7 +50,12 @@ pub struct Session<B, C = Connection> {
     buffer: Buffer<B>,
     /// The event found, relative to the front of the filled part; what it consumes is consumed by the next `advance`.
     step: Step,
-    /// Whether the bytes of the message in progress never left this session since they were validated.
+    /// What the front of the storage was left as by the last step: the start of a text, validated so far.
+    ///
+    /// Whoever has the connection in hand can show it other bytes, or exchange it, and storage can come from
+    /// anywhere. So a text is trusted only when the decoder goes on exactly from here, in storage that stayed.
+    known: Option<TextSoFar>,
+    /// Whether the text of the event was validated from its first to its last byte where it stands.
     trusted: bool,
 }
 
@@ -75,6 +80,7 @@ mod sealed {
             self.step(now, input, step)
         }
 
+        #[inline(always)]
         fn receiver(&mut self) -> &mut Receiver {
             self.receiver()
         }
@@ -90,6 +96,7 @@ mod sealed {
             self.step(now, input, step)
         }
 
+        #[inline(always)]
         fn receiver(&mut self) -> &mut Receiver {
             self
         }
@@ -103,9 +110,9 @@ mod sealed {
 impl<B: Storage> Session<B> {
     /// Both directions by themselves, for two tasks: the receiving one keeps storage and timers.
     pub fn split(self) -> (Session<B, Receiver>, Sender) {
-        let Self { connection, buffer, step, trusted } = self;
+        let Self { connection, buffer, step, known, trusted } = self;
         let (receiver, sender) = connection.split();
-        (Session { connection: receiver, buffer, step, trusted }, sender)
+        (Session { connection: receiver, buffer, step, known, trusted }, sender)
     }
 }
 
@@ -117,15 +124,15 @@ impl<B: Storage> Session<B, Receiver> {
 
     /// The two halves together again.
     pub fn join(self, sender: Sender) -> Session<B> {
-        let Self { connection, buffer, step, trusted } = self;
-        Session { connection: Connection::join(connection, sender), buffer, step, trusted }
+        let Self { connection, buffer, step, known, trusted } = self;
+        Session { connection: Connection::join(connection, sender), buffer, step, known, trusted }
     }
 }
 
 impl<B: Storage, C: Endpoint> Session<B, C> {
     /// A session without storage.
     pub fn new(connection: C) -> Self {
-        Self { connection, buffer: Buffer::new(), step: Step::NOTHING, trusted: true }
+        Self { connection, buffer: Buffer::new(), step: Step::NOTHING, known: None, trusted: false }
     }
 
     /// Storage to begin with, its first `filled` bytes received behind the handshake.
@@ -142,7 +149,12 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
     #[inline(always)]
     pub fn advance(&mut self, now: Instant) -> Result<Advance, Failure> {
         self.release_event();
+        // A text of this very step needs no trust; with nothing held, there is nothing to distrust.
+        let before = self.connection.receiver().text_so_far();
+        let known = self.known.take();
+        self.trusted = before.is_none() || before == known;
         self.connection.step(now, self.buffer.filled(), &mut self.step)?;
+        self.known = if self.trusted { self.connection.receiver().text_so_far() } else { None };
         if self.step.found == Found::Nothing {
             return self.starve();
         }
@@ -170,7 +182,8 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
     pub fn lend(&mut self) -> (Option<Event<'_>>, &mut C) {
         let event = match self.step.found {
             Found::Nothing => None,
-            // Text is lent read-only, and free space lies behind it: what was validated here is still valid.
+            // Text is lent read-only, and free space lies behind it: what was validated here is still valid. Storage
+            // that comes or goes takes the event with it.
             _ => receiver::event(self.step, self.buffer.filled(), self.trusted),
         };
         (event, &mut self.connection)
@@ -209,6 +222,7 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
     /// To keep a short rest elsewhere, copy it and [`restore`](Self::restore) it later.
     pub fn rest(&mut self) -> Option<(B, usize)> {
         self.release_event();
+        self.known = None;
         self.buffer.take()
     }
 
@@ -228,8 +242,6 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
         let rest = behind.len();
         let (start, end) = (self.buffer.start() + self.step.start, self.buffer.start() + self.step.end);
         let taken = self.buffer.replace(storage, rest)?;
-        // What moved was not looked at yet, except for a chunk's last bytes.
-        self.trusted = self.connection.receiver().holds_nothing();
         self.step = Step::NOTHING;
         Some((taken, start..end))
     }
@@ -256,8 +268,9 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
 
     /// Takes storage with `filled` unconsumed bytes at its front: what [`rest`](Self::rest) gave, unaltered.
     pub fn restore(&mut self, storage: B, filled: usize) {
+        self.release_event();
+        self.known = None;
         self.buffer.put(storage, filled);
-        self.trusted = self.connection.receiver().holds_nothing();
     }
 
     /// How many bytes wait in the storage, those of the current event included.
@@ -286,10 +299,6 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
     #[inline(always)]
     fn release_event(&mut self) {
         self.buffer.consume(self.step.consumed);
-        if matches!(self.step.found, Found::Text { .. } | Found::Binary | Found::Chunk { last: true, .. }) {
-            // The next message begins in storage that is ours.
-            self.trusted = true;
-        }
         self.step = Step::NOTHING;
     }
 }

@@ -123,10 +123,6 @@ impl Timers {
         self.discarded > LINGER_BYTES
     }
 
-    pub(crate) fn stop(&mut self) {
-        self.alarm = Alarm::Off;
-    }
-
     pub(crate) fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {
         Some(match self.alarm {
             Alarm::Keepalive => self.heard.saturating_add(timeouts.keepalive?),
