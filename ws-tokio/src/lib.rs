@@ -3,6 +3,7 @@
 
 mod error;
 mod handshake;
+mod owned;
 mod pool;
 mod reply;
 mod timer;
@@ -11,6 +12,7 @@ mod wire;
 
 pub use error::Error;
 pub use handshake::{AcceptError, Acceptance, Incoming, Refusal, accept, accept_with};
+pub use owned::OwnedMessage;
 pub use reply::Reply;
 pub use websocket::{CloseReason, WebSocket};
 pub use ws_core as core;

@@ -462,11 +462,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             Err(error) => return Err(error),
         }
         self.session.connection().discard_data();
-        poll_fn(|cx| {
-            while ready!(self.poll_event(cx))? {}
-            Poll::Ready(Ok(()))
-        })
-        .await
+        poll_fn(|cx| self.poll_end(cx)).await
+    }
+
+    /// Goes on until the transport is done with, whatever comes.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        while ready!(self.poll_event(cx))? {}
+        Poll::Ready(Ok(()))
     }
 
     /// Queues the close frame, without waiting: it leaves with the next call, and `recv` goes on until the peer's.

@@ -1,0 +1,152 @@
+//! Messages that own their bytes, as a `Stream` and a `Sink`, for those who do not want to borrow.
+//!
+//! A large message takes the receive buffer along instead of being copied out of it; a small one is copied, so that
+//! it never pins a large buffer.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_sink::Sink;
+use tokio::io::{AsyncRead, AsyncWrite};
+use ws_core::{CloseCode, CloseFrame, Endpoint, Event, Message, Part, SendError, Session, Utf8};
+
+use crate::error::Error;
+use crate::pool;
+use crate::websocket::WebSocket;
+use crate::wire::LARGE;
+
+/// A message that owns its bytes; clones share them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum OwnedMessage {
+    /// Text.
+    Text(Utf8),
+    /// Bytes.
+    Binary(Bytes),
+}
+
+impl OwnedMessage {
+    /// The same, borrowed.
+    pub fn borrow(&self) -> Message<'_> {
+        match self {
+            Self::Text(text) => Message::Text(text),
+            Self::Binary(bytes) => Message::Binary(bytes),
+        }
+    }
+}
+
+impl From<Message<'_>> for OwnedMessage {
+    fn from(message: Message<'_>) -> Self {
+        match message {
+            Message::Text(text) => Self::Text(Utf8::from(text)),
+            Message::Binary(bytes) => Self::Binary(Bytes::copy_from_slice(bytes)),
+        }
+    }
+}
+
+impl<'a> From<&'a OwnedMessage> for Message<'a> {
+    fn from(message: &'a OwnedMessage) -> Self {
+        message.borrow()
+    }
+}
+
+impl From<String> for OwnedMessage {
+    fn from(text: String) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<&str> for OwnedMessage {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl From<Vec<u8>> for OwnedMessage {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Binary(bytes.into())
+    }
+}
+
+impl From<Bytes> for OwnedMessage {
+    fn from(bytes: Bytes) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    /// The next message, owned. Otherwise as [`recv`](Self::recv).
+    ///
+    /// # Errors
+    /// # Cancel safety
+    /// Both as for [`recv`](Self::recv).
+    pub async fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
+        std::future::poll_fn(|cx| self.poll_owned(cx)).await
+    }
+
+    fn poll_owned(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<OwnedMessage>, Error>> {
+        if !ready!(self.poll_message(cx))? {
+            return Poll::Ready(Ok(None));
+        }
+        Poll::Ready(Ok(take_message(&mut self.session)))
+    }
+}
+
+/// The message that the session holds, taken out of it.
+pub(crate) fn take_message<C: Endpoint>(session: &mut Session<Vec<u8>, C>) -> Option<OwnedMessage> {
+    let size = session.storage_len();
+    // What is kept has to be of use for the most part.
+    let is_worth_it = |len: usize| len >= LARGE && len >= size / 4;
+    let is_text = match session.event()? {
+        Event::Text(text) if is_worth_it(text.len()) => true,
+        Event::Binary(bytes) if is_worth_it(bytes.len()) => false,
+        Event::Text(text) => return Some(Message::Text(text).into()),
+        Event::Binary(bytes) => return Some(Message::Binary(bytes).into()),
+        _ => return None,
+    };
+    let (storage, place) = session.detach(pool::lease())?;
+    let bytes = Bytes::from(storage).slice(place);
+    Some(match is_text {
+        true => OwnedMessage::Text(Utf8::try_from(bytes).ok()?),
+        false => OwnedMessage::Binary(bytes),
+    })
+}
+
+/// Messages as they come; after an error, or a clean close, none.
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
+    type Item = Result<OwnedMessage, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_owned(cx).map(Result::transpose)
+    }
+}
+
+/// A sink that is ready as long as less than 64 KiB wait; `poll_close` closes with 1000, and is done when the peer has
+/// answered and the transport has ended.
+impl<S: AsyncRead + AsyncWrite + Unpin> Sink<OwnedMessage> for WebSocket<S> {
+    type Error = Error;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.get_mut().wire.poll_room(cx).map_err(Error::Lost)
+    }
+
+    fn start_send(self: Pin<&mut Self>, message: OwnedMessage) -> Result<(), Error> {
+        let this = self.get_mut();
+        this.wire.queue(this.session.connection(), message.borrow(), Part::Whole)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.get_mut().poll_flush(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let this = self.get_mut();
+        match this.start_close(Some(CloseFrame::new(CloseCode::NORMAL, ""))) {
+            Ok(()) | Err(Error::Refused(SendError::Closed)) => {}
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+        this.session.connection().discard_data();
+        this.poll_end(cx)
+    }
+}
