@@ -43,6 +43,7 @@ fn digest(payload: &[u8]) -> u64 {
     payload.len() as u64 + ends.map_or(0, |(first, last)| u64::from(*first) << 8 ^ u64::from(*last) << 24)
 }
 
+#[derive(Clone, Copy)]
 enum Content {
     Binary,
     Ascii,
