@@ -338,7 +338,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         loop {
             self.wire.queue_control(self.session.connection());
             match self.wire.poll_flush(cx) {
-                Poll::Ready(Ok(())) if self.session.connection_ref().pending() == 0 => return true,
+                // After a failed write nothing leaves any more, whatever is still owed.
+                Poll::Ready(Ok(())) if self.session.connection_ref().pending() == 0 || self.wire.broken => {
+                    return true;
+                }
                 Poll::Ready(Ok(())) => {}
                 // The peer may have said more before it went: reading goes on, and finds the end by itself.
                 Poll::Ready(Err(error)) => {

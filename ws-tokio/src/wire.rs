@@ -65,7 +65,7 @@ pub(crate) struct Wire<S> {
     /// Whether the transport may hold back what it took: TLS does, until it is flushed.
     dirty: bool,
     /// A write failed: nothing leaves any more, and what is queued is dropped.
-    broken: bool,
+    pub(crate) broken: bool,
     max_queue: usize,
 }
 

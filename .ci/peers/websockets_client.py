@@ -1,0 +1,164 @@
+"""Python `websockets` as a client: `websockets_client.py URL` against an echo server. See README.md beside this file."""
+
+import asyncio
+import sys
+import time
+
+import websockets
+from websockets.asyncio.client import connect
+
+URL = sys.argv[1]
+MIB = 1 << 20
+BINARY = bytes(range(256)) * (MIB // 256)
+TEXT = ("grüße, 世界 🌍 " * (MIB // 22))[: MIB // 2]
+MASK = b"\x00\x00\x00\x00"  # a mask key of zeros, so that the bytes on the wire can be read here
+
+
+def open_echo(**options):
+    return connect(URL, max_size=64 * MIB, open_timeout=10, ping_interval=None, **options)
+
+
+async def equal(ws, message, want=None):
+    await ws.send(message)
+    got = await ws.recv()
+    want = message if want is None else want
+    assert type(got) is type(want), f"sent {type(want)}, got {type(got)}"
+    assert got == want, f"sent {len(want)}, got {len(got)} other ones"
+
+
+async def text():
+    async with open_echo() as ws:
+        await equal(ws, "hello")
+        await equal(ws, "grüße, 世界 🌍")
+        await equal(ws, "")
+
+
+async def binary():
+    async with open_echo() as ws:
+        await equal(ws, b"\x00\xff\x80")
+        await equal(ws, b"")
+
+
+async def mebibyte():
+    async with open_echo() as ws:
+        await equal(ws, BINARY)
+        await equal(ws, TEXT)
+
+
+async def without_compression():
+    async with open_echo(compression=None) as ws:
+        assert ws.protocol.extensions == [], ws.protocol.extensions
+        await equal(ws, BINARY)
+        await equal(ws, TEXT)
+
+
+async def fragments():
+    async with open_echo() as ws:
+        parts = [TEXT[:1], "", TEXT[1:70000], TEXT[70000:]]
+        await equal(ws, parts, TEXT)
+        parts = [BINARY[:125], BINARY[125:251], BINARY[251:]]
+        await equal(ws, parts, BINARY)
+
+
+async def pipelined():
+    async with open_echo() as ws:
+        sent = [f"message {n}" for n in range(1000)]
+
+        async def send_all():
+            for message in sent:
+                await ws.send(message)
+
+        sending = asyncio.create_task(send_all())
+        got = [await ws.recv() for _ in sent]
+        await sending
+        assert got == sent, "the order or the content changed"
+
+
+async def ping():
+    async with open_echo() as ws:
+        for payload in (b"", b"are you there", b"x" * 125):
+            await asyncio.wait_for(await ws.ping(payload), 5)
+        # A ping may come between the fragments of a message.
+        async def parts():
+            yield "one "
+            await asyncio.wait_for(await ws.ping(b"in between"), 5)
+            yield "two"
+        await equal(ws, parts(), "one two")
+
+
+async def close_with_code():
+    async with open_echo() as ws:
+        await ws.close(4001, "bye, grüße")
+        assert ws.protocol.close_rcvd.code == 4001, ws.protocol.close_rcvd
+    async with open_echo() as ws:
+        await ws.close()
+        assert ws.protocol.close_rcvd.code == 1000, ws.protocol.close_rcvd
+
+
+async def subprotocol():
+    async with open_echo(subprotocols=["chat.v2", "chat.v1"]) as ws:
+        assert ws.subprotocol == "chat.v2", f"agreed on {ws.subprotocol}"
+    async with open_echo() as ws:
+        assert ws.subprotocol is None, f"agreed on {ws.subprotocol}"
+
+
+def wrong(code, *pieces):
+    """Writes bytes past the library; the server's close frame must carry this code, and soon."""
+
+    async def run():
+        async with open_echo(compression=None) as ws:
+            await equal(ws, "before")
+            for piece in pieces:
+                ws.transport.write(piece)
+            started = time.monotonic()
+            await asyncio.wait_for(ws.wait_closed(), 8)
+            seen = ws.protocol.close_rcvd
+            assert seen is not None, "the connection ended without a close frame"
+            assert seen.code == code, f"closed with {seen}, not {code}"
+            assert time.monotonic() - started < 5, "it took more than 5 s"
+
+    return run
+
+
+CASES = {
+    "text": text,
+    "binary": binary,
+    "1 MiB, compression offered": mebibyte,
+    "1 MiB, compression not offered": without_compression,
+    "fragments": fragments,
+    "1000 messages pipelined": pipelined,
+    "ping": ping,
+    "close code and reason": close_with_code,
+    "subprotocol": subprotocol,
+    "wrong: text that is not UTF-8": wrong(1007, b"\x81\x82" + MASK + b"\xc3\x28"),
+    "wrong: UTF-8 cut at the end": wrong(1007, b"\x81\x83" + MASK + b"a\xe4\xb8"),
+    "wrong: bad byte in an unfinished frame": wrong(1007, b"\x81\xfe\x10\x00" + MASK + b"\xff"),
+    "wrong: no mask": wrong(1002, b"\x81\x05hello"),
+    "wrong: reserved bit": wrong(1002, b"\xc1\x80" + MASK),
+    "wrong: reserved opcode": wrong(1002, b"\x83\x80" + MASK),
+    "wrong: continuation of nothing": wrong(1002, b"\x80\x80" + MASK),
+    "wrong: ping in fragments": wrong(1002, b"\x09\x80" + MASK),
+    "wrong: ping of 126 bytes": wrong(1002, b"\x89\xfe\x00\x7e" + MASK),
+    "wrong: length not minimal": wrong(1002, b"\x82\xfe\x00\x05" + MASK),
+    "wrong: length with the top bit": wrong(1002, b"\x82\xff\x80" + bytes(7) + MASK),
+    "wrong: close code 1005": wrong(1002, b"\x88\x82" + MASK + b"\x03\xed"),
+    "wrong: close body of one byte": wrong(1002, b"\x88\x81" + MASK + b"\x03"),
+    "wrong: close reason not UTF-8": wrong(1007, b"\x88\x83" + MASK + b"\x03\xe8\xff"),
+    "wrong: 1 TiB announced": wrong(1009, b"\x82\xff" + (1 << 40).to_bytes(8, "big") + MASK),
+}
+
+
+async def run():
+    failed = 0
+    for name, case in CASES.items():
+        try:
+            await asyncio.wait_for(case(), 30)
+            print(f"ok {name}", flush=True)
+        except Exception as error:  # one case must not hide the next
+            failed += 1
+            print(f"FAIL {name}: {type(error).__name__}: {error}", flush=True)
+    return failed
+
+
+print(f"version {websockets.__version__}")
+sys.exit(1 if asyncio.run(run()) else 0)
