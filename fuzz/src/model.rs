@@ -42,6 +42,8 @@ pub struct Model {
     head: Vec<u8>,
     payload: Vec<u8>,
     message: Option<Open>,
+    /// What has come of the character that is not complete.
+    character: Vec<u8>,
     pub seen: Vec<Seen>,
     /// The codes of the rules that the last byte broke; none, as long as there was no such byte.
     pub faults: Vec<u16>,
@@ -50,8 +52,9 @@ pub struct Model {
 
 impl Model {
     pub fn new(masked: bool, bounds: Bounds) -> Self {
-        let (head, payload, seen, faults) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { masked, bounds, head, payload, message: None, seen, faults, closed: false }
+        let [head, payload, character] = [const { Vec::new() }; 3];
+        let (seen, faults) = (Vec::new(), Vec::new());
+        Self { masked, bounds, head, payload, message: None, character, seen, faults, closed: false }
     }
 
     /// Whether nothing counts any more: after a close frame or a fault.
@@ -155,15 +158,23 @@ impl Model {
 
     /// The rules that the newest byte of the payload may break.
     fn check_payload(&mut self) {
-        let hopeless = |bytes: &[u8]| from_utf8(bytes).is_err_and(|error| error.error_len().is_some());
-        let (is_text, text) = match (self.opcode(), &self.message) {
-            (8, _) => (true, self.payload.get(2..).unwrap_or_default().to_vec()),
-            (1, _) => (true, self.payload.clone()),
-            (0, Some(open)) if open.is_text => (true, [&open.bytes[..], &self.payload].concat()),
-            _ => (false, Vec::new()),
+        let is_text = match (self.opcode(), &self.message) {
+            (8, _) => self.payload.len() > 2,
+            (0, Some(open)) => open.is_text,
+            (opcode, _) => opcode == 1,
         };
-        if is_text && hopeless(&text) {
-            self.faults.push(1007);
+        if is_text {
+            // A close frame between two fragments has its own text, and no other text comes after it.
+            if self.payload.len() == 1 && self.opcode() == 1 || self.payload.len() == 3 && self.opcode() == 8
+            {
+                self.character.clear();
+            }
+            self.character.extend(self.payload.last());
+            match from_utf8(&self.character) {
+                Ok(_) => self.character.clear(),
+                Err(error) if error.error_len().is_some() => self.faults.push(1007),
+                Err(_) => {}
+            }
         }
         if self.opcode() == 8 && self.payload.len() == 2 {
             let code = u16::from_be_bytes([self.payload[0], self.payload[1]]);

@@ -22,7 +22,11 @@ pub fn check(data: &[u8]) {
         let size = usize::from(size);
         match op & 0x0F {
             0 => this.send("é".repeat(size).as_bytes(), Kind::Text, Part::Whole),
-            1 => this.send(&vec![size as u8; size * 300], Kind::Binary, Part::Whole),
+            1 => this.send(
+                &vec![size as u8; if size == 255 { 70_000 } else { size * 3 }],
+                Kind::Binary,
+                Part::Whole,
+            ),
             2..=4 => this.send_fragment(size),
             5 => this.ping(&vec![size as u8; 1 + size % 130]),
             6 => this.close(now, size),
