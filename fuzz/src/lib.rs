@@ -11,7 +11,10 @@
 pub mod close;
 pub mod connection;
 pub mod cuts;
+pub mod extensions;
 pub mod frame;
 pub mod model;
+pub mod request;
+pub mod response;
 pub mod session;
 pub mod utf8;

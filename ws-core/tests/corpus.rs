@@ -35,8 +35,23 @@ fn connection() {
 }
 
 #[test]
+fn extensions() {
+    replay("extensions", targets::extensions::check);
+}
+
+#[test]
 fn frame() {
     replay("frame", targets::frame::check);
+}
+
+#[test]
+fn request() {
+    replay("request", targets::request::check);
+}
+
+#[test]
+fn response() {
+    replay("response", targets::response::check);
 }
 
 #[test]
