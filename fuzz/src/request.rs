@@ -42,6 +42,11 @@ fn parts<'b>(request: Request<'b>) -> (&'b [u8], &'b str, &'b [u8], usize) {
 }
 
 fn check_head(request: &Request<'_>, input: &[u8]) {
+    // A later minor version is read as HTTP/1.1 (RFC 9110, 2.5), and any byte of a target is the application's to
+    // judge (HS-40). Of these httparse knows nothing.
+    if request.http_minor() > 1 || core::str::from_utf8(request.target()).is_err() {
+        return;
+    }
     let mut fields = [httparse::EMPTY_HEADER; 100];
     let mut other = httparse::Request::new(&mut fields);
     assert_eq!(other.parse(input), Ok(httparse::Status::Complete(request.head_len())), "{request:?}");
@@ -51,7 +56,7 @@ fn check_head(request: &Request<'_>, input: &[u8]) {
     assert!(other.headers.iter().map(|field| (field.name, field.value)).eq(request.fields()));
     assert!(request.target().ends_with(request.query().unwrap_or_default()));
     if request.is_upgrade() {
-        assert_eq!((request.method(), request.http_minor()), ("GET", 1));
+        assert!(request.method() == "GET" && request.http_minor() == 1);
         // What was offered passed the grammar: every list can be walked to its end.
         assert!(request.protocols().all(|token| !token.is_empty()));
         let _ = request.extensions().flat_map(|extension| extension.params()).count();

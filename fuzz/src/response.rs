@@ -46,9 +46,15 @@ fn check_response(handshake: &ClientHandshake<'_>, response: &Response<'_>, inpu
     let head = response.head();
     let mut fields = [httparse::EMPTY_HEADER; 100];
     let mut other = httparse::Response::new(&mut fields);
-    assert_eq!(other.parse(head), Ok(httparse::Status::Complete(head.len())));
-    assert_eq!(other.code, Some(response.status()));
-    assert!(other.headers.iter().map(|field| (field.name, field.value)).eq(response.fields()));
+    match other.parse(head) {
+        // RFC 9110, 2.5: a later minor version is read as HTTP/1.1; httparse knows none.
+        Err(httparse::Error::Version) => assert!(head.starts_with(b"HTTP/1.") && head[7] > b'1'),
+        outcome => {
+            assert_eq!(outcome, Ok(httparse::Status::Complete(head.len())));
+            assert_eq!(other.code, Some(response.status()));
+            assert!(other.headers.iter().map(|field| (field.name, field.value)).eq(response.fields()));
+        }
+    }
     assert!(input[..response.end()].ends_with(head));
 
     assert_eq!(response.is_open(), response.status() == 101);
