@@ -21,7 +21,7 @@ impl Cuts {
                 // A fixed sequence (Numerical Recipes' constants): the same input, the same cuts.
                 self.state = self.state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                 let bits = (self.state >> 16) as usize;
-                if bits % 5 == 0 { bits % 600 } else { bits % 7 }
+                if bits.is_multiple_of(5) { bits % 600 } else { bits % 7 }
             }
         };
         len.clamp(1, left.max(1))

@@ -120,7 +120,7 @@ impl End {
     fn send_fragment(&mut self, size: usize) {
         let kind = match &self.open {
             Some((kind, _)) => *kind,
-            None if size % 2 == 0 => Kind::Text,
+            None if size.is_multiple_of(2) => Kind::Text,
             None => Kind::Binary,
         };
         let part = match (&self.open, size % 5) {
@@ -171,7 +171,7 @@ impl End {
     fn close(&mut self, now: Instant, size: usize) {
         let reason = "€".repeat(size % 50);
         let code = [1000, 1001, 1012, 1008, 4000, 1005][size % 6];
-        let frame = (size % 7 != 0).then(|| CloseFrame::new(code, &reason));
+        let frame = (!size.is_multiple_of(7)).then(|| CloseFrame::new(code, &reason));
         let can_send = self.session.connection().can_send();
         match self.session.connection().close(now, frame) {
             Ok(()) => {
@@ -224,7 +224,7 @@ impl End {
                 Some(Event::Text(text)) => self.seen.push(Seen::Text(text.to_owned())),
                 Some(Event::Binary(bytes)) => self.seen.push(Seen::Binary(bytes.to_vec())),
                 Some(Event::Pong(payload)) if !payload.is_empty() => {
-                    self.seen.push(Seen::Pong(payload.to_vec()))
+                    self.seen.push(Seen::Pong(payload.to_vec()));
                 }
                 Some(Event::Ping(_) | Event::Pong(_)) => {}
                 Some(Event::Close(closed)) => self.seen.push(Seen::Close(None, closed.interrupted)),
