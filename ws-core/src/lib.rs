@@ -4,6 +4,9 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
+// The unit tests are written with `std`, whatever the crate itself has.
+#[cfg(all(test, not(feature = "std")))]
+extern crate std;
 
 mod backoff;
 mod buffer;

@@ -4,13 +4,15 @@
 //! masking key." Masking and unmasking are the same step.
 //!
 //! Every function takes the key in the phase of the first byte it is given; [`rotate`] brings it there when a
-//! payload arrives in parts. All of them work by words, and the last word is read before the others are written and
-//! written after them: it overlaps the one before it, so no tail is left to do byte by byte.
+//! payload arrives in parts. The loops go by words, of which the compiler makes vector instructions. The last word is
+//! read before the others are written and written after them: it overlaps the one before it, so no tail is left to do
+//! byte by byte. Blocks of several words in an outer loop were measured: they gain nothing on long payloads, and cost
+//! a short one as much again.
 
 use core::ops::Range;
 
-/// Payload is worked off in blocks of this many bytes: the compiler makes vector instructions of a whole one.
-const BLOCK: usize = 32;
+/// What [`mask_within`] moves at once; a multiple of the key.
+const BLOCK: usize = 64;
 
 /// The key as it stands `offset` bytes further into the payload.
 #[inline]
@@ -24,11 +26,7 @@ pub fn mask(bytes: &mut [u8], key: [u8; 4]) {
     let len = bytes.len();
     let Some(last) = bytes.last_chunk().copied() else { return mask_short(bytes, key) };
     let last = xor(last, rotate(key, len));
-    let (blocks, rest) = bytes.as_chunks_mut::<BLOCK>();
-    for block in blocks {
-        *block = xor_block(*block, key);
-    }
-    for word in rest.as_chunks_mut().0 {
+    for word in bytes.as_chunks_mut().0 {
         *word = xor(*word, key);
     }
     if let Some(end) = bytes.last_chunk_mut() {
@@ -41,16 +39,8 @@ pub fn mask(bytes: &mut [u8], key: [u8; 4]) {
 pub fn mask_copy(src: &[u8], dst: &mut [u8], key: [u8; 4]) {
     let len = src.len().min(dst.len());
     let (src, dst) = (&src[..len], &mut dst[..len]);
-    let Some(last) = src.last_chunk().copied() else {
-        dst.copy_from_slice(src);
-        return mask_short(dst, key);
-    };
-    let (from, from_rest) = src.as_chunks::<BLOCK>();
-    let (to, to_rest) = dst.as_chunks_mut::<BLOCK>();
-    for (from, to) in from.iter().zip(to) {
-        *to = xor_block(*from, key);
-    }
-    for (from, to) in from_rest.as_chunks().0.iter().zip(to_rest.as_chunks_mut().0) {
+    let Some(last) = src.last_chunk().copied() else { return mask_copy_short(src, dst, key) };
+    for (from, to) in src.as_chunks().0.iter().zip(dst.as_chunks_mut().0) {
         *to = xor(*from, key);
     }
     if let Some(end) = dst.last_chunk_mut() {
@@ -67,35 +57,21 @@ pub fn mask_within(bytes: &mut [u8], src: Range<usize>, dst: usize, key: [u8; 4]
     if dst > src.start || src.start >= end {
         return;
     }
-    // From here on `dst` is the start, and the source lies `gap` bytes behind its place.
+    // From here on the place begins at 0, and the source lies `gap` bytes behind it.
     let (gap, len) = (src.start - dst, end - src.start);
     let bytes = &mut bytes[dst..end];
-    if gap == 0 {
-        return mask(bytes, key);
-    }
-    let Some(last) = bytes.last_chunk().copied().filter(|_| len >= 8) else {
-        bytes.copy_within(gap.., 0);
-        return mask_short(&mut bytes[..len], key);
-    };
     let mut at = 0;
-    // A block is read whole before it is written, and what its place covers beyond itself has been read already.
-    while let Some(block) = bytes.get(at + gap..).and_then(<[u8]>::first_chunk) {
-        let block = xor_block(*block, key);
-        if let Some(place) = bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
-            *place = block;
+    if gap != 0 {
+        // The compiler cannot know that the gap is no overlap to the right, and would go by single words. So each
+        // block is read whole before it is written; what it overwrites beyond itself has been read before.
+        while let Some(block) = bytes.get(at + gap..).and_then(<[u8]>::first_chunk) {
+            let block = xor_block(*block, key);
+            bytes[at..at + BLOCK].copy_from_slice(&block);
+            at += BLOCK;
         }
-        at += BLOCK;
+        bytes.copy_within(at + gap.., at);
     }
-    while let Some(word) = bytes.get(at + gap..).and_then(<[u8]>::first_chunk) {
-        let word = xor(*word, key);
-        if let Some(place) = bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
-            *place = word;
-        }
-        at += 8;
-    }
-    if let Some(place) = bytes[..len].last_chunk_mut() {
-        *place = xor(last, rotate(key, len));
-    }
+    mask(&mut bytes[at..len], key);
 }
 
 /// Fewer than 8 bytes: two overlapping half words, or each byte by itself.
@@ -116,16 +92,33 @@ fn mask_short(bytes: &mut [u8], key: [u8; 4]) {
     }
 }
 
+/// The same from `src` to `dst`, of one length; to copy first and mask then would wait for the copy to be written.
+#[inline]
+fn mask_copy_short(src: &[u8], dst: &mut [u8], key: [u8; 4]) {
+    let (Some(first), Some(last)) = (src.first_chunk(), src.last_chunk()) else {
+        for ((to, from), key) in dst.iter_mut().zip(src).zip(key) {
+            *to = from ^ key;
+        }
+        return;
+    };
+    if let Some(start) = dst.first_chunk_mut() {
+        *start = xor_half(*first, key);
+    }
+    if let Some(end) = dst.last_chunk_mut() {
+        *end = xor_half(*last, rotate(key, src.len()));
+    }
+}
+
 #[inline(always)]
 fn xor_half(half: [u8; 4], key: [u8; 4]) -> [u8; 4] {
-    (u32::from_ne_bytes(half) ^ u32::from_ne_bytes(key)).to_ne_bytes()
+    (u32::from_le_bytes(half) ^ u32::from_le_bytes(key)).to_le_bytes()
 }
 
 #[inline(always)]
 fn xor(word: [u8; 8], key: [u8; 4]) -> [u8; 8] {
-    // Twice the key as one number: put together from eight bytes it costs more than all the rest of a short payload.
-    let half = u64::from(u32::from_ne_bytes(key));
-    (u64::from_ne_bytes(word) ^ (half << 32 | half)).to_ne_bytes()
+    // In numbers, not as an array of 8 bytes: that would go through the stack.
+    let half = u64::from(u32::from_le_bytes(key));
+    (u64::from_le_bytes(word) ^ (half | half << 32)).to_le_bytes()
 }
 
 #[inline(always)]

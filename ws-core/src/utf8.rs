@@ -79,15 +79,18 @@ impl Utf8Validator {
 
     #[inline(never)]
     fn feed_any(&mut self, mut bytes: &[u8]) -> Result<(), InvalidUtf8> {
-        while self.pending != 0 {
-            let Some((&byte, rest)) = bytes.split_first() else { return Ok(()) };
-            self.push(byte)?;
-            bytes = rest;
+        if self.pending != 0 {
+            while self.pending != 0 {
+                let Some((&byte, rest)) = bytes.split_first() else { return Ok(()) };
+                self.push(byte)?;
+                bytes = rest;
+            }
+            if is_short_ascii(bytes) {
+                return Ok(());
+            }
         }
         let (whole, begun) = bytes.split_at(bytes.len() - incomplete(bytes));
-        if !is_short_ascii(whole) {
-            bulk(whole)?;
-        }
+        bulk(whole)?;
         begun.iter().try_for_each(|&byte| self.push(byte))
     }
 
@@ -165,7 +168,6 @@ fn is_short_ascii(bytes: &[u8]) -> bool {
     all & HIGH == 0
 }
 
-#[inline(never)]
 fn bulk(bytes: &[u8]) -> Result<(), InvalidUtf8> {
     simdutf8::basic::from_utf8(bytes).map(|_| ()).map_err(|_| InvalidUtf8)
 }

@@ -1,0 +1,92 @@
+//! The header `Sec-WebSocket-Extensions` is read as a reader reads it who first splits, then looks at the parts.
+
+use ws_core::{Config, Instant, Rejection, ServerHandshake};
+
+static CONFIG: Config = Config::server();
+
+const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+
+type Extension = (String, Vec<(String, Option<String>)>);
+
+/// Each line of the input is the value of one header.
+pub fn check(data: &[u8]) {
+    let is_value = |byte: &u8| matches!(byte, b'\n' | b'\t' | b' '..=b'~' | 0x80..);
+    if !data.iter().all(is_value) || data.len() > 4096 || data.split(|&byte| byte == b'\n').count() > 50 {
+        return;
+    }
+    let lines: Vec<_> = data.split(|&byte| byte == b'\n').collect();
+    let mut head = HEAD.to_vec();
+    for line in &lines {
+        head.extend([b"Sec-WebSocket-Extensions: ", *line, b"\r\n"].concat());
+    }
+    head.extend(b"\r\n");
+    let expected: Option<Vec<Vec<Extension>>> = lines.iter().map(|line| list(line)).collect();
+
+    let mut handshake = ServerHandshake::new(Instant::ZERO, &CONFIG);
+    match (handshake.recv(Instant::ZERO, &head), expected) {
+        (Ok(Some(request)), Some(expected)) => {
+            let seen = request.extensions().map(|extension| {
+                let params = extension.params().map(|(name, value)| {
+                    (name.to_owned(), value.map(|value| value.bytes().map(char::from).collect::<String>()))
+                });
+                (extension.name().to_owned(), params.collect::<Vec<_>>())
+            });
+            assert!(seen.eq(expected.concat()));
+        }
+        (Err(Rejection::Extensions), None) => {}
+        (outcome, expected) => panic!("{outcome:?} {expected:?}"),
+    }
+}
+
+/// The extensions of one line; `None` for a line that breaks the grammar of section 9.1.
+fn list(line: &[u8]) -> Option<Vec<Extension>> {
+    let elements = split(line, b',').map(trim).filter(|element| !element.is_empty());
+    elements
+        .map(|element| {
+            let mut parts = split(element, b';').map(trim);
+            let name = token(parts.next()?)?;
+            Some((name, parts.map(param).collect::<Option<_>>()?))
+        })
+        .collect()
+}
+
+fn param(part: &[u8]) -> Option<(String, Option<String>)> {
+    match part.iter().position(|&byte| byte == b'=') {
+        None => Some((token(part)?, None)),
+        Some(at) => Some((token(trim(&part[..at]))?, Some(value(trim(&part[at + 1..]))?))),
+    }
+}
+
+fn value(value: &[u8]) -> Option<String> {
+    let Some(inner) = value.strip_prefix(b"\"") else { return token(value) };
+    let mut inner = inner.strip_suffix(b"\"")?.iter();
+    let mut plain = Vec::new();
+    while let Some(&byte) = inner.next() {
+        plain.push(if byte == b'\\' { *inner.next()? } else { byte });
+    }
+    token(&plain)
+}
+
+/// The parts between `separator`s that do not stand in quotes.
+fn split(bytes: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    let (mut quoted, mut escaped) = (false, false);
+    bytes.split(move |&byte| {
+        let ends = byte == separator && !quoted;
+        quoted ^= byte == b'"' && !escaped;
+        escaped = quoted && byte == b'\\' && !escaped;
+        ends
+    })
+}
+
+fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+fn token(bytes: &[u8]) -> Option<String> {
+    let is_tchar = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    (!bytes.is_empty() && bytes.iter().all(is_tchar)).then(|| String::from_utf8_lossy(bytes).into_owned())
+}

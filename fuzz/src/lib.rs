@@ -1,0 +1,20 @@
+//! What must hold for any bytes: one module per fuzz target, each with a `check` that panics where it does not.
+//!
+//! The checks hold the code against another opinion: the standard library, a model that is written for clarity alone,
+//! or the other side of a connection. An ordinary test, `ws-core/tests/corpus.rs`, replays the seeds in `corpus/`
+//! through the same functions. To search for more, with a nightly compiler and `cargo-fuzz`:
+//!
+//! ```text
+//! cargo +nightly fuzz run connection -- -max_len=2048
+//! ```
+
+pub mod close;
+pub mod connection;
+pub mod cuts;
+pub mod extensions;
+pub mod frame;
+pub mod model;
+pub mod request;
+pub mod response;
+pub mod session;
+pub mod utf8;

@@ -1,0 +1,65 @@
+//! Replays the seeds of the fuzz targets, and what every run of them begins with.
+#![cfg(feature = "alloc")]
+
+use std::fs;
+use std::path::Path;
+
+#[path = "../../fuzz/src/lib.rs"]
+#[allow(unreachable_pub, reason = "the same file is a library where the fuzzer runs it")]
+mod targets;
+
+/// Runs `check` on each file of its corpus, and on each of their beginnings: a seed cut short is another seed.
+fn replay(target: &str, check: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let mut seeds = 0;
+    for entry in fs::read_dir(&folder).expect("a folder of seeds") {
+        let path = entry.expect("a readable folder").path();
+        let seed = fs::read(&path).expect("a readable seed");
+        println!("{}", path.display());
+        let step = seed.len() / 200 + 1;
+        (0..seed.len()).step_by(step).for_each(|len| check(&seed[..len]));
+        check(&seed);
+        seeds += 1;
+    }
+    assert!(seeds >= 3, "{target}: {seeds} seeds");
+}
+
+#[test]
+fn close() {
+    replay("close", targets::close::check);
+}
+
+#[test]
+fn connection() {
+    replay("connection", targets::connection::check);
+}
+
+#[test]
+fn extensions() {
+    replay("extensions", targets::extensions::check);
+}
+
+#[test]
+fn frame() {
+    replay("frame", targets::frame::check);
+}
+
+#[test]
+fn request() {
+    replay("request", targets::request::check);
+}
+
+#[test]
+fn response() {
+    replay("response", targets::response::check);
+}
+
+#[test]
+fn session() {
+    replay("session", targets::session::check);
+}
+
+#[test]
+fn utf8() {
+    replay("utf8", targets::utf8::check);
+}
