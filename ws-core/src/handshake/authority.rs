@@ -33,7 +33,8 @@ impl<'a> Authority<'a> {
         }
         let port = match rest {
             [] | [b':'] => None,
-            [b':', digits @ ..] => Some(port(digits).ok_or(Fault::Port)?),
+            // A second colon: an IPv6 address without brackets.
+            [b':', digits @ ..] if !digits.contains(&b':') => Some(port(digits).ok_or(Fault::Port)?),
             _ => return Err(Fault::Host),
         };
         Ok(Self { text: ascii(bytes), host: ascii(host), port })

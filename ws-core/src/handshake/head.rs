@@ -189,3 +189,44 @@ pub(super) fn window<'b>(input: &'b [u8], limits: &HeadLimits) -> &'b [u8] {
     let most = limits.max_bytes.min(u32::MAX as usize);
     input.get(..most).unwrap_or(input)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Walks over `input` in reads of `by` bytes; returns the bytes looked at.
+    fn examined(input: &[u8], by: usize) -> usize {
+        let limits = HeadLimits::new();
+        let mut lines = FieldLines::new(0);
+        for end in (by..input.len()).step_by(by).chain([input.len()]) {
+            loop {
+                match lines.next(&input[..end], &limits) {
+                    Ok(Step::Field(_)) => {}
+                    Ok(Step::More) => break,
+                    Ok(Step::End) => return lines.examined(),
+                    Err(fault) => panic!("{fault}"),
+                }
+            }
+        }
+        panic!("the head does not end");
+    }
+
+    /// HS-30: parsing does not rescan: a head of 16 KiB costs at most two looks a byte, fed at once or byte by byte.
+    #[test]
+    fn hs_30_examined_bytes_grow_linearly() {
+        for line in [8000, 4000, 160] {
+            let field = std::format!("name: {}\r\n", "v".repeat(line));
+            let mut head = field.repeat(16_000 / field.len());
+            head.push_str("\r\n");
+            for by in [1, 2, 7, 1000, head.len()] {
+                let examined = examined(head.as_bytes(), by);
+                assert!(examined >= head.len(), "every byte is looked at");
+                assert!(
+                    examined <= 2 * head.len() + 200,
+                    "{examined} looks at {} bytes, by {by}",
+                    head.len()
+                );
+            }
+        }
+    }
+}
