@@ -4,7 +4,7 @@
 //! other than CRLF, folded lines, white space before the colon, control bytes. A limit strikes at the byte that passes it.
 
 use super::error::HeadFault;
-use super::grammar::{Span, is_tchar, skip_tchars, skip_text, trim};
+use super::grammar::{Span, is_blank, is_tchar, skip_tchars, skip_text};
 use crate::config::HeadLimits;
 
 /// What the walk came to.
@@ -140,7 +140,7 @@ impl FieldLines {
                     self.at += 1;
                     self.state = State::Line;
                     let name = Span::new(self.line, self.colon);
-                    let value = Span::trimmed(input, self.colon + 1, end);
+                    let value = trimmed(input, self.colon + 1, end);
                     return Ok(Step::Field(Field { line: self.line, name, value }));
                 }
                 State::EndLf => {
@@ -174,14 +174,16 @@ impl FieldLines {
     }
 }
 
-impl Span {
-    fn trimmed(input: &[u8], start: usize, end: usize) -> Self {
-        let raw = input.get(start..end).unwrap_or_default();
-        let value = trim(raw);
-        // A value of nothing but white space stands nowhere in particular.
-        let front = raw.iter().take_while(|&&byte| super::grammar::is_blank(byte)).count();
-        Self::new(start + front, start + front + value.len())
+/// The piece without optional white space at its ends.
+#[inline]
+fn trimmed(input: &[u8], mut start: usize, mut end: usize) -> Span {
+    while start < end && input.get(start).is_some_and(|&byte| is_blank(byte)) {
+        start += 1;
     }
+    while start < end && input.get(end - 1).is_some_and(|&byte| is_blank(byte)) {
+        end -= 1;
+    }
+    Span::new(start, end)
 }
 
 /// The part of the input that may be a head: what lies behind the limit is not even looked at.

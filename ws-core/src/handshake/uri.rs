@@ -57,9 +57,7 @@ impl<'a> Uri<'a> {
             authority::Fault::Port => UriError::Port,
         })?;
         // RFC 9110, 4.2.1: an empty host is invalid. An address of a future version cannot be connected to.
-        if authority.host().is_empty()
-            || authority.host().starts_with("[v")
-            || authority.host().starts_with("[V")
+        if authority.is_nameless() || authority.host().starts_with("[v") || authority.host().starts_with("[V")
         {
             return Err(UriError::Host);
         }
