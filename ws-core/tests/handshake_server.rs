@@ -507,7 +507,7 @@ fn hs_15_protocol_offers() {
         }
         assert!(is_accepted(head.to_string()), "{lines:?}");
         with_request(head.to_string().as_bytes(), |_, request| {
-            assert!(request.protocols().eq(offers.iter().copied()))
+            assert!(request.protocols().eq(offers.iter().copied()));
         });
     }
     for (lines, why) in [
@@ -543,7 +543,7 @@ fn hs_16_protocol_choice() {
         let answer = answer(head.as_bytes(), Accept { protocol: Some(choice), ..Accept::default() });
         match expected {
             Ok(choice) => {
-                assert!(answer.unwrap().contains(&format!("\r\nSec-WebSocket-Protocol: {choice}\r\n")))
+                assert!(answer.unwrap().contains(&format!("\r\nSec-WebSocket-Protocol: {choice}\r\n")));
             }
             Err(error) => assert_eq!(answer, Err(error), "{choice:?}"),
         }
@@ -937,7 +937,7 @@ fn hs_34_same_host() {
     // An absolute target is the host that counts.
     let other = upgrade().target("http://b/").with("Origin", "http://a").to_string();
     with_request(other.as_bytes(), |_, request| {
-        assert_eq!(request.origin(), Some((&b"http://a"[..], false)))
+        assert_eq!(request.origin(), Some((&b"http://a"[..], false)));
     });
 }
 
@@ -1063,6 +1063,19 @@ fn hs_39_linger() {
     let mut handshake = lingering();
     handshake.recv_eof(Instant::from_secs(4));
     assert_eq!(handshake.transport(), Transport::Close);
+
+    // What ends the lingering before the answer is out lets it go out first.
+    for by_eof in [false, true] {
+        let mut handshake = refused();
+        if by_eof {
+            handshake.recv_eof(Instant::from_secs(2));
+        } else {
+            handshake.discard(LINGER_BYTES);
+        }
+        assert_eq!(handshake.transport(), Transport::Shutdown);
+        handshake.shut_down(Instant::from_secs(3));
+        assert_eq!(handshake.transport(), Transport::Close);
+    }
 
     // A clock that runs backwards is taken to stand still (N-06).
     let mut handshake = refused();

@@ -4,7 +4,7 @@ use super::authority::Authority;
 use super::extensions::Extensions;
 use super::fields::{Fields, Lines};
 use super::framing::Framing;
-use super::grammar::{Span, ascii, is_token, trim};
+use super::grammar::{Span, ascii, is_token};
 use super::head::Field;
 use super::origin::same_host;
 use super::request_line::RequestLine;
@@ -238,7 +238,7 @@ impl<'b> Request<'b> {
 
     pub(super) fn once(&self, field: Once) -> &'b [u8] {
         match field {
-            Once::One(value) => trim(value.of(self.head)),
+            Once::One(value) => value.of(self.head),
             Once::Absent | Once::Several => &[],
         }
     }

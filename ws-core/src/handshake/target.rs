@@ -18,13 +18,13 @@ impl<'a> Target<'a> {
         if raw.first() == Some(&b'/') {
             return Some(Self::origin_form(None, raw));
         }
-        // "Only used for CONNECT requests", and the only form that CONNECT has.
+        // "only used for CONNECT requests" (3.2.3), and the only form that CONNECT has.
         if method == b"CONNECT" {
             let authority = Authority::parse(raw).ok()?;
             let named = !authority.is_nameless() && authority.port().is_some();
             return named.then_some(Self { authority: Some(authority), path: &[], query: None });
         }
-        // "Only used for a server-wide OPTIONS request".
+        // "only used for a server-wide OPTIONS request" (3.2.4).
         if raw == b"*" {
             return (method == b"OPTIONS").then_some(Self { authority: None, path: raw, query: None });
         }
