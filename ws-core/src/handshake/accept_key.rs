@@ -9,8 +9,9 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The value of `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key`.
 ///
-/// "the server takes the \[key\] and concatenates this with the GUID, takes the SHA-1 of it, and base64-encodes it"
-/// (RFC 6455, section 4.2.2). The key is taken as it came, without white space around it; it is not checked.
+/// It is "constructed by concatenating /key/ […] with the string" of section 1.3, "taking the SHA-1 hash of this concatenated
+/// value to obtain a 20-byte value and base64-encoding […] this 20-byte hash" (RFC 6455, section 4.2.2). The key is taken as
+/// it came, without white space around it; it is not checked.
 ///
 /// ```
 /// assert_eq!(&ws_core::accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
@@ -41,7 +42,7 @@ fn encode(bytes: &[u8], text: &mut [u8]) {
 /// Whether this is the base64 of 16 bytes: 22 characters and two pads.
 ///
 /// Pad bits need not be zero: the RFC's own example once had others (erratum 3150), and "it is not necessary for
-/// the server to base64-decode" the key (section 4.2.1).
+/// the server to base64-decode" the key (section 4.2.2).
 pub(super) fn is_key(value: &[u8]) -> bool {
     let Some((body, b"==")) = value.split_last_chunk::<2>().map(|(body, pad)| (body, &pad[..])) else {
         return false;

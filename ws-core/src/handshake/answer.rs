@@ -26,7 +26,7 @@ impl Accept<'_> {
         if self.protocol.is_some_and(|chosen| !request.protocols().any(|offer| offer == chosen)) {
             return Err(AnswerError::ProtocolNotOffered);
         }
-        // 9.1: "The server MUST NOT respond with extensions that the client did not offer", in other words.
+        // 4.2.2: "Extensions not listed by the client MUST NOT be listed."
         let extensions = self.extensions.as_bytes();
         if !is_extension_list(extensions)
             || !all_offered(Extensions::of_value(extensions), &request.extensions())

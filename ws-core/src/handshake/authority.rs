@@ -8,8 +8,9 @@ use super::grammar::ascii;
 /// A host, and maybe a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Authority<'a> {
-    text: &'a str,
-    host: &'a str,
+    /// ASCII, as is the host.
+    bytes: &'a [u8],
+    host: &'a [u8],
     port: Option<u16>,
 }
 
@@ -33,20 +34,26 @@ impl<'a> Authority<'a> {
         }
         let port = match rest {
             [] | [b':'] => None,
-            [b':', digits @ ..] => Some(port(digits).ok_or(Fault::Port)?),
+            // A second colon: an IPv6 address without brackets.
+            [b':', digits @ ..] if !digits.contains(&b':') => Some(port(digits).ok_or(Fault::Port)?),
             _ => return Err(Fault::Host),
         };
-        Ok(Self { text: ascii(bytes), host: ascii(host), port })
+        Ok(Self { bytes, host, port })
     }
 
     /// All of it, as it came.
-    pub const fn as_str(&self) -> &'a str {
-        self.text
+    pub fn as_str(&self) -> &'a str {
+        ascii(self.bytes)
     }
 
     /// The host: a name, an IPv4 address, or an IPv6 address in brackets.
-    pub const fn host(&self) -> &'a str {
-        self.host
+    pub fn host(&self) -> &'a str {
+        ascii(self.host)
+    }
+
+    /// Whether the host is empty, as RFC 3986 allows.
+    pub(super) const fn is_nameless(&self) -> bool {
+        self.host.is_empty()
     }
 
     /// The port, if one is named.
@@ -57,7 +64,7 @@ impl<'a> Authority<'a> {
 
 impl fmt::Display for Authority<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text)
+        f.write_str(self.as_str())
     }
 }
 

@@ -139,7 +139,8 @@ impl Rejection {
             Self::MethodNotGet => &[("Allow", b"GET")],
             // RFC 9110, 15.5.22: "The server MUST send an Upgrade header field in a 426 response".
             Self::NotAnUpgrade => &[("Upgrade", b"websocket")],
-            // RFC 6455, 4.4: "the server MUST respond with one or more |Sec-WebSocket-Version| header fields".
+            // RFC 6455, 4.4: "it MUST respond with a |Sec-WebSocket-Version| header field […] containing all versions it is
+            // willing to use."
             Self::VersionUnsupported => &[("Upgrade", b"websocket"), ("Sec-WebSocket-Version", b"13")],
             Self::VersionInvalid => &[("Sec-WebSocket-Version", b"13")],
             _ => &[],

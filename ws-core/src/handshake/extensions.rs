@@ -15,14 +15,14 @@ use super::grammar::{ascii, is_blank, is_tchar, skip_tchars};
 /// One extension of an offer or an answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Extension<'a> {
-    name: &'a str,
+    name: &'a [u8],
     params: &'a [u8],
 }
 
 impl<'a> Extension<'a> {
     /// Its registered name.
-    pub const fn name(&self) -> &'a str {
-        self.name
+    pub fn name(&self) -> &'a str {
+        ascii(self.name)
     }
 
     /// Its parameters, in order.
@@ -41,7 +41,8 @@ impl<'a> Iterator for Params<'a> {
     type Item = (&'a str, Option<ParamValue<'a>>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.cursor.param().ok().flatten()
+        let (name, value) = self.cursor.param().ok().flatten()?;
+        Some((ascii(name), value.map(|raw| ParamValue { raw })))
     }
 }
 
@@ -118,6 +119,9 @@ pub(super) fn all_offered<'a>(answer: Extensions<'a>, offers: &Extensions<'a>) -
 
 struct Malformed;
 
+/// The name and, if there is one, the value.
+type Param<'a> = (&'a [u8], Option<&'a [u8]>);
+
 #[derive(Clone, Copy, Debug)]
 struct Cursor<'a> {
     bytes: &'a [u8],
@@ -136,7 +140,7 @@ impl<'a> Cursor<'a> {
         if self.at == self.bytes.len() {
             return Ok(None);
         }
-        let name = ascii(self.token()?);
+        let name = self.token()?;
         let start = self.at;
         while self.param()?.is_some() {}
         self.skip_blanks();
@@ -150,21 +154,20 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next `; name [= value]`; `None` where none begins.
-    #[allow(clippy::type_complexity)]
-    fn param(&mut self) -> Result<Option<(&'a str, Option<ParamValue<'a>>)>, Malformed> {
+    fn param(&mut self) -> Result<Option<Param<'a>>, Malformed> {
         self.skip_blanks();
         if !self.eat(b';') {
             return Ok(None);
         }
         self.skip_blanks();
-        let name = ascii(self.token()?);
+        let name = self.token()?;
         self.skip_blanks();
         if !self.eat(b'=') {
             return Ok(Some((name, None)));
         }
         self.skip_blanks();
         let raw = if self.eat(b'"') { self.quoted()? } else { self.token()? };
-        Ok(Some((name, Some(ParamValue { raw }))))
+        Ok(Some((name, Some(raw))))
     }
 
     fn skip_blanks(&mut self) {

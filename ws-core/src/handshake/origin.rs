@@ -12,7 +12,7 @@ pub fn same_host(origin: &[u8], host: &[u8]) -> bool {
     let Some((scheme, origin)) = split_scheme(origin) else { return false };
     let (Ok(origin), Ok(host)) = (Authority::parse(origin), Authority::parse(host)) else { return false };
     let default = default_port(scheme);
-    !origin.host().is_empty()
+    !origin.is_nameless()
         && origin.host().eq_ignore_ascii_case(host.host())
         && origin.port().or(default) == host.port().or(default)
 }

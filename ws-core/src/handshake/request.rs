@@ -4,7 +4,7 @@ use super::authority::Authority;
 use super::extensions::Extensions;
 use super::fields::{Fields, Lines};
 use super::framing::Framing;
-use super::grammar::{Span, ascii, is_token, trim};
+use super::grammar::{Span, ascii, is_token};
 use super::head::Field;
 use super::origin::same_host;
 use super::request_line::RequestLine;
@@ -155,7 +155,17 @@ impl<'b> Request<'b> {
         self.parsed_target().and_then(|target| target.authority).or_else(|| self.host_field())
     }
 
-    pub(super) fn host_field(&self) -> Option<Authority<'b>> {
+    /// Whether there is a server that the request addresses. Cheap, where [`Request::host`] reads it all.
+    pub(super) fn names_host(&self) -> bool {
+        let is_absolute = self.target().first() != Some(&b'/');
+        is_absolute || !matches!(self.once(self.facts.host), [] | [b':', ..])
+    }
+
+    pub(super) fn is_get(&self) -> bool {
+        self.facts.method.of(self.head) == b"GET"
+    }
+
+    fn host_field(&self) -> Option<Authority<'b>> {
         let Once::One(host) = self.facts.host else { return None };
         Authority::parse(host.of(self.head)).ok()
     }
@@ -228,7 +238,7 @@ impl<'b> Request<'b> {
 
     pub(super) fn once(&self, field: Once) -> &'b [u8] {
         match field {
-            Once::One(value) => trim(value.of(self.head)),
+            Once::One(value) => value.of(self.head),
             Once::Absent | Once::Several => &[],
         }
     }

@@ -93,7 +93,7 @@ impl RequestLine {
                     }
                     match input.get(self.at) {
                         None => return Ok(None),
-                        Some(b' ') => {}
+                        Some(b' ') if self.at > self.start => {}
                         Some(_) => return Err(Rejection::RequestLine),
                     }
                     self.target = Span::new(self.start, self.at);

@@ -54,7 +54,7 @@ impl<'b> Response<'b> {
                 framing.transfer_encoding(value);
             }
         }
-        // Behind a 101 come frames, whatever these fields say: RFC 9112, 6.3: "Any response with a 1xx […] status code […]
+        // Behind a 101 come frames, whatever these fields say: RFC 9112, 6.3: "any response with a 1xx […] status code […]
         // is always terminated by the first empty line after the header fields".
         let body = framing.response_body(place.status).ok_or(HandshakeError::Framing)?;
         Ok(Some(Self { head, place, body }))

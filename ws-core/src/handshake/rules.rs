@@ -35,7 +35,7 @@ pub(super) fn check_upgrade(request: &Request<'_>) -> Result<(), Rejection> {
     if facts.minor == 0 {
         return Err(Rejection::Http10);
     }
-    if request.method() != "GET" {
+    if !request.is_get() {
         return Err(Rejection::MethodNotGet);
     }
     if !facts.upgrade {
@@ -46,7 +46,7 @@ pub(super) fn check_upgrade(request: &Request<'_>) -> Result<(), Rejection> {
         return Err(Rejection::Body);
     }
     // 4.2.1: "A |Host| header field containing the server's authority". An empty one contains none.
-    if request.host().is_none_or(|host| host.host().is_empty()) {
+    if !request.names_host() {
         return Err(Rejection::HostInvalid);
     }
     // 4.2.1: "A |Connection| header field that includes the token 'Upgrade'".
@@ -72,7 +72,7 @@ pub(super) fn check_upgrade(request: &Request<'_>) -> Result<(), Rejection> {
     if facts.bad_extensions { Err(Rejection::Extensions) } else { Ok(()) }
 }
 
-/// `version = DIGIT | (NZDIGIT DIGIT) | ("1" DIGIT DIGIT) | ("2" DIGIT DIGIT)`, "limited to 0-255" (section 4.3).
+/// `version = DIGIT | (NZDIGIT DIGIT) | ("1" DIGIT DIGIT) | ("2" DIGIT DIGIT)`, "Limited to 0-255 range, with no leading zeros" (section 4.3).
 fn check_version(value: &[u8]) -> Result<(), Rejection> {
     let digits = value.iter().all(u8::is_ascii_digit);
     let number = match value {

@@ -256,28 +256,28 @@ impl ServerHandshake {
             State::Answered { left, .. } => left,
             _ => return,
         };
-        self.state =
-            State::Lingering { deadline: self.now.saturating_add(self.config.timeouts.linger), left };
+        let deadline = self.now.saturating_add(self.config.timeouts.linger);
+        self.state = if left == 0 { State::Closed } else { State::Lingering { deadline, left } };
     }
 
-    /// `len` bytes were read after a refusal, and thrown away. Past [`LINGER_BYTES`] the transport is to be closed.
+    /// `len` bytes were read after a refusal, and thrown away. Past [`LINGER_BYTES`](super::LINGER_BYTES) the transport is to
+    /// be closed, once the answer is out.
     pub fn discard(&mut self, len: usize) {
         match &mut self.state {
-            State::Answered { left, .. } | State::Lingering { left, .. } => {
-                *left = left.saturating_sub(len);
-                if *left == 0 {
-                    self.state = State::Closed;
-                }
-            }
+            State::Answered { left, .. } => *left = left.saturating_sub(len),
+            State::Lingering { left, .. } if *left > len => *left -= len,
+            State::Lingering { .. } => self.state = State::Closed,
             _ => {}
         }
     }
 
-    /// The transport ended before the handshake did, or while it lingered.
+    /// The peer sends no more. Inside the head, and while lingering, that is the end; an answer still goes out.
     pub fn recv_eof(&mut self, now: Instant) {
         self.advance(now);
-        if !matches!(self.state, State::Waiting | State::Accepted) {
-            self.state = State::Closed;
+        match &mut self.state {
+            State::Reading { .. } | State::Lingering { .. } => self.state = State::Closed,
+            State::Answered { left, .. } => *left = 0,
+            State::Waiting | State::Accepted | State::Refused(_) | State::Closed => {}
         }
     }
 

@@ -18,13 +18,13 @@ impl<'a> Target<'a> {
         if raw.first() == Some(&b'/') {
             return Some(Self::origin_form(None, raw));
         }
-        // "Only used for CONNECT requests", and the only form that CONNECT has.
+        // "only used for CONNECT requests" (3.2.3), and the only form that CONNECT has.
         if method == b"CONNECT" {
             let authority = Authority::parse(raw).ok()?;
-            let named = !authority.host().is_empty() && authority.port().is_some();
+            let named = !authority.is_nameless() && authority.port().is_some();
             return named.then_some(Self { authority: Some(authority), path: &[], query: None });
         }
-        // "Only used for a server-wide OPTIONS request".
+        // "only used for a server-wide OPTIONS request" (3.2.4).
         if raw == b"*" {
             return (method == b"OPTIONS").then_some(Self { authority: None, path: raw, query: None });
         }
@@ -32,7 +32,7 @@ impl<'a> Target<'a> {
         let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
         let (authority, rest) = rest.split_at(end);
         let authority = Authority::parse(authority).ok()?;
-        (!authority.host().is_empty()).then(|| Self::origin_form(Some(authority), rest))
+        (!authority.is_nameless()).then(|| Self::origin_form(Some(authority), rest))
     }
 
     fn origin_form(authority: Option<Authority<'a>>, raw: &'a [u8]) -> Self {

@@ -43,7 +43,7 @@ impl<'a> Uri<'a> {
         if !is_path(path) || !query.is_none_or(is_query) {
             return Err(UriError::Target);
         }
-        // "the resource name […] '/' if the path component is empty".
+        // RFC 6455, 3: the resource name is "'/' if the path component is empty".
         let path = if path.is_empty() { "/" } else { path };
         Ok(Self { is_secure, authority, path, query })
     }
@@ -57,9 +57,7 @@ impl<'a> Uri<'a> {
             authority::Fault::Port => UriError::Port,
         })?;
         // RFC 9110, 4.2.1: an empty host is invalid. An address of a future version cannot be connected to.
-        if authority.host().is_empty()
-            || authority.host().starts_with("[v")
-            || authority.host().starts_with("[V")
+        if authority.is_nameless() || authority.host().starts_with("[v") || authority.host().starts_with("[V")
         {
             return Err(UriError::Host);
         }
@@ -86,7 +84,7 @@ impl<'a> Uri<'a> {
         if self.is_secure { 443 } else { 80 }
     }
 
-    /// The value of `Host`: the host, and the port "if the port is not the default" (RFC 6455, section 4.1).
+    /// The value of `Host`: the host, and the port "when not using the default port" (RFC 6455, section 4.1).
     pub fn authority(&self) -> &'a str {
         if self.port() == self.default_port() { self.authority.host() } else { self.authority.as_str() }
     }
