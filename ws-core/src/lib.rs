@@ -4,6 +4,9 @@
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
+// Tests are hosted at every feature level.
+#[cfg(all(test, not(feature = "std")))]
+extern crate std;
 
 mod backoff;
 mod buffer;
