@@ -191,7 +191,7 @@ fn u03_a_failed_step_leaves_no_trust_behind() {
         connection
     };
     let mut session: Fixed<64> = Session::with_storage(client(), [0xFF; 64], 0);
-    let mut put = |session: &mut Fixed<64>, bytes: &[u8]| {
+    let put = |session: &mut Fixed<64>, bytes: &[u8]| {
         session.space(|| [0xFF; 64], 1)[..bytes.len()].copy_from_slice(bytes);
         session.received(bytes.len());
         session.advance(T0)
@@ -199,10 +199,10 @@ fn u03_a_failed_step_leaves_no_trust_behind() {
     put(&mut session, &[0x01, 2, 0xC3, 0xA9, 0x00, 1, b'x']).unwrap();
     put(&mut session, &[0x00, 0, 0x83]).unwrap_err();
     *session.connection() = two(b'x');
-    if put(&mut session, &[0x80, 0]) == Ok(Advance::Event) {
-        if let Some(Event::Text(text)) = session.event() {
-            assert!(core::str::from_utf8(text.as_bytes()).is_ok());
-        }
+    if put(&mut session, &[0x80, 0]) == Ok(Advance::Event)
+        && let Some(Event::Text(text)) = session.event()
+    {
+        assert!(core::str::from_utf8(text.as_bytes()).is_ok());
     }
 }
 
@@ -296,4 +296,44 @@ fn into_parts_gives_back_all() {
     let (storage, filled) = rest.unwrap();
     assert_eq!(&storage[..filled], &[0x81, 0x85]);
     assert!(connection.can_recv());
+}
+
+/// The storage of an event is taken away with it; what came behind it stays, and goes on in other storage, at every
+/// place, also in the middle of a text.
+#[test]
+fn an_event_leaves_with_its_storage() {
+    let wire = [
+        to(Role::Server, 0x01, "grö".as_bytes()),
+        to(Role::Server, 0x89, b"ping"),
+        to(Role::Server, 0x80, "ße".as_bytes()),
+        to(Role::Server, 0x82, b"binary"),
+    ]
+    .concat();
+    for config in [defaults(Role::Server), in_chunks(Role::Server)] {
+        for cut in 0..=wire.len() {
+            let mut session = Fixed::<64>::new(connect(Role::Server, config.clone()));
+            let mut events = Vec::new();
+            assert!(session.detach([0; 64]).is_none(), "without an event there is nothing to take");
+            for part in [&wire[..cut], &wire[cut..]] {
+                session.space(|| [0xFF; 64], 1)[..part.len()].copy_from_slice(part);
+                session.received(part.len());
+                while session.advance(T0) == Ok(Advance::Event) {
+                    let event = Seen::from(session.event().unwrap());
+                    let payload = match &event {
+                        Seen::Text(text) => text.as_bytes(),
+                        Seen::Binary(bytes) | Seen::Ping(bytes) | Seen::Chunk { bytes, .. } => bytes,
+                        other => panic!("{other:?}"),
+                    };
+                    let (storage, range) = session.detach([0xFF; 64]).unwrap();
+                    assert_eq!(&storage[range], payload);
+                    assert_eq!(session.event(), None, "it is gone");
+                    events.push(event);
+                }
+                assert_eq!(session.move_to([0xFF; 64]).map(|old| old.is_some()), Ok(true));
+            }
+            let mut events = join_chunks(events);
+            events.retain(|event| !matches!(event, Seen::Ping(_)));
+            assert_eq!(events, [Seen::text("größe"), Seen::Binary(b"binary".to_vec())], "{cut}");
+        }
+    }
 }

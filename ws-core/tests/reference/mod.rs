@@ -35,7 +35,7 @@ fn walk(role: Role, limits: &Limits, input: &[u8], events: &mut Vec<Seen>) -> Re
         check(!masked || role == Role::Server, Violation::MaskedFrame)?;
         check(opcode != 8 || len7 != 1, Violation::CloseBodyOfOneByte)?;
         let empties = open.as_ref().map_or(0, |open| open.3);
-        let fragment = !control && !(fin && open.is_none());
+        let fragment = !(control || fin && open.is_none());
         check(
             !fragment || len7 != 0 || empties < limits.max_empty_fragments,
             Violation::TooManyEmptyFragments,
