@@ -1,0 +1,42 @@
+//! One deadline for all of connecting.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::error::ConnectError;
+
+/// The moment at which connecting has taken too long.
+#[derive(Clone, Debug)]
+pub(crate) struct Deadline(Instant);
+
+/// Stands for never.
+const YEARS: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
+impl Deadline {
+    pub(crate) fn after(time: Duration) -> Self {
+        let now = Instant::now();
+        Self(now + time.min(YEARS))
+    }
+
+    /// Runs a step, until the deadline.
+    pub(crate) async fn limit<F: Future>(&self, step: F) -> Result<F::Output, ConnectError> {
+        timeout_at(self.0, step).await.map_err(|_| ConnectError::Timeout)
+    }
+
+    /// Waits for something that is not the peer's to hurry: the deadline moves with it.
+    pub(super) async fn stop<F: Future>(&mut self, wait: F) -> F::Output {
+        let before = Instant::now();
+        let output = wait.await;
+        self.0 += before.elapsed();
+        output
+    }
+
+    /// The deadline of one step of `steps` that share the time evenly.
+    pub(super) fn share(&self, steps: usize) -> Self {
+        let now = Instant::now();
+        let steps = u32::try_from(steps).unwrap_or(u32::MAX).max(1);
+        Self(now + self.0.saturating_duration_since(now) / steps)
+    }
+}

@@ -1,0 +1,103 @@
+//! Why there is no connection.
+
+use std::{fmt, io};
+
+use bytes::Bytes;
+use ws_core::{HandshakeError, RequestError, UriError};
+
+use super::redirect::RedirectError;
+
+/// Why connecting failed. The transport is closed already.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The address is none of a WebSocket. Nothing was sent.
+    Uri(UriError),
+    /// The request has a method other than GET, or a version other than HTTP/1.1 (RFC 6455, section 4.1).
+    RequestLine,
+    /// The request has a field or a subprotocol that may not be sent. Nothing was sent.
+    Request(RequestError),
+    /// The system has no entropy for the key and the masks. Nothing was sent, and there is no weak fallback.
+    Entropy(io::Error),
+    /// The host's name has no address.
+    Resolve(io::Error),
+    /// None of its addresses takes the connection; this is what the last said.
+    Connect(io::Error),
+    /// TLS failed: a certificate that is not trusted, or not for this host.
+    Tls(io::Error),
+    /// The address is `wss`, and the crate was built without its feature `tls`.
+    TlsUnavailable,
+    /// The transport broke during the handshake.
+    Lost(io::Error),
+    /// [`Timeouts::handshake`](ws_core::Timeouts::handshake) passed before the response was complete.
+    Timeout,
+    /// The response breaks a rule.
+    Handshake(HandshakeError),
+    /// The server answered with another status than 101: its fields, and at most 64 KiB of its body, are here.
+    Status(Box<http::Response<Bytes>>),
+    /// A redirect was not followed.
+    Redirect(RedirectError),
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uri(error) => error.fmt(f),
+            Self::RequestLine => {
+                f.write_str("the request of a handshake is GET and HTTP/1.1 (RFC 6455, section 4.1)")
+            }
+            Self::Request(error) => error.fmt(f),
+            Self::Entropy(error) => write!(f, "no entropy: {error}"),
+            Self::Resolve(error) => write!(f, "the host was not found: {error}"),
+            Self::Connect(error) => write!(f, "the host does not take the connection: {error}"),
+            Self::Tls(error) => write!(f, "TLS failed: {error}"),
+            Self::TlsUnavailable => f.write_str("wss needs the feature `tls` of ws-tokio"),
+            Self::Lost(error) => write!(f, "the connection was lost during the handshake: {error}"),
+            Self::Timeout => f.write_str("connecting took too long"),
+            Self::Handshake(error) => error.fmt(f),
+            Self::Status(response) => write!(f, "the server refused: {}", response.status()),
+            Self::Redirect(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Uri(error) => Some(error),
+            Self::Request(error) => Some(error),
+            Self::Entropy(error)
+            | Self::Resolve(error)
+            | Self::Connect(error)
+            | Self::Tls(error)
+            | Self::Lost(error) => Some(error),
+            Self::Handshake(error) => Some(error),
+            Self::Redirect(error) => Some(error),
+            Self::RequestLine | Self::TlsUnavailable | Self::Timeout | Self::Status(_) => None,
+        }
+    }
+}
+
+impl From<UriError> for ConnectError {
+    fn from(error: UriError) -> Self {
+        Self::Uri(error)
+    }
+}
+
+impl From<RequestError> for ConnectError {
+    fn from(error: RequestError) -> Self {
+        Self::Request(error)
+    }
+}
+
+impl From<HandshakeError> for ConnectError {
+    fn from(error: HandshakeError) -> Self {
+        Self::Handshake(error)
+    }
+}
+
+impl From<RedirectError> for ConnectError {
+    fn from(error: RedirectError) -> Self {
+        Self::Redirect(error)
+    }
+}
