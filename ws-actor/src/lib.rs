@@ -1,0 +1,27 @@
+//! Realtime applications over WebSocket: actors, rooms, and a Hub that reaches every connection.
+#![forbid(unsafe_code)]
+
+mod actor;
+mod event;
+#[cfg(test)]
+mod fixture;
+mod hub;
+mod id;
+mod link;
+mod mailbox;
+mod outbox;
+mod outgoing;
+mod room;
+mod sync;
+mod target;
+mod waiters;
+
+pub use actor::{Context, SpawnError, WsActor};
+pub use event::{CloseFrame, Connect, Disconnect, Inbound, Message, Reason};
+pub use hub::{Hub, SendError, Sent};
+pub use id::{ConnId, NodeId, ParseConnIdError};
+pub use outbox::{OutboxLimits, Overflow};
+pub use outgoing::Outgoing;
+pub use room::{JoinError, MAX_ROOM_NAME, MAX_ROOMS, Room};
+pub use target::{CastError, Target};
+pub use ws_core::{CloseCode, Utf8};
