@@ -89,6 +89,11 @@ impl Link {
         let _ = self.entry.outbox().cut(frame, reason);
     }
 
+    /// The peer takes no more: senders are told so, and what waits is dropped.
+    pub(crate) fn hang_up(&self) {
+        self.entry.outbox().end();
+    }
+
     /// Why this side ends the connection, if it does: a caller of the Hub closed it, its outbox ran over, its actor
     /// ended.
     pub(crate) fn ending(&self) -> Option<Reason> {

@@ -134,8 +134,7 @@ impl Outbox {
         if !self.has_room(&state, frame.len()) {
             match self.limits.overflow {
                 Overflow::Close => {
-                    let frame = CloseFrame::SLOW_CONSUMER;
-                    let wakers = state.cut(Some(frame), Reason::SlowConsumer);
+                    let wakers = state.cut(Some(CloseFrame::SLOW_CONSUMER), Reason::SlowConsumer);
                     state.dropped += 1;
                     drop(state);
                     wakers.wake();

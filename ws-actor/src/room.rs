@@ -15,7 +15,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use crate::hub::{Entry, Hub, SHARDS, SendError, Sent, Shared};
+use crate::hub::{Entry, Hub, SHARDS, Sent, Shared};
 use crate::id::ConnId;
 use crate::outgoing::{Lane, Outgoing};
 use crate::sync::lock;
@@ -424,9 +424,9 @@ mod tests {
         assert!(links[1..].iter().all(|link| written(link) == first));
     }
 
-    /// B11: one frame is built, and all members' queues share its payload.
+    /// B11: all members' queues share one payload.
     #[test]
-    fn framed_once() {
+    fn payload_is_shared() {
         let hub = Hub::new();
         let links = links(&hub, 10);
         for link in &links {
@@ -436,10 +436,7 @@ mod tests {
         let pointers: BTreeSet<_> = links
             .iter()
             .filter_map(|link| match link.poll_outgoing(&crate::fixture::noop()) {
-                std::task::Poll::Ready(crate::outbox::Out::Data(frame)) => {
-                    assert_eq!(frame.head(), [0x82, 126, 0x03, 0xE8]);
-                    Some(frame.payload().as_ptr())
-                }
+                std::task::Poll::Ready(crate::outbox::Out::Data(frame)) => Some(frame.payload().as_ptr()),
                 _ => None,
             })
             .collect();
