@@ -413,7 +413,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
 }
 
 /// The tokio instant of a core deadline.
-pub(crate) fn clock(now: Instant, deadline: Instant) -> tokio::time::Instant {
+fn clock(now: Instant, deadline: Instant) -> tokio::time::Instant {
     // A millisecond late rather than early: timers of the runtime are that coarse.
     tokio::time::Instant::now() + deadline.saturating_since(now).min(Duration::from_secs(86_400))
 }

@@ -1,6 +1,6 @@
 //! A listener that speaks WebSocket and, if asked to, plain HTTP on one port.
 //!
-//! ws-core reads the first head of a connection, under its limits and its deadline. An upgrade is decided at once; any
+//! The first head of a connection is read by ws-tokio's `Incoming`, under ws-core's limits and its deadline. An upgrade is decided at once; any
 //! other request is given to hyper together with its bytes. hyper keeps that connection; an upgrade that comes on
 //! it later is decided by the same function (`upgrade.rs`).
 //!
@@ -19,29 +19,29 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
-use ws_core::handshake::MAX_EARLY_BYTES;
-use ws_core::{Config, ConfigRef, Connection, Rejection, ServerHandshake, Transport};
+use tokio::time::timeout;
+use ws_core::{Config, ConfigRef, Connection, Rejection};
+use ws_tokio::{AcceptError, Acceptance, Incoming};
 
-use crate::conn::{Patience, clock, drive, now};
+use crate::conn::{Patience, drive, now};
 use crate::hub::Hub;
 use crate::link::Link;
 use crate::rewind::Rewind;
 use crate::route::Route;
-use crate::upgrade::{Ends, Outcome, Refusal, decide, decide_http, refuse};
+use crate::upgrade::{Ends, Outcome, Refusal, decide, decide_http, report};
 
 /// A stream's error, whatever it is.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type HttpResponse = http::Response<UnsyncBoxBody<Bytes, BoxError>>;
 type HttpFuture = Pin<Box<dyn Future<Output = HttpResponse> + Send>>;
-type HttpHandler = Box<dyn Fn(http::Request<Incoming>) -> HttpFuture + Send + Sync>;
+type HttpHandler = Box<dyn Fn(http::Request<hyper::body::Incoming>) -> HttpFuture + Send + Sync>;
 type OnRefusal = Box<dyn Fn(&Refusal) + Send + Sync>;
 
 /// The settings of a [`Server`]: what its peers may make it hold, and how long they may take.
@@ -132,7 +132,7 @@ impl Server {
     #[must_use]
     pub fn on_http<F, R, B>(mut self, handler: F) -> Self
     where
-        F: Fn(http::Request<Incoming>) -> R + Send + Sync + 'static,
+        F: Fn(http::Request<hyper::body::Incoming>) -> R + Send + Sync + 'static,
         R: Future<Output = http::Response<B>> + Send + 'static,
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -303,116 +303,70 @@ fn is_of_the_client(error: &io::Error) -> bool {
 }
 
 /// Serves one TCP connection.
-async fn serve(server: Arc<Server>, mut io: TcpStream, remote: SocketAddr, permit: OwnedSemaphorePermit) {
+async fn serve(server: Arc<Server>, io: TcpStream, remote: SocketAddr, permit: OwnedSemaphorePermit) {
     let Ok(local) = io.local_addr() else { return };
     // Messages are written whole; waiting for more to send with them only delays them.
     let _ = io.set_nodelay(true);
     let ends = Ends { remote, local };
-    let Some(opened) = open(&server, &mut io, ends).await else { return };
+    let Some(opened) = open(&server, io, ends).await else { return };
     drop(permit);
     match opened {
-        Opened::WebSocket { link, early } => {
+        Opened::WebSocket { io, early, link } => {
             let connection = Connection::server(server.shared.config.clone(), now());
             let patience = server.shared.patience;
             drop(server);
             drive(io, connection, &early, link, patience).await;
         }
         // A task of its own, for hyper's state is larger than that of a connection.
-        Opened::Http { bytes } => {
-            tokio::spawn(serve_http(server, Rewind::new(bytes.into(), io), ends));
+        Opened::Http { io } => {
+            tokio::spawn(serve_http(server, io, ends));
         }
     }
 }
 
 /// What a first head was.
 enum Opened {
-    WebSocket { link: Link, early: Vec<u8> },
-    Http { bytes: Vec<u8> },
+    WebSocket { io: TcpStream, early: Vec<u8>, link: Link },
+    Http { io: Rewind<TcpStream> },
 }
 
-/// Reads the first head and answers it if it is an upgrade, or a mistake.
-async fn open(server: &Server, io: &mut TcpStream, ends: Ends) -> Option<Opened> {
+/// Reads the first head, and answers it if it is an upgrade or a mistake.
+async fn open(server: &Server, io: TcpStream, ends: Ends) -> Option<Opened> {
     let shared = &server.shared;
-    let mut handshake = match server.http {
-        Some(_) => ServerHandshake::beside_http(now(), shared.config.clone()),
-        None => ServerHandshake::new(now(), shared.config.clone()),
+    let config = shared.config.clone();
+    let incoming = match server.http {
+        Some(_) => Incoming::read_beside_http(io, config).await,
+        None => Incoming::read(io, config).await,
     };
-    let mut input = Vec::new();
-    let mut out = Vec::new();
-    let link = loop {
-        match handshake.recv(now(), &input) {
-            Ok(Some(request)) if !request.is_upgrade() => return Some(Opened::Http { bytes: input }),
-            Ok(Some(request)) => break decide(shared, &mut handshake, &request, ends, &mut out),
-            Ok(None) => {}
-            Err(rejection) => {
-                refuse(shared, &mut handshake, rejection, ends, &mut out);
-                break None;
-            }
+    let mut incoming = match incoming {
+        Ok(incoming) => incoming,
+        Err(AcceptError::Request(rejection)) => {
+            report(shared, &[], ends, rejection.status(), &rejection.to_string());
+            return None;
         }
-        // The head's own limit stops it before this one.
-        let most = shared.config.head.max_bytes + MAX_EARLY_BYTES;
-        let room = most.saturating_sub(input.len()).min(2 << 10);
-        input.reserve(room);
-        match until(&handshake, io.read_buf(&mut bytes::BufMut::limit(&mut input, room))).await {
-            Some(Ok(0) | Err(_)) => return None,
-            Some(Ok(_)) => {}
-            None => {
-                if let Err(rejection) = handshake.tick(now()) {
-                    refuse(shared, &mut handshake, rejection, ends, &mut out);
-                    break None;
-                }
-            }
+        Err(_) => return None,
+    };
+    let request = incoming.request()?;
+    if !request.is_upgrade() {
+        let (io, bytes) = incoming.into_parts();
+        return Some(Opened::Http { io: Rewind::new(bytes.into(), io) });
+    }
+    let link = match decide(shared, &request, ends) {
+        Ok(link) => link,
+        Err(refusal) => {
+            incoming.reject(refusal).await;
+            return None;
         }
     };
-    match link {
-        Some(link) => {
-            let consumed = handshake.consumed().unwrap_or(input.len());
-            let written = tokio::time::timeout(shared.patience.write, io.write_all(&out)).await;
-            matches!(written, Ok(Ok(())))
-                .then(|| Opened::WebSocket { link, early: input.split_off(consumed) })
-        }
-        None => {
-            linger(&mut handshake, io, &out).await;
-            None
-        }
-    }
-}
-
-/// Sends a refusal so that it arrives: a socket closed with unread input would send RST, which destroys it on its way
-/// (RFC 9112, section 9.6).
-async fn linger(handshake: &mut ServerHandshake, io: &mut TcpStream, out: &[u8]) {
-    match until(handshake, io.write_all(out)).await {
-        Some(Ok(())) => {}
-        Some(Err(_)) | None => return,
-    }
-    if io.shutdown().await.is_err() {
-        return;
-    }
-    handshake.shut_down(now());
-    let mut thrown_away = vec![0; 4 << 10];
-    while handshake.transport() != Transport::Close {
-        match until(handshake, io.read(&mut thrown_away)).await {
-            Some(Ok(0) | Err(_)) => handshake.recv_eof(now()),
-            Some(Ok(n)) => handshake.discard(n),
-            None => {
-                let _ = handshake.tick(now());
-            }
-        }
-    }
-}
-
-/// Awaits `future`, but no longer than the handshake may take.
-async fn until<F: Future>(handshake: &ServerHandshake, future: F) -> Option<F::Output> {
-    match handshake.deadline() {
-        Some(deadline) => tokio::time::timeout_at(clock(now(), deadline), future).await.ok(),
-        None => Some(future.await),
-    }
+    let accepted = timeout(shared.patience.write, incoming.accept(Acceptance::default())).await;
+    let (io, early) = accepted.ok()?.ok()?.into_inner();
+    Some(Opened::WebSocket { io, early, link })
 }
 
 /// Serves plain HTTP, and the upgrades that come on the same connection later.
 async fn serve_http(server: Arc<Server>, io: Rewind<TcpStream>, ends: Ends) {
     let head_timeout = server.shared.config.timeouts.handshake;
-    let service = service_fn(move |request: http::Request<Incoming>| {
+    let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let server = Arc::clone(&server);
         async move {
             let response = match server.take_upgrade(request, ends) {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use ws_core::{Accept, AnswerError, Connection, Instant, Rejection, Request, ServerHandshake};
+use ws_core::{Accept, Connection, Request, ServerHandshake};
 
 use crate::conn::now;
 use crate::event::Connect;
@@ -43,105 +43,53 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Decides on an upgrade, writes the answer to `out`, and returns the connection if it was accepted.
-pub(crate) fn decide(
-    server: &Shared,
-    handshake: &mut ServerHandshake,
-    request: &Request<'_>,
-    ends: Ends,
-    out: &mut Vec<u8>,
-) -> Option<Link> {
-    // 4.2.2: a server that does not provide the resource named "MUST send an appropriate HTTP error code (such as 404
-    // Not Found)".
+/// Decides on an upgrade that obeys the protocol: a connection in the Hub, or what to answer instead.
+pub(crate) fn decide(server: &Shared, request: &Request<'_>, ends: Ends) -> Result<Link, ws_tokio::Refusal> {
+    // 4.2.2: if the requested service is not available, the server "MUST send an appropriate HTTP error code (such as
+    // 404 Not Found)".
     let Some(route) = server.routes.iter().find(|route| route.is_at(request.path())) else {
-        reject(server, handshake, Some(request), ends, (404, &[]), "nothing speaks WebSocket here", out);
-        return None;
+        return Err(reject(server, request, ends, 404, "nothing speaks WebSocket here"));
     };
     if let Err(reason) = route.check_origin(request) {
-        reject(server, handshake, Some(request), ends, (403, &[]), &reason, out);
-        return None;
+        return Err(reject(server, request, ends, 403, &reason));
     }
-    let path = lossy(request.path());
-    let query = lossy(request.query().unwrap_or_default());
-    let link = route.deal().and_then(|target| {
-        Link::open(&server.hub, target, route.outbox, |id| Connect {
-            id,
-            remote_addr: ends.remote,
-            local_addr: ends.local,
-            path: path.into(),
-            query: query.into(),
-        })
-        .ok()
-    });
-    let Some(link) = link else {
-        let answer: Answer<'_> = (503, &[("Retry-After", b"1")]);
-        reject(server, handshake, Some(request), ends, answer, "no actor takes this connection", out);
-        return None;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (path, query) = (text(request.path()), text(request.query().unwrap_or_default()));
+    let connect = |id| Connect {
+        id,
+        remote_addr: ends.remote,
+        local_addr: ends.local,
+        path: path.into(),
+        query: query.into(),
     };
-    write(out, |out| handshake.accept(request, Accept::default(), out)).ok()?;
-    Some(link)
+    route
+        .deal()
+        .and_then(|target| Link::open(&server.hub, target, route.outbox, connect).ok())
+        .ok_or_else(|| reject(server, request, ends, 503, "no actor takes this connection"))
 }
 
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A status, and headers for it.
-type Answer<'a> = (u16, &'a [(&'a str, &'a [u8])]);
-
-/// Writes a refusal of the server's own making, and reports it.
+/// Reports a refusal of the server's own making.
 fn reject(
     server: &Shared,
-    handshake: &mut ServerHandshake,
-    request: Option<&Request<'_>>,
+    request: &Request<'_>,
     ends: Ends,
-    (status, headers): Answer<'_>,
+    status: u16,
     reason: &str,
-    out: &mut Vec<u8>,
-) {
-    let plain: (&str, &[u8]) = ("Content-Type", b"text/plain; charset=utf-8");
-    let headers: Vec<_> = headers.iter().copied().chain([plain]).collect();
-    let body = format!("{reason}\n");
-    // Status and headers are ours, and so valid.
-    let _ = write(out, |out| handshake.reject(now(), status, &headers, body.as_bytes(), out));
-    report(server, request, ends, status, reason.to_owned());
+) -> ws_tokio::Refusal {
+    report(server, request.target(), ends, status, reason);
+    let mut refusal = ws_tokio::Refusal::new(status, &format!("{reason}\n"));
+    if status == 503 {
+        refusal.headers.push(("Retry-After".to_owned(), b"1".to_vec()));
+    }
+    refusal
 }
 
-/// Writes the refusal that a broken rule obliges, and reports it.
-pub(crate) fn refuse(
-    server: &Shared,
-    handshake: &mut ServerHandshake,
-    rejection: Rejection,
-    ends: Ends,
-    out: &mut Vec<u8>,
-) {
-    let _ = write(out, |out| handshake.refuse(now(), rejection, out));
-    report(server, None, ends, rejection.status(), rejection.to_string());
-}
-
-fn report(server: &Shared, request: Option<&Request<'_>>, ends: Ends, status: u16, reason: String) {
+/// Reports a refusal, to whoever wants to know.
+pub(crate) fn report(server: &Shared, target: &[u8], ends: Ends, status: u16, reason: &str) {
     if let Some(refused) = &server.refused {
-        let target = request.map(|request| request.target().escape_ascii().to_string()).unwrap_or_default();
+        let (target, reason) = (target.escape_ascii().to_string(), reason.to_owned());
         refused(&Refusal { remote_addr: ends.remote, target, status, reason });
     }
-}
-
-/// Writes an answer behind what is in `out`, in as much room as it needs.
-fn write(
-    out: &mut Vec<u8>,
-    mut answer: impl FnMut(&mut [u8]) -> Result<usize, AnswerError>,
-) -> Result<(), AnswerError> {
-    let start = out.len();
-    out.resize(start + 512, 0);
-    let result = match answer(&mut out[start..]) {
-        Err(AnswerError::NoSpace { needed }) => {
-            out.resize(start + needed, 0);
-            answer(&mut out[start..])
-        }
-        result => result,
-    };
-    out.truncate(start + result.as_ref().copied().unwrap_or(0));
-    result.map(|_| ())
 }
 
 /// What an upgrade that an HTTP server read comes to.
@@ -157,26 +105,41 @@ pub(crate) fn decide_http<B>(server: &Shared, request: &http::Request<B>, ends: 
     if !request.headers().contains_key(http::header::UPGRADE) {
         return Outcome::Http;
     }
-    let now: Instant = now();
+    let now = now();
     let head = head(request);
     let mut handshake = ServerHandshake::beside_http(now, server.config.clone());
-    let mut out = Vec::new();
-    let link = match handshake.recv(now, &head) {
+    let mut out = vec![0; ANSWER];
+    let mut link = None;
+    let len = match handshake.recv(now, &head) {
         Ok(Some(request)) if !request.is_upgrade() => return Outcome::Http,
-        Ok(Some(request)) => decide(server, &mut handshake, &request, ends, &mut out),
+        Ok(Some(request)) => match decide(server, &request, ends) {
+            Ok(open) => {
+                link = Some(open);
+                handshake.accept(&request, Accept::default(), &mut out)
+            }
+            Err(ws_tokio::Refusal { status, headers, body }) => {
+                let headers: Vec<_> =
+                    headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+                handshake.reject(now, status, &headers, &body, &mut out)
+            }
+        },
         Err(rejection) => {
-            refuse(server, &mut handshake, rejection, ends, &mut out);
-            None
+            report(server, &[], ends, rejection.status(), &rejection.to_string());
+            handshake.refuse(now, rejection, &mut out)
         }
-        // A head that ends is complete.
+        // A head that has its empty line is complete.
         Ok(None) => return Outcome::Http,
     };
-    let response = response(&out);
+    // Our own answers are valid and fit; an empty one would be a 500.
+    let response = response(&out[..len.unwrap_or(0)]);
     match link {
         Some(link) => Outcome::Accepted(response, link, Connection::server(server.config.clone(), now)),
         None => Outcome::Refused(response),
     }
 }
+
+/// Room for any answer: the longest, a 403, quotes a little of an origin and of a host.
+const ANSWER: usize = 4 << 10;
 
 /// The head as it may have come. `Expect` has been dealt with by whoever read it.
 fn head<B>(request: &http::Request<B>) -> Vec<u8> {
