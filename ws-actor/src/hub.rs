@@ -121,6 +121,18 @@ impl Sent {
     }
 }
 
+/// How things stand with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnInfo {
+    /// Messages that wait in its outbox.
+    pub queued: usize,
+    /// Their bytes, frame heads included.
+    pub queued_bytes: usize,
+    /// Messages that its overflow policy has dropped.
+    pub dropped: u64,
+}
+
 impl Default for Hub {
     fn default() -> Self {
         Self::new()
@@ -213,6 +225,12 @@ impl Hub {
     /// `NotFound`; `Closed` when it closes already; `Invalid` for a frame that may not travel.
     pub fn close(&self, id: ConnId, frame: CloseFrame) -> Result<(), SendError> {
         self.send(id, Message::Close(Some(frame)))
+    }
+
+    /// How things stand with one connection.
+    pub fn inspect(&self, id: ConnId) -> Option<ConnInfo> {
+        let (queued, queued_bytes, dropped) = self.entry(id)?.outbox.load();
+        Some(ConnInfo { queued, queued_bytes, dropped })
     }
 
     /// The ids of all connections: a snapshot, in no order.

@@ -24,7 +24,7 @@ mod waiters;
 
 pub use actor::{Context, SpawnError, WsActor};
 pub use event::{CloseFrame, Connect, Disconnect, Inbound, Message, Reason};
-pub use hub::{Hub, SendError, Sent};
+pub use hub::{ConnInfo, Hub, SendError, Sent};
 pub use id::{ConnId, NodeId, ParseConnIdError};
 pub use outbox::{OutboxLimits, Overflow};
 pub use outgoing::Outgoing;

@@ -291,14 +291,10 @@ impl Outbox {
         lock(&self.state).ending.clone()
     }
 
-    /// Messages that wait.
-    pub(crate) fn len(&self) -> usize {
-        lock(&self.state).data.len()
-    }
-
-    /// Messages lost so far.
-    pub(crate) fn dropped(&self) -> u64 {
-        lock(&self.state).dropped
+    /// Messages that wait, their bytes, and messages lost so far.
+    pub(crate) fn load(&self) -> (usize, usize, u64) {
+        let state = lock(&self.state);
+        (state.data.len(), state.bytes, state.dropped)
     }
 
     fn has_room(&self, state: &State, len: usize) -> bool {
@@ -414,7 +410,7 @@ mod tests {
             }
             assert_eq!(push(&outbox, more), result, "{overflow:?} {more}");
             assert_eq!(drain(&outbox), left, "{overflow:?} {more}");
-            assert_eq!(outbox.dropped(), if overflow == Close { 5 } else { 1 }, "{overflow:?} {more}");
+            assert_eq!(outbox.load().2, if overflow == Close { 5 } else { 1 }, "{overflow:?} {more}");
         }
     }
 
@@ -597,7 +593,8 @@ mod tests {
                         Poll::Pending => prop_assert!(list.is_empty()),
                     },
                 }
-                prop_assert_eq!(outbox.len(), list.len());
+                prop_assert_eq!(outbox.load().0, list.len());
+                prop_assert_eq!(outbox.load().1, sum(&list));
                 prop_assert!(list.len() <= MESSAGES && (list.len() == 1 || sum(&list) <= BYTES));
             }
         }

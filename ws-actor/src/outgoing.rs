@@ -72,14 +72,6 @@ pub(crate) enum Control {
     Pong(Bytes),
 }
 
-impl Control {
-    pub(crate) fn payload(&self) -> &Bytes {
-        match self {
-            Self::Ping(bytes) | Self::Pong(bytes) => bytes,
-        }
-    }
-}
-
 /// A whole message to be framed by each connection's core.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
@@ -88,6 +80,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
+    #[cfg(test)]
     pub(crate) fn payload(&self) -> &Bytes {
         &self.payload
     }

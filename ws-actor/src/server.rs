@@ -192,7 +192,7 @@ impl Server {
     /// ```
     pub fn upgrade<B>(
         &self,
-        mut request: http::Request<B>,
+        request: http::Request<B>,
         remote_addr: SocketAddr,
         local_addr: SocketAddr,
     ) -> http::Response<String> {
