@@ -1,0 +1,533 @@
+//! The tokio task that drives one connection: socket, protocol core, [`Link`].
+//!
+//! A turn does, as long as something moves: give the event in hand to the actor; read, if no event is in hand; take
+//! messages from the outbox; write. The four do not wait for one another, but for the one rule of
+//! `link.rs`: no reading while an event waits. The protocol is ws-core's `Session`, with its storage leased from the
+//! thread while bytes are in flight.
+//!
+//! Deadlines beside the core's own: a socket that takes no byte for the write timeout; an actor that takes no event
+//! for the mailbox timeout; a peer that, once this side closes, does not take what was sent before.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::LazyLock;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep_until};
+use ws_core::frame::MAX_HEADER;
+use ws_core::{Advance, Connection, Event, Failure, Instant, Kind, Part, Session, Transport, Utf8};
+
+use crate::event::{CloseFrame, Message, Reason};
+use crate::link::Link;
+use crate::outbox::Out;
+use crate::outgoing::{Control, Frame};
+use crate::pool;
+
+/// A partial message of at most this size is copied out of the leased buffer, which goes back.
+const SMALL_REST: usize = 4 << 10;
+
+/// A payload of this size or more is written from where it is, one below is copied behind its head.
+const LARGE: usize = 16 << 10;
+
+/// A binary message of this size or more leaves with the buffer that it came in, if it fills half of it.
+const DETACHED: usize = 32 << 10;
+
+/// Messages above this size are cut into fragments of it, so that pongs can overtake them.
+const FRAGMENT: usize = 256 << 10;
+
+/// How long others may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// The socket, to take a byte.
+    pub(crate) write: Duration,
+    /// The actor, to take an event.
+    pub(crate) mailbox: Duration,
+}
+
+/// Now, as the core counts it.
+pub(crate) fn now() -> Instant {
+    static EPOCH: LazyLock<tokio::time::Instant> = LazyLock::new(tokio::time::Instant::now);
+    let epoch = *EPOCH;
+    Instant::since(epoch.into_std(), tokio::time::Instant::now().into_std())
+}
+
+/// Drives a connection to its end. `early` is what came behind the handshake's head.
+pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
+    io: S,
+    connection: Connection,
+    early: &[u8],
+    link: Link,
+    patience: Patience,
+) {
+    let mut session = Session::new(connection);
+    if !early.is_empty() {
+        session.restore(early.to_vec(), early.len());
+    }
+    let mut conn = Conn {
+        io,
+        session,
+        output: Output::default(),
+        patience,
+        now: now(),
+        eof: false,
+        shut_down: false,
+        cause: None,
+        event_since: None,
+        stuck_since: None,
+        discarding: false,
+        closing_since: None,
+        alarm: None,
+        link,
+    };
+    let reason = poll_fn(|cx| conn.poll(cx)).await;
+    conn.link.finish(reason);
+}
+
+struct Conn<S> {
+    io: S,
+    session: Session<Vec<u8>>,
+    output: Output,
+    patience: Patience,
+    /// Read once a turn.
+    now: Instant,
+    eof: bool,
+    shut_down: bool,
+    /// What ended the connection, once something did.
+    cause: Option<Reason>,
+    /// Since when the actor has not taken the event in hand.
+    event_since: Option<Instant>,
+    /// Since when the socket has taken no byte.
+    stuck_since: Option<Instant>,
+    /// Data that the peer still sends is checked and dropped.
+    discarding: bool,
+    /// Since when this side wants to close and cannot say so, because the socket is stuck.
+    closing_since: Option<Instant>,
+    /// Boxed, and re-armed only when it must ring earlier: most of its errands are put off before they are due.
+    alarm: Option<(Instant, Pin<Box<Sleep>>)>,
+    link: Link,
+}
+
+/// Whether a step moved something, so that the others are worth another look.
+type Moved = bool;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
+        self.now = now();
+        loop {
+            loop {
+                let mut moved = self.deliver(cx);
+                moved |= self.receive(cx);
+                moved |= match self.write(cx) {
+                    Ok(moved) => moved,
+                    Err(error) => {
+                        // The peer's close frame may have come before it stopped to listen.
+                        self.receive(cx);
+                        return Poll::Ready(self.reason(Reason::Io(error.kind())));
+                    }
+                };
+                if self.session.connection_ref().transport() == Transport::Close {
+                    return Poll::Ready(self.reason(Reason::Io(io::ErrorKind::UnexpectedEof)));
+                }
+                if !moved {
+                    break;
+                }
+            }
+            self.rest();
+            match self.wait(cx) {
+                // The alarm rang and the core may have something to say.
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+                Err(reason) => return Poll::Ready(self.reason(reason)),
+            }
+        }
+    }
+
+    /// How the connection ended: what this side wanted, else what was noticed first.
+    fn reason(&mut self, last: Reason) -> Reason {
+        self.link.ending().or_else(|| self.cause.take()).unwrap_or(last)
+    }
+
+    /// Gives the event in hand to the actor.
+    fn deliver(&mut self, cx: &Context<'_>) -> Moved {
+        if self.link.is_free() {
+            return false;
+        }
+        if self.link.poll_deliver(cx).is_ready() {
+            self.event_since = None;
+            true
+        } else {
+            self.event_since.get_or_insert(self.now);
+            false
+        }
+    }
+
+    /// Whether the socket may be read: nothing is in hand, or nothing will be, because data is dropped from now on.
+    fn may_receive(&self) -> bool {
+        !self.eof && (self.link.is_free() || self.discarding)
+    }
+
+    /// Takes what has arrived, until the socket has no more or the actor has to be waited for.
+    fn receive(&mut self, cx: &mut Context<'_>) -> Moved {
+        let mut moved = false;
+        let mut has_read = false;
+        while self.may_receive() {
+            let at_least = match self.session.advance(self.now) {
+                Ok(Advance::Event) => {
+                    self.take_event();
+                    moved = true;
+                    self.deliver(cx);
+                    continue;
+                }
+                Ok(Advance::Read { at_least }) => at_least,
+                // Closed or failed: what still comes is read and thrown away.
+                Ok(Advance::Finished) => 1,
+                Err(failure) => {
+                    self.note(failure);
+                    moved = true;
+                    continue;
+                }
+            };
+            if has_read {
+                // One read a turn: replies go out before more is asked for.
+                break;
+            }
+            match self.read(cx, at_least) {
+                Poll::Ready(Ok(0)) => {
+                    self.eof = true;
+                    if let Err(failure) = self.session.connection().recv_eof(self.now) {
+                        self.note(failure);
+                    }
+                    moved = true;
+                }
+                Poll::Ready(Ok(_)) => {
+                    has_read = true;
+                    moved = true;
+                }
+                Poll::Ready(Err(error)) => {
+                    self.eof = true;
+                    self.cause.get_or_insert(Reason::Io(error.kind()));
+                    let _ = self.session.connection().recv_eof(self.now);
+                    moved = true;
+                }
+                Poll::Pending => break,
+            }
+        }
+        moved
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>, at_least: usize) -> Poll<io::Result<usize>> {
+        let buffered = self.session.buffered();
+        if (1..=SMALL_REST).contains(&buffered) && self.session.storage_len() < pool::SIZE {
+            // A rest that was copied out goes to the front of a buffer worth reading into.
+            if let Some((rest, filled)) = self.session.rest() {
+                let mut storage = pool::lease();
+                storage[..filled].copy_from_slice(&rest[..filled]);
+                self.session.restore(storage, filled);
+            }
+        }
+        let space = self.session.space(pool::lease, at_least);
+        if space.is_empty() {
+            // Storage that grows is never full; but an empty read would look like the end.
+            return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
+        }
+        let mut buf = ReadBuf::new(space);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
+        let n = buf.filled().len();
+        self.session.received(n);
+        Poll::Ready(Ok(n))
+    }
+
+    /// Takes the session's event in hand.
+    fn take_event(&mut self) {
+        let storage_len = self.session.storage_len();
+        let message = match self.session.event() {
+            Some(Event::Text(text)) => Message::Text(Utf8::from(&*text)),
+            Some(Event::Binary(bytes)) if bytes.len() < DETACHED || 2 * bytes.len() < storage_len => {
+                Message::Binary(Bytes::copy_from_slice(bytes))
+            }
+            Some(Event::Binary(_)) => match self.session.detach(pool::lease()) {
+                Some((storage, range)) => Message::Binary(Bytes::from(storage).slice(range)),
+                None => return,
+            },
+            Some(Event::Close(closed)) => {
+                let frame = closed.frame.map(CloseFrame::from);
+                self.cause.get_or_insert(Reason::Peer(frame));
+                self.link.hang_up();
+                return;
+            }
+            // Pings are answered by the core; pongs were heard by it. Chunks come only to who asks for them.
+            Some(Event::Ping(_) | Event::Pong(_) | Event::Chunk(_)) | None => return,
+        };
+        // Refused only while data is dropped.
+        let _ = self.link.hold(message);
+    }
+
+    fn note(&mut self, failure: Failure) {
+        self.cause.get_or_insert(match failure {
+            Failure::Violation(violation) => Reason::Protocol(violation),
+            Failure::Timeout(timer) => Reason::Timeout(timer),
+            Failure::Eof => Reason::Io(io::ErrorKind::UnexpectedEof),
+        });
+        self.link.hang_up();
+    }
+
+    /// Encodes what waits and writes what is encoded, and shuts down when the core says so.
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<Moved> {
+        let mut moved = false;
+        loop {
+            self.encode(cx);
+            if self.output.is_empty() {
+                self.stuck_since = None;
+                break;
+            }
+            match self.output.poll_write(&mut self.io, cx) {
+                Poll::Ready(result) => {
+                    result?;
+                    self.stuck_since = None;
+                    moved = true;
+                }
+                Poll::Pending => {
+                    self.stuck_since.get_or_insert(self.now);
+                    if self.link.ending().is_some() {
+                        self.closing_since.get_or_insert(self.now);
+                    }
+                    return Ok(moved);
+                }
+            }
+        }
+        if !self.shut_down && self.session.connection_ref().transport() == Transport::Shutdown {
+            match Pin::new(&mut self.io).poll_shutdown(cx) {
+                Poll::Ready(result) => {
+                    result?;
+                    self.shut_down = true;
+                    self.session.connection().shut_down(self.now);
+                    moved = true;
+                }
+                Poll::Pending => {
+                    self.stuck_since.get_or_insert(self.now);
+                }
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Fills the output with control frames that are due and with messages from the outbox.
+    fn encode(&mut self, cx: &mut Context<'_>) {
+        let connection = self.session.connection();
+        while self.output.has_room() {
+            self.output.transmit(connection);
+            if connection.pending() > 0 || !self.output.has_room() {
+                break;
+            }
+            if self.output.encode_fragment(connection) {
+                continue;
+            }
+            if !connection.can_send() {
+                break;
+            }
+            match self.link.poll_outgoing(cx) {
+                Poll::Ready(Out::Data(frame)) => self.output.begin(frame),
+                Poll::Ready(Out::Control(control)) => {
+                    // The core's queue was emptied above, and lengths were checked when this was sent.
+                    let _ = match &control {
+                        Control::Ping(bytes) => connection.ping(bytes),
+                        Control::Pong(bytes) => connection.pong(bytes),
+                    };
+                }
+                Poll::Ready(Out::Close(frame)) => {
+                    let _ = connection.close(self.now, frame.as_ref().map(CloseFrame::borrow));
+                    if !matches!(self.link.ending(), Some(Reason::Local(_))) {
+                        // Cut: nobody wants what the peer may still say.
+                        connection.discard_data();
+                        self.discarding = true;
+                    }
+                }
+                Poll::Pending => break,
+            }
+        }
+    }
+
+    /// Gives storage back before the task sleeps.
+    fn rest(&mut self) {
+        self.output.rest();
+        if self.session.buffered() > SMALL_REST {
+            return;
+        }
+        if let Some((storage, filled)) = self.session.rest() {
+            if filled > 0 {
+                self.session.restore(storage[..filled].to_vec(), filled);
+            }
+            pool::give_back(storage);
+        }
+    }
+
+    /// Sees to deadlines and has the task woken at the next. `Ok(true)`: look again, time has changed something.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Result<bool, Reason> {
+        let after = |since: Option<Instant>, patience| since.map(|since| since.saturating_add(patience));
+        loop {
+            let write = after(self.stuck_since, self.patience.write);
+            let close = after(self.closing_since, self.patience.write).filter(|_| self.stuck_since.is_some());
+            let mailbox = after(self.event_since, self.patience.mailbox);
+            if [write, close].into_iter().flatten().any(|deadline| deadline <= self.now) {
+                return Err(Reason::SlowConsumer);
+            }
+            if mailbox.is_some_and(|deadline| deadline <= self.now) {
+                self.event_since = None;
+                self.link.cut(CloseFrame::TARGET_BUSY, Reason::TargetBusy);
+                return Ok(true);
+            }
+            if !self.link.is_free() && !self.eof {
+                self.session.connection().pause(self.now);
+            }
+            let core = self.session.connection_ref().deadline();
+            if core.is_some_and(|deadline| deadline <= self.now) {
+                if let Err(failure) = self.session.connection().tick(self.now) {
+                    self.note(failure);
+                }
+                return Ok(true);
+            }
+            let Some(deadline) = [write, close, mailbox, core].into_iter().flatten().min() else {
+                return Ok(false);
+            };
+            let alarm = match &mut self.alarm {
+                Some((at, alarm)) if *at <= deadline => alarm,
+                Some((at, alarm)) => {
+                    *at = deadline;
+                    alarm.as_mut().reset(clock(self.now, deadline));
+                    alarm
+                }
+                empty => &mut empty.insert((deadline, Box::pin(sleep_until(clock(self.now, deadline))))).1,
+            };
+            if alarm.as_mut().poll(cx).is_pending() {
+                return Ok(false);
+            }
+            // It rang, maybe for something that was put off since.
+            self.alarm = None;
+            self.now = now();
+        }
+    }
+}
+
+/// The tokio instant of a core deadline.
+fn clock(now: Instant, deadline: Instant) -> tokio::time::Instant {
+    // A millisecond late rather than early: timers of the runtime are that coarse.
+    tokio::time::Instant::now() + deadline.saturating_since(now).min(Duration::from_secs(86_400))
+}
+
+/// Encoded bytes on their way to the socket: small frames gathered in a leased buffer, one large payload behind them.
+#[derive(Default)]
+struct Output {
+    buffer: Vec<u8>,
+    /// Where the encoded bytes begin and end.
+    start: usize,
+    end: usize,
+    /// Follows the buffer's bytes on the wire.
+    large: Bytes,
+    /// What is left of the message that is being sent.
+    message: Option<Rest>,
+}
+
+struct Rest {
+    kind: Kind,
+    payload: Bytes,
+    is_first: bool,
+}
+
+impl Output {
+    fn is_empty(&self) -> bool {
+        self.start == self.end && self.large.is_empty()
+    }
+
+    /// Whether another frame may be encoded behind what is there.
+    fn has_room(&self) -> bool {
+        self.large.is_empty()
+            && (self.buffer.is_empty() || self.end + LARGE + MAX_HEADER <= self.buffer.len())
+    }
+
+    fn begin(&mut self, frame: Frame) {
+        self.message = Some(Rest { kind: frame.kind(), payload: frame.into_payload(), is_first: true });
+    }
+
+    /// Encodes what the core has to say by itself.
+    fn transmit(&mut self, connection: &mut Connection) {
+        if connection.pending() > 0 {
+            let n = connection.transmit(self.space());
+            self.end += n;
+        }
+    }
+
+    /// Encodes the next frame of the message in hand; `false` when there is none.
+    fn encode_fragment(&mut self, connection: &mut Connection) -> bool {
+        let Some(mut rest) = self.message.take() else { return false };
+        let len = if rest.payload.len() <= FRAGMENT { rest.payload.len() } else { FRAGMENT };
+        let part = match (rest.is_first, len == rest.payload.len()) {
+            (true, true) => Part::Whole,
+            (true, false) => Part::First,
+            (false, true) => Part::Last,
+            (false, false) => Part::Middle,
+        };
+        // Refused after a close frame, which ends the message with everything else.
+        let Ok(header) = connection.frame_header(rest.kind, len as u64, part) else { return true };
+        let mut head = [0; MAX_HEADER];
+        let head_len = header.encode(&mut head);
+        let payload = rest.payload.split_to(len);
+        let space = self.space();
+        space[..head_len].copy_from_slice(&head[..head_len]);
+        if len < LARGE {
+            space[head_len..head_len + len].copy_from_slice(&payload);
+            self.end += head_len + len;
+        } else {
+            self.end += head_len;
+            self.large = payload;
+        }
+        if !part.is_last() {
+            self.message = Some(Rest { is_first: false, ..rest });
+        }
+        true
+    }
+
+    fn space(&mut self) -> &mut [u8] {
+        if self.buffer.is_empty() {
+            self.buffer = pool::lease();
+        }
+        &mut self.buffer[self.end..]
+    }
+
+    fn poll_write(
+        &mut self,
+        io: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let small = &self.buffer[self.start..self.end];
+        let written = if self.large.is_empty() {
+            Pin::new(io).poll_write(cx, small)
+        } else {
+            Pin::new(io).poll_write_vectored(cx, &[IoSlice::new(small), IoSlice::new(&self.large)])
+        };
+        let n = ready!(written)?;
+        if n == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        let of_small = n.min(self.end - self.start);
+        self.start += of_small;
+        self.large.advance((n - of_small).min(self.large.len()));
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+        if self.large.is_empty() {
+            // The payload is not kept alive by an empty rest of it.
+            self.large = Bytes::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn rest(&mut self) {
+        if self.start == self.end && !self.buffer.is_empty() {
+            pool::give_back(std::mem::take(&mut self.buffer));
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! What an actor is told: [`Connect`], then [`Inbound`] messages, then [`Disconnect`], once each and in this order
+//! for every connection; and the [`Message`] that goes either way.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ws_core::{CloseCode, Timer, Utf8, Violation};
+
+use crate::id::ConnId;
+
+/// A message, or a control frame to be sent.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Message {
+    /// UTF-8.
+    Text(Utf8),
+    /// Any bytes.
+    Binary(Bytes),
+    /// A question for a sign of life, of at most 125 bytes. Connections ping by themselves; this is one more.
+    Ping(Bytes),
+    /// An unasked answer, of at most 125 bytes. A peer's pings are answered without it.
+    Pong(Bytes),
+    /// The end, behind all that was sent before it; `None` says no reason.
+    Close(Option<CloseFrame>),
+}
+
+impl Message {
+    /// A text message.
+    pub fn text(text: impl Into<Utf8>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// A binary message.
+    pub fn binary(bytes: impl Into<Bytes>) -> Self {
+        Self::Binary(bytes.into())
+    }
+
+    /// The text of a text message.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// The kind and the length: a payload does not belong into a log.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "Text({} B)", text.len()),
+            Self::Binary(bytes) => write!(f, "Binary({} B)", bytes.len()),
+            Self::Ping(bytes) => write!(f, "Ping({} B)", bytes.len()),
+            Self::Pong(bytes) => write!(f, "Pong({} B)", bytes.len()),
+            Self::Close(frame) => f.debug_tuple("Close").field(frame).finish(),
+        }
+    }
+}
+
+macro_rules! message_from {
+    ($($from:ty => $kind:ident,)*) => {$(
+        impl From<$from> for Message {
+            fn from(payload: $from) -> Self {
+                Self::$kind(payload.into())
+            }
+        }
+    )*};
+}
+
+message_from! {
+    &str => Text,
+    String => Text,
+    Utf8 => Text,
+    Vec<u8> => Binary,
+    Bytes => Binary,
+}
+
+impl From<CloseFrame> for Message {
+    fn from(frame: CloseFrame) -> Self {
+        Self::Close(Some(frame))
+    }
+}
+
+/// What a close frame says: a code, and a reason for logs (at most 123 bytes).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseFrame {
+    /// Why the connection ends.
+    pub code: CloseCode,
+    /// The same in words; often empty.
+    pub reason: Utf8,
+}
+
+impl CloseFrame {
+    /// A close frame of these parts; sending it tells whether they may travel.
+    pub fn new(code: impl Into<CloseCode>, reason: impl Into<Utf8>) -> Self {
+        Self { code: code.into(), reason: reason.into() }
+    }
+
+    pub(crate) const SLOW_CONSUMER: Self =
+        Self::fixed(CloseCode::TRY_AGAIN, "messages were taken too slowly");
+    pub(crate) const TARGET_BUSY: Self = Self::fixed(CloseCode::TRY_AGAIN, "the service is busy");
+    pub(crate) const TARGET_DOWN: Self = Self::fixed(CloseCode::INTERNAL, "the service ended");
+
+    const fn fixed(code: CloseCode, reason: &'static str) -> Self {
+        Self { code, reason: Utf8::from_static(reason) }
+    }
+
+    /// The same, borrowed.
+    pub fn borrow(&self) -> ws_core::CloseFrame<'_> {
+        ws_core::CloseFrame::new(self.code, &self.reason)
+    }
+}
+
+impl From<ws_core::CloseFrame<'_>> for CloseFrame {
+    fn from(frame: ws_core::CloseFrame<'_>) -> Self {
+        Self::new(frame.code, frame.reason)
+    }
+}
+
+/// A connection is open.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Connect {
+    /// Its name, for replies and for later.
+    pub id: ConnId,
+    /// The peer's end of the socket. Behind a proxy this is the proxy.
+    pub remote_addr: SocketAddr,
+    /// This end of the socket.
+    pub local_addr: SocketAddr,
+    /// The path that the client asked for, as sent.
+    pub path: Arc<str>,
+    /// What stood behind the path's question mark, as sent; empty when there was nothing.
+    pub query: Arc<str>,
+}
+
+/// A message has arrived: text or binary.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Inbound {
+    /// From whom.
+    pub id: ConnId,
+    /// What he says.
+    pub message: Message,
+}
+
+/// A connection is gone. No call about this id follows, and sends to it say `NotFound`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Disconnect {
+    /// Its name.
+    pub id: ConnId,
+    /// How it ended.
+    pub reason: Reason,
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The peer closed, and said this.
+    Peer(Option<CloseFrame>),
+    /// This program closed it, and said this.
+    Local(Option<CloseFrame>),
+    /// The peer took messages too slowly: its outbox was full (1013 was sent), or its socket took no byte for the
+    /// write timeout.
+    SlowConsumer,
+    /// The actor did not take this connection's messages for the mailbox timeout; 1013 was sent.
+    TargetBusy,
+    /// The actor ended; 1011 was sent.
+    TargetDown,
+    /// The peer let this deadline pass.
+    Timeout(Timer),
+    /// The peer broke this rule; its close code was sent.
+    Protocol(Violation),
+    /// The socket failed, or ended without a close frame (`UnexpectedEof`).
+    Io(io::ErrorKind),
+    /// The task that drove the connection was dropped, as when the runtime shuts down.
+    Aborted,
+}
+
+impl Reason {
+    /// The end as a close code (RFC 6455, section 7.1.5): 1005 stands for a close frame without one, 1006 for an end
+    /// without a close frame.
+    pub fn code(&self) -> CloseCode {
+        match self {
+            Self::Peer(frame) | Self::Local(frame) => {
+                frame.as_ref().map_or(CloseCode::NO_STATUS, |frame| frame.code)
+            }
+            Self::SlowConsumer | Self::TargetBusy => CloseCode::TRY_AGAIN,
+            Self::TargetDown => CloseCode::INTERNAL,
+            Self::Protocol(violation) => violation.close_code(),
+            Self::Timeout(_) | Self::Io(_) | Self::Aborted => CloseCode::ABNORMAL,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Peer(_) => write!(f, "the peer closed ({})", self.code()),
+            Self::Local(_) => write!(f, "closed by this side ({})", self.code()),
+            Self::SlowConsumer => f.write_str("the peer took messages too slowly"),
+            Self::TargetBusy => f.write_str("the actor took messages too slowly"),
+            Self::TargetDown => f.write_str("the actor ended"),
+            Self::Timeout(timer) => timer.fmt(f),
+            Self::Protocol(violation) => violation.fmt(f),
+            Self::Io(kind) => kind.fmt(f),
+            Self::Aborted => f.write_str("the connection's task was dropped"),
+        }
+    }
+}
+
+/// What a mailbox carries of a connection.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Connect(Box<Connect>),
+    Message(Inbound),
+    Disconnect(Disconnect),
+}
+
+impl Event {
+    /// What a mailbox is charged for it, in bytes.
+    pub(crate) fn cost(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::Connect(connect) => size_of::<Connect>() + connect.path.len() + connect.query.len(),
+                Self::Message(Inbound { message: Message::Text(text), .. }) => text.len(),
+                Self::Message(Inbound { message: Message::Binary(bytes), .. }) => bytes.len(),
+                Self::Message(_) | Self::Disconnect(_) => 0,
+            }
+    }
+}

@@ -1,0 +1,388 @@
+//! The [`Hub`]: one handle on all connections, for any task and any thread.
+//!
+//! Here is the registry: 64 shards, each a mutex around a map from a connection's number to its [`Entry`]. A send
+//! takes one of them for as long as a look-up takes, then the connection's own outbox. Nothing here waits but
+//! [`Hub::send_acked`], and nothing names a runtime. Actors and their names are in `actor.rs`, rooms in `room.rs`.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::event::{CloseFrame, Message};
+use crate::id::{ConnId, NodeId};
+use crate::outbox::{Outbox, OutboxLimits, Refused};
+use crate::outgoing::{Frame, Lane, Outgoing};
+use crate::room::{Memberships, Rooms};
+use crate::sync::lock;
+use crate::target::Names;
+use crate::waiters::Ticket;
+
+/// Shards of the registry and of the table of rooms.
+pub(crate) const SHARDS: usize = 64;
+
+/// All connections of a program, its rooms, and the names of its actors.
+///
+/// A clone is another handle on the same.
+#[derive(Clone)]
+pub struct Hub {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    node: NodeId,
+    last_seq: AtomicU64,
+    count: AtomicUsize,
+    connections: [Mutex<HashMap<u64, Arc<Entry>>>; SHARDS],
+    /// Held while a message goes to all, so that all get the messages of several senders in the same order.
+    broadcasting: Mutex<()>,
+    pub(crate) rooms: Rooms,
+    pub(crate) names: Names,
+}
+
+/// What the Hub knows of one connection.
+pub(crate) struct Entry {
+    id: ConnId,
+    outbox: Outbox,
+    pub(crate) memberships: Mutex<Memberships>,
+}
+
+impl Entry {
+    pub(crate) fn id(&self) -> ConnId {
+        self.id
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    pub(crate) fn take(&self, lane: &Lane) -> Result<(), SendError> {
+        match lane {
+            Lane::Data(frame, key) => self.outbox.push(frame, key.as_ref()),
+            Lane::Control(control) => self.outbox.push_control(control.clone()),
+            Lane::Close(frame) => self.outbox.close(frame.clone()),
+        }
+        .map_err(SendError::from)
+    }
+}
+
+/// Why a message was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError {
+    /// No connection has this id: it is gone, or it was one of another start of the program.
+    NotFound,
+    /// The connection is closing and takes no more.
+    Closed,
+    /// The connection's outbox is full. What else happens, its [`Overflow`](crate::Overflow) policy says.
+    Full,
+    /// No peer may be sent this: a control frame that is too long, or a close code that may not travel.
+    Invalid(ws_core::SendError),
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotFound => "there is no such connection",
+            Self::Closed => "the connection is closing",
+            Self::Full => "the connection's outgoing queue is full",
+            Self::Invalid(error) => return error.fmt(f),
+        })
+    }
+}
+
+impl std::error::Error for SendError {}
+
+impl From<Refused> for SendError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Self::Full,
+            Refused::Closed => Self::Closed,
+        }
+    }
+}
+
+/// What became of a broadcast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Connections that accepted the message.
+    pub delivered: usize,
+    /// Connections that did not: their outbox was full, or they were closing.
+    pub dropped: usize,
+}
+
+impl Sent {
+    pub(crate) fn count(&mut self, result: Result<(), SendError>) {
+        match result {
+            Ok(()) => self.delivered += 1,
+            Err(_) => self.dropped += 1,
+        }
+    }
+}
+
+/// How things stand with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnInfo {
+    /// Messages that wait in its outbox.
+    pub queued: usize,
+    /// Their bytes, frame heads included.
+    pub queued_bytes: usize,
+    /// Messages that its overflow policy has dropped.
+    pub dropped: u64,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("node", &self.shared.node)
+            .field("connections", &self.connection_count())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// A Hub without connections, under an incarnation of its own.
+    pub fn new() -> Self {
+        let shared = Shared {
+            node: NodeId::draw(),
+            last_seq: AtomicU64::new(0),
+            count: AtomicUsize::new(0),
+            connections: std::array::from_fn(|_| Mutex::default()),
+            broadcasting: Mutex::default(),
+            rooms: Rooms::default(),
+            names: Names::default(),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The incarnation that all ids of this Hub's connections bear.
+    pub fn node(&self) -> NodeId {
+        self.shared.node
+    }
+
+    /// Queues a message to one connection. It never waits.
+    ///
+    /// Messages of one task arrive in the order in which it sent them. `Ok` means accepted, not arrived: a socket
+    /// that breaks takes with it what was on the way.
+    ///
+    /// # Errors
+    /// [`SendError`] tells the cases.
+    pub fn send(&self, to: ConnId, message: impl Into<Outgoing>) -> Result<(), SendError> {
+        let lane = Lane::of(message.into()).map_err(SendError::Invalid)?;
+        self.entry(to).ok_or(SendError::NotFound)?.take(&lane)
+    }
+
+    /// Queues a message to one connection as soon as its outbox has room. Senders get room in the order in which
+    /// they began to wait.
+    ///
+    /// For tasks of their own that produce faster than a client reads. An actor that waits here serves nobody
+    /// meanwhile; it should use [`Hub::send`].
+    ///
+    /// # Cancel safety
+    /// Cancelled, nothing was queued.
+    ///
+    /// # Errors
+    /// As [`Hub::send`], but for `Full`, which only pings and pongs get.
+    pub async fn send_acked(&self, to: ConnId, message: impl Into<Outgoing>) -> Result<(), SendError> {
+        let lane = Lane::of(message.into()).map_err(SendError::Invalid)?;
+        let entry = self.entry(to).ok_or(SendError::NotFound)?;
+        match lane {
+            Lane::Data(frame, key) => {
+                Acked { entry, ticket: None, frame, key }.accepted().await.map_err(SendError::from)
+            }
+            lane => entry.take(&lane),
+        }
+    }
+
+    /// Queues a message to every connection. It is framed once, and everybody gets the messages of several senders
+    /// in the same order. A connection that is full or slow delays nobody.
+    pub fn broadcast(&self, message: impl Into<Outgoing>) -> Sent {
+        let mut sent = Sent::default();
+        let Ok(lane) = Lane::of(message.into()) else {
+            return Sent { dropped: self.connection_count(), ..sent };
+        };
+        let _order = lock(&self.shared.broadcasting);
+        for shard in &self.shared.connections {
+            for entry in lock(shard).values() {
+                sent.count(entry.take(&lane));
+            }
+        }
+        sent
+    }
+
+    /// Closes one connection: what was sent before goes out first, then this close frame, and the peer has the
+    /// close timeout to answer it.
+    ///
+    /// # Errors
+    /// `NotFound`; `Closed` when it closes already; `Invalid` for a frame that may not travel.
+    pub fn close(&self, id: ConnId, frame: CloseFrame) -> Result<(), SendError> {
+        self.send(id, Message::Close(Some(frame)))
+    }
+
+    /// How things stand with one connection.
+    pub fn inspect(&self, id: ConnId) -> Option<ConnInfo> {
+        let (queued, queued_bytes, dropped) = self.entry(id)?.outbox.load();
+        Some(ConnInfo { queued, queued_bytes, dropped })
+    }
+
+    /// The ids of all connections: a snapshot, in no order.
+    pub fn connections(&self) -> Vec<ConnId> {
+        let mut ids = Vec::with_capacity(self.connection_count());
+        for shard in &self.shared.connections {
+            ids.extend(lock(shard).values().map(|entry| entry.id));
+        }
+        ids
+    }
+
+    /// How many connections there are, without counting them.
+    pub fn connection_count(&self) -> usize {
+        self.shared.count.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn entry(&self, id: ConnId) -> Option<Arc<Entry>> {
+        if id.node() != self.shared.node {
+            return None;
+        }
+        lock(self.shard(id)).get(&id.seq()).cloned()
+    }
+
+    pub(crate) fn new_entry(&self, limits: OutboxLimits) -> Arc<Entry> {
+        let seq = self.shared.last_seq.fetch_add(1, Ordering::Relaxed) + 1;
+        Arc::new(Entry {
+            id: ConnId::new(self.shared.node, seq),
+            outbox: Outbox::new(limits),
+            memberships: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn register(&self, entry: &Arc<Entry>) {
+        let id = entry.id;
+        if lock(self.shard(id)).insert(id.seq(), Arc::clone(entry)).is_none() {
+            self.shared.count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn unregister(&self, id: ConnId) {
+        if lock(self.shard(id)).remove(&id.seq()).is_some() {
+            self.shared.count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn shard(&self, id: ConnId) -> &Mutex<HashMap<u64, Arc<Entry>>> {
+        // Consecutive numbers go to different shards.
+        &self.shared.connections[id.seq() as usize % SHARDS]
+    }
+}
+
+/// A message that waits for room, and leaves the line when it is dropped.
+struct Acked {
+    entry: Arc<Entry>,
+    ticket: Option<Ticket>,
+    frame: Frame,
+    key: Option<Arc<str>>,
+}
+
+impl Acked {
+    async fn accepted(mut self) -> Result<(), Refused> {
+        let this = &mut self;
+        poll_fn(|cx| this.entry.outbox.poll_push(cx, &mut this.ticket, &this.frame, this.key.as_ref())).await
+    }
+}
+
+impl Drop for Acked {
+    fn drop(&mut self) {
+        self.entry.outbox.give_up(&mut self.ticket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{link, noop, target, written};
+    use std::collections::BTreeSet;
+    use std::pin::pin;
+    use std::task::Poll;
+
+    /// B9: the list is a snapshot, the count costs nothing and agrees with it.
+    #[test]
+    fn list_and_count() {
+        let (hub, target) = (Hub::new(), target());
+        let mut links: Vec<_> = (0..200).map(|_| link(&hub, &target, OutboxLimits::new())).collect();
+        let ids: BTreeSet<_> = links.iter().map(crate::link::Link::id).collect();
+        assert_eq!(hub.connection_count(), 200);
+        assert_eq!(hub.connections().into_iter().collect::<BTreeSet<_>>(), ids);
+        links.truncate(10);
+        assert_eq!((hub.connection_count(), hub.connections().len()), (10, 10));
+    }
+
+    /// B10: what a send says, for every state that a connection can be in.
+    #[test]
+    fn send_errors() {
+        let (hub, target) = (Hub::new(), target());
+        let tight = OutboxLimits { max_messages: 1, ..OutboxLimits::new() };
+        let full = link(&hub, &target, tight);
+        assert_eq!(hub.send(full.id(), "1"), Ok(()));
+        assert_eq!(hub.send(full.id(), "2"), Err(SendError::Full));
+        // An overflow closes by default.
+        assert_eq!(hub.send(full.id(), "3"), Err(SendError::Closed));
+        let id = full.id();
+        drop(full);
+        assert_eq!(hub.send(id, "4"), Err(SendError::NotFound));
+        // The same number in another incarnation is another connection.
+        let other = Hub::new();
+        let stranger = link(&other, &target, OutboxLimits::new());
+        assert_eq!((stranger.id().seq(), stranger.id() == id), (id.seq(), false));
+        assert_eq!(other.send(id, "5"), Err(SendError::NotFound));
+        assert_eq!(written(&stranger), [""; 0]);
+    }
+
+    /// B8, X-06, C-09: what may not travel is refused at the call, and changes nothing.
+    #[test]
+    fn invalid_frames_are_refused() {
+        let (hub, target) = (Hub::new(), target());
+        let link = link(&hub, &target, OutboxLimits::new());
+        let table: [(Message, ws_core::SendError); 4] = [
+            (CloseFrame::new(1005, "").into(), ws_core::SendError::UnsendableCode),
+            (CloseFrame::new(1000, "x".repeat(124)).into(), ws_core::SendError::ReasonTooLong),
+            (Message::Ping(vec![0; 126].into()), ws_core::SendError::ControlTooLong),
+            (Message::Pong(vec![0; 126].into()), ws_core::SendError::ControlTooLong),
+        ];
+        for (message, error) in table {
+            assert_eq!(hub.send(link.id(), message.clone()), Err(SendError::Invalid(error)));
+            assert_eq!(hub.broadcast(message), Sent { delivered: 0, dropped: 1 });
+        }
+        assert_eq!(hub.send(link.id(), "fine"), Ok(()));
+        assert_eq!(written(&link), ["fine"]);
+    }
+
+    /// B10: an awaited send waits for room; cancelled, it has queued nothing and blocks nobody.
+    #[test]
+    fn awaited_send() {
+        let (hub, target) = (Hub::new(), target());
+        let link = link(&hub, &target, OutboxLimits { max_messages: 1, ..OutboxLimits::new() });
+        assert_eq!(hub.send(link.id(), "1"), Ok(()));
+        let mut cx = noop();
+        {
+            let mut cancelled = pin!(hub.send_acked(link.id(), "2"));
+            assert_eq!(cancelled.as_mut().poll(&mut cx), Poll::Pending);
+        }
+        let mut third = pin!(hub.send_acked(link.id(), "3"));
+        assert_eq!(third.as_mut().poll(&mut cx), Poll::Pending);
+        assert_eq!(written(&link), ["1"]);
+        assert_eq!(third.as_mut().poll(&mut cx), Poll::Ready(Ok(())));
+        assert_eq!(written(&link), ["3"]);
+        assert_eq!(hub.send(link.id(), "4"), Ok(()));
+        let mut fifth = pin!(hub.send_acked(link.id(), "5"));
+        assert_eq!(fifth.as_mut().poll(&mut cx), Poll::Pending);
+        drop(link);
+        assert_eq!(fifth.as_mut().poll(&mut cx), Poll::Ready(Err(SendError::Closed)));
+    }
+}

@@ -1,0 +1,127 @@
+//! One connection's dealings with the Hub, without a runtime: events out, outbox in.
+//!
+//! Whoever drives a socket opens a [`Link`] when the connection is open and obeys three rules:
+//!
+//! 1. It reads from the socket only while [`Link::is_free`]: there is at most **one** event in hand that its actor
+//!    has not taken. So a slow actor stops the reading, and TCP pushes back on that client alone.
+//! 2. It goes on writing what [`Link::poll_outgoing`] gives, also while an event waits. This prevents the old
+//!    deadlock in which an actor waits for a client's full queue and the client's task for the actor's.
+//! 3. It calls [`Link::finish`] at the end, or drops the link. Either way the actor gets what was in hand and one
+//!    `Disconnect`, if and only if it got the `Connect`; the rooms and the registry are rid of the connection before.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::event::{CloseFrame, Connect, Disconnect, Event, Inbound, Message, Reason};
+use crate::hub::{Entry, Hub};
+use crate::id::ConnId;
+use crate::mailbox::Down;
+use crate::outbox::{Out, OutboxLimits};
+use crate::target::Target;
+use crate::waiters::Ticket;
+
+pub(crate) struct Link {
+    hub: Hub,
+    entry: Arc<Entry>,
+    target: Target,
+    /// The event that the actor has not taken yet.
+    hand: Option<Event>,
+    ticket: Option<Ticket>,
+    /// Whether the actor has the `Connect`.
+    met: bool,
+    reason: Option<Reason>,
+}
+
+impl Link {
+    /// Registers a connection, with its `Connect` in hand. `connect` is given the id that it has from now on.
+    pub(crate) fn open(
+        hub: &Hub,
+        target: &Target,
+        limits: OutboxLimits,
+        connect: impl FnOnce(ConnId) -> Connect,
+    ) -> Result<Self, Down> {
+        let entry = hub.new_entry(limits);
+        target.mailbox().attach(&entry)?;
+        hub.register(&entry);
+        let hand = Some(Event::Connect(Box::new(connect(entry.id()))));
+        let (hub, target) = (hub.clone(), target.clone());
+        Ok(Self { hub, entry, target, hand, ticket: None, met: false, reason: None })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn id(&self) -> ConnId {
+        self.entry.id()
+    }
+
+    /// Whether the actor has taken all that there was: the socket may be read.
+    pub(crate) fn is_free(&self) -> bool {
+        self.hand.is_none()
+    }
+
+    /// Takes a message that has arrived in hand. To be called only while [`Link::is_free`]; otherwise the message
+    /// comes back.
+    pub(crate) fn hold(&mut self, message: Message) -> Result<(), Message> {
+        if self.hand.is_some() {
+            return Err(message);
+        }
+        self.hand = Some(Event::Message(Inbound { id: self.entry.id(), message }));
+        Ok(())
+    }
+
+    /// Gives what is in hand to the actor as soon as its mailbox has room; ready at once with nothing in hand.
+    ///
+    /// When the actor is down, the event is lost with it; the outbox has the close frame already.
+    pub(crate) fn poll_deliver(&mut self, cx: &Context<'_>) -> Poll<Result<(), Down>> {
+        let delivered = self.target.mailbox().poll_post(cx, &mut self.ticket, &mut self.hand);
+        if delivered == Poll::Ready(Ok(())) {
+            self.met = true;
+        }
+        delivered
+    }
+
+    /// The next thing to write to the socket. After [`Out::Close`] nothing comes.
+    pub(crate) fn poll_outgoing(&self, cx: &Context<'_>) -> Poll<Out> {
+        self.entry.outbox().poll_take(cx)
+    }
+
+    /// Drops what waits to be written and has the connection closed by this frame, for this reason, if it is not
+    /// closing yet.
+    pub(crate) fn cut(&self, frame: CloseFrame, reason: Reason) {
+        let _ = self.entry.outbox().cut(frame, reason);
+    }
+
+    /// The peer takes no more: senders are told so, and what waits is dropped.
+    pub(crate) fn hang_up(&self) {
+        self.entry.outbox().end();
+    }
+
+    /// Why this side ends the connection, if it does: a caller of the Hub closed it, its outbox ran over, its actor
+    /// ended.
+    pub(crate) fn ending(&self) -> Option<Reason> {
+        self.entry.outbox().ending()
+    }
+
+    /// The connection is over, for this reason.
+    pub(crate) fn finish(mut self, reason: Reason) {
+        self.reason = Some(reason);
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        let id = self.entry.id();
+        self.hub.unregister(id);
+        self.entry.leave_rooms();
+        self.entry.outbox().end();
+        let mailbox = self.target.mailbox();
+        mailbox.give_up(&mut self.ticket);
+        let last = if self.met {
+            let reason = self.reason.take().unwrap_or(Reason::Aborted);
+            [self.hand.take(), Some(Event::Disconnect(Disconnect { id, reason }))]
+        } else {
+            // The actor never heard of this connection, and need not now.
+            [None, None]
+        };
+        mailbox.detach(id, last);
+    }
+}

@@ -1,0 +1,339 @@
+//! The queue in front of an actor.
+//!
+//! Bounded in letters and in bytes. A connection whose event finds no room waits in line, and is not read while it
+//! does; connections get room in the order in which they asked. Two things pass the bound, and both are bounded by
+//! the number of connections instead: a [`Disconnect`](crate::Disconnect), which must never be lost, and the one
+//! message that a dying connection had in hand.
+//!
+//! The mailbox knows which connections are attached to it, so that they end with it. Names no runtime.
+
+use std::any::Any;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use crate::event::{CloseFrame, Event, Reason};
+use crate::hub::Entry;
+use crate::id::ConnId;
+use crate::sync::{lock, store, wake};
+use crate::waiters::{Ticket, Waiters};
+
+/// Most letters that wait for an actor.
+pub(crate) const MAX_LETTERS: usize = 1_024;
+
+/// Most bytes that wait for an actor. One letter larger than that is taken when no other waits.
+pub(crate) const MAX_BYTES: usize = 8 << 20;
+
+/// A deque that held more than this is given back when it runs empty.
+const KEPT_SLOTS: usize = 64;
+
+/// What an actor finds in its mailbox.
+#[derive(Debug)]
+pub(crate) enum Letter {
+    Event(Event),
+    Cast(Box<dyn Any + Send>),
+}
+
+impl Letter {
+    fn cost(&self) -> usize {
+        match self {
+            Self::Event(event) => event.cost(),
+            Self::Cast(_) => size_of::<Self>(),
+        }
+    }
+}
+
+/// The actor ends or has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Down;
+
+/// Why a cast was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CastRefused {
+    Full,
+    Down,
+}
+
+#[derive(Default)]
+pub(crate) struct Mailbox {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    letters: VecDeque<Letter>,
+    bytes: usize,
+    phase: Phase,
+    attached: HashMap<ConnId, Arc<Entry>>,
+    reader: Option<Waker>,
+    line: Waiters,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Open,
+    /// The actor stops: it is told of the ends of its connections and of nothing else.
+    Sealed,
+    /// The actor is gone.
+    Closed,
+}
+
+impl Mailbox {
+    pub(crate) fn is_open(&self) -> bool {
+        lock(&self.state).phase == Phase::Open
+    }
+
+    /// Makes the end of this mailbox the end of that connection.
+    pub(crate) fn attach(&self, entry: &Arc<Entry>) -> Result<(), Down> {
+        let mut state = lock(&self.state);
+        if state.phase != Phase::Open {
+            return Err(Down);
+        }
+        state.attached.insert(entry.id(), Arc::clone(entry));
+        Ok(())
+    }
+
+    /// Undoes [`Mailbox::attach`], and posts the connection's last events, whatever the bound says.
+    pub(crate) fn detach(&self, id: ConnId, last: [Option<Event>; 2]) {
+        let mut state = lock(&self.state);
+        let entry = state.attached.remove(&id);
+        for event in last.into_iter().flatten() {
+            let wanted = match state.phase {
+                Phase::Open => true,
+                Phase::Sealed => matches!(event, Event::Disconnect(_)),
+                Phase::Closed => false,
+            };
+            if wanted {
+                state.post(Letter::Event(event));
+            }
+        }
+        // A sealed mailbox has its reader look again even if nothing was posted: this may have been the last one.
+        let reader = state.reader.take();
+        drop(state);
+        drop(entry);
+        wake(reader);
+    }
+
+    /// Moves `hand` into the mailbox as soon as there is room. With nothing in hand it is ready at once.
+    pub(crate) fn poll_post(
+        &self,
+        cx: &Context<'_>,
+        ticket: &mut Option<Ticket>,
+        hand: &mut Option<Event>,
+    ) -> Poll<Result<(), Down>> {
+        let Some(event) = hand.take() else { return Poll::Ready(Ok(())) };
+        let mut state = lock(&self.state);
+        if state.phase != Phase::Open {
+            state.line.leave(ticket);
+            return Poll::Ready(Err(Down));
+        }
+        if !state.line.is_first(*ticket) || !state.has_room(event.cost()) {
+            state.line.wait(ticket, cx.waker());
+            *hand = Some(event);
+            return Poll::Pending;
+        }
+        state.line.leave(ticket);
+        state.post(Letter::Event(event));
+        let (reader, next) = (state.reader.take(), state.next_in_line());
+        drop(state);
+        wake(reader);
+        wake(next);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Leaves the line of [`Mailbox::poll_post`].
+    pub(crate) fn give_up(&self, ticket: &mut Option<Ticket>) {
+        if ticket.is_none() {
+            return;
+        }
+        let mut state = lock(&self.state);
+        state.line.leave(ticket);
+        let next = state.next_in_line();
+        drop(state);
+        wake(next);
+    }
+
+    /// Posts a message of the program itself, now or not at all.
+    pub(crate) fn cast(&self, message: Box<dyn Any + Send>) -> Result<(), CastRefused> {
+        let letter = Letter::Cast(message);
+        let mut state = lock(&self.state);
+        if state.phase != Phase::Open {
+            return Err(CastRefused::Down);
+        }
+        if !state.has_room(letter.cost()) {
+            return Err(CastRefused::Full);
+        }
+        state.post(letter);
+        let reader = state.reader.take();
+        drop(state);
+        wake(reader);
+        Ok(())
+    }
+
+    /// The next letter; `None` when the mailbox is sealed, all its connections are gone and it is empty.
+    pub(crate) fn poll_read(&self, cx: &Context<'_>) -> Poll<Option<Letter>> {
+        let mut state = lock(&self.state);
+        let Some(letter) = state.letters.pop_front() else {
+            if state.phase != Phase::Open && state.attached.is_empty() {
+                return Poll::Ready(None);
+            }
+            store(&mut state.reader, cx.waker());
+            return Poll::Pending;
+        };
+        state.bytes -= letter.cost();
+        if state.letters.is_empty() && state.letters.capacity() > KEPT_SLOTS {
+            state.letters = VecDeque::new();
+        }
+        let next = state.next_in_line();
+        drop(state);
+        wake(next);
+        Poll::Ready(Some(letter))
+    }
+
+    /// Takes only [`Event::Disconnect`] from now on, and closes the attached connections with 1011.
+    pub(crate) fn seal(&self) {
+        self.leave_open(Phase::Sealed);
+    }
+
+    /// Takes nothing from now on, forgets what waits, and closes the attached connections with 1011.
+    pub(crate) fn close(&self) {
+        self.leave_open(Phase::Closed);
+    }
+
+    fn leave_open(&self, phase: Phase) {
+        let mut state = lock(&self.state);
+        state.phase = phase;
+        let attached: Vec<_> = state.attached.values().cloned().collect();
+        let mut forgotten = VecDeque::new();
+        if phase == Phase::Closed {
+            state.bytes = 0;
+            state.attached = HashMap::new();
+            forgotten = std::mem::take(&mut state.letters);
+        }
+        let (line, reader) = (state.line.all(), state.reader.take());
+        drop(state);
+        for entry in attached {
+            // Refused when the connection is closing anyway.
+            let _ = entry.outbox().cut(CloseFrame::TARGET_DOWN, Reason::TargetDown);
+        }
+        line.into_iter().for_each(Waker::wake);
+        wake(reader);
+        // Casts are values of the program; their destructors run here, outside the lock.
+        drop(forgotten);
+    }
+}
+
+impl State {
+    fn has_room(&self, cost: usize) -> bool {
+        self.letters.is_empty() || self.letters.len() < MAX_LETTERS && self.bytes + cost <= MAX_BYTES
+    }
+
+    fn post(&mut self, letter: Letter) {
+        self.bytes += letter.cost();
+        self.letters.push_back(letter);
+    }
+
+    /// The first in line, if it is worth its while to look again.
+    fn next_in_line(&mut self) -> Option<Waker> {
+        if self.has_room(0) { self.line.next() } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Inbound, Message};
+    use crate::fixture::{Count, noop};
+    use crate::hub::Hub;
+    use crate::outbox::OutboxLimits;
+
+    fn event(id: ConnId, len: usize) -> Option<Event> {
+        Some(Event::Message(Inbound { id, message: Message::binary(vec![0; len]) }))
+    }
+
+    fn id() -> ConnId {
+        Hub::new().new_entry(OutboxLimits::new()).id()
+    }
+
+    fn fill(mailbox: &Mailbox) {
+        for _ in 0..MAX_LETTERS {
+            assert_eq!(mailbox.poll_post(&noop(), &mut None, &mut event(id(), 0)), Poll::Ready(Ok(())));
+        }
+    }
+
+    /// B5, B14: a full mailbox takes no event and no cast; the event stays in the connection's hand.
+    #[test]
+    fn bounded_in_letters_and_bytes() {
+        let mailbox = Mailbox::default();
+        fill(&mailbox);
+        let (mut hand, mut ticket) = (event(id(), 0), None);
+        assert_eq!(mailbox.poll_post(&noop(), &mut ticket, &mut hand), Poll::Pending);
+        assert!(hand.is_some() && ticket.is_some());
+        assert_eq!(mailbox.cast(Box::new(1_u32)), Err(CastRefused::Full));
+        assert!(mailbox.poll_read(&noop()).is_ready());
+        assert_eq!(mailbox.poll_post(&noop(), &mut ticket, &mut hand), Poll::Ready(Ok(())));
+        assert!(hand.is_none() && ticket.is_none());
+
+        let mailbox = Mailbox::default();
+        let more = 2 * MAX_BYTES;
+        assert_eq!(mailbox.poll_post(&noop(), &mut None, &mut event(id(), more)), Poll::Ready(Ok(())));
+        assert_eq!(mailbox.poll_post(&noop(), &mut None, &mut event(id(), 1)), Poll::Pending);
+    }
+
+    /// B4: connections get room in the order in which they asked; one that dies in line loses nobody his turn.
+    #[test]
+    fn connections_take_turns() {
+        let mailbox = Mailbox::default();
+        fill(&mailbox);
+        let counts: [Arc<Count>; 3] = Default::default();
+        let mut tickets = [None; 3];
+        let post = |n: usize, ticket: &mut Option<Ticket>| {
+            let waker = Waker::from(Arc::clone(&counts[n]));
+            mailbox.poll_post(&Context::from_waker(&waker), ticket, &mut event(id(), n))
+        };
+        for (n, ticket) in tickets.iter_mut().enumerate() {
+            assert_eq!(post(n, ticket), Poll::Pending);
+        }
+        assert!(mailbox.poll_read(&noop()).is_ready());
+        assert!(mailbox.poll_read(&noop()).is_ready());
+        assert_eq!(counts.each_ref().map(|count| count.woken()), [1, 0, 0]);
+        mailbox.give_up(&mut tickets[0]);
+        assert_eq!(counts.each_ref().map(|count| count.woken()), [1, 1, 0]);
+        assert_eq!(post(2, &mut tickets[2]), Poll::Pending);
+        assert_eq!(post(1, &mut tickets[1]), Poll::Ready(Ok(())));
+        // There was room for two: the turn is passed on.
+        assert_eq!(counts.each_ref().map(|count| count.woken()), [1, 1, 1]);
+        assert_eq!(post(2, &mut tickets[2]), Poll::Ready(Ok(())));
+    }
+
+    /// B3: a full mailbox takes the last events of a connection all the same.
+    #[test]
+    fn last_events_pass_the_bound() {
+        let mailbox = Mailbox::default();
+        fill(&mailbox);
+        mailbox.detach(id(), [event(id(), 0), event(id(), 0)]);
+        let mut read = 0;
+        while mailbox.poll_read(&noop()).is_ready() {
+            read += 1;
+        }
+        assert_eq!(read, MAX_LETTERS + 2);
+    }
+
+    /// The line wakes when the actor ends, and is told so.
+    #[test]
+    fn the_line_learns_of_the_end() {
+        for end in [Mailbox::seal, Mailbox::close] {
+            let mailbox = Mailbox::default();
+            fill(&mailbox);
+            let count = Arc::<Count>::default();
+            let waker = Waker::from(Arc::clone(&count));
+            let (cx, mut ticket, mut hand) = (Context::from_waker(&waker), None, event(id(), 0));
+            assert_eq!(mailbox.poll_post(&cx, &mut ticket, &mut hand), Poll::Pending);
+            end(&mailbox);
+            assert_eq!(count.woken(), 1);
+            assert_eq!(mailbox.poll_post(&cx, &mut ticket, &mut hand), Poll::Ready(Err(Down)));
+            assert_eq!(mailbox.cast(Box::new(1_u32)), Err(CastRefused::Down));
+        }
+    }
+}

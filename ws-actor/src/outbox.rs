@@ -1,0 +1,602 @@
+//! The queue between everybody who sends to a connection and the one task that writes to its socket.
+//!
+//! Bounded in messages and in bytes. A sender never waits here unless he asks to ([`Outbox::poll_push`]); when the
+//! bound is reached the connection's [`Overflow`] policy decides. Three lanes:
+//!
+//! - *control*: pings and pongs overtake data and are never dropped; the lane holds [`MAX_CONTROL`], a sender beyond
+//!   that is told so;
+//! - *data*: messages, in the order they were accepted;
+//! - *close*: one frame, behind the data that was accepted before it, or in its place when the connection is cut.
+//!
+//! Names no runtime: a mutex, a deque and the [`Waker`] of whoever writes to the socket. Wakers are called after the
+//! lock is released.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use crate::event::{CloseFrame, Reason};
+use crate::outgoing::{Control, Frame};
+use crate::sync::{lock, store, wake};
+use crate::waiters::{Ticket, Waiters};
+
+/// The most pings and pongs that wait in a connection's control lane.
+pub(crate) const MAX_CONTROL: usize = 64;
+
+/// A deque that held more than this is given back when it runs empty.
+const KEPT_SLOTS: usize = 16;
+
+/// What a connection's outgoing queue may hold, and what happens when it is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutboxLimits {
+    /// Most messages. Default 256.
+    pub max_messages: usize,
+    /// Most bytes, frame heads included. Default 1 MiB. One message larger than that is taken when no other waits.
+    pub max_bytes: usize,
+    /// What happens to a message that finds no room. Default [`Overflow::Close`].
+    pub overflow: Overflow,
+}
+
+impl OutboxLimits {
+    /// The defaults named at the fields.
+    pub const fn new() -> Self {
+        Self { max_messages: 256, max_bytes: 1 << 20, overflow: Overflow::Close }
+    }
+}
+
+impl Default for OutboxLimits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What happens when a connection takes messages more slowly than they are sent to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// The connection is closed with 1013, and what waited is dropped: a client either sees every message or knows
+    /// that it did not. The sender gets `Full`.
+    #[default]
+    Close,
+    /// The new message is dropped; the sender gets `Full`.
+    DropNew,
+    /// The oldest messages that wait are dropped to make room.
+    DropOld,
+    /// A message that waits under the same key ([`Outgoing::keyed`](crate::Outgoing::keyed)) gives its room to the
+    /// new one, which goes to the end. Where there is none, as [`Overflow::DropNew`].
+    Conflate,
+}
+
+/// Why a message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// No room now.
+    Full,
+    /// The connection closes or is gone.
+    Closed,
+}
+
+/// The next thing to write.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Out {
+    Data(Frame),
+    Control(Control),
+    /// Nothing follows it.
+    Close(Option<CloseFrame>),
+}
+
+pub(crate) struct Outbox {
+    limits: OutboxLimits,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    data: VecDeque<Item>,
+    bytes: usize,
+    control: VecDeque<Control>,
+    phase: Phase,
+    /// Why this side ends the connection, once it does.
+    ending: Option<Reason>,
+    /// Messages lost to the overflow policy, or cut off by a close that did not wait for them.
+    dropped: u64,
+    writer: Option<Waker>,
+    senders: Waiters,
+}
+
+#[derive(Default)]
+enum Phase {
+    #[default]
+    Open,
+    /// No more is taken; the close frame goes when the data before it has gone.
+    Closing(Option<CloseFrame>),
+    /// The close frame was handed out, or the connection is gone.
+    Closed,
+}
+
+struct Item {
+    frame: Frame,
+    key: Option<Arc<str>>,
+}
+
+impl Outbox {
+    pub(crate) fn new(limits: OutboxLimits) -> Self {
+        Self { limits, state: Mutex::default() }
+    }
+
+    /// Queues a message now or says why not.
+    pub(crate) fn push(&self, frame: &Frame, key: Option<&Arc<str>>) -> Result<(), Refused> {
+        let mut state = lock(&self.state);
+        if !matches!(state.phase, Phase::Open) {
+            return Err(Refused::Closed);
+        }
+        if !self.has_room(&state, frame.len()) {
+            match self.limits.overflow {
+                Overflow::Close => {
+                    let wakers = state.cut(Some(CloseFrame::SLOW_CONSUMER), Reason::SlowConsumer);
+                    state.dropped += 1;
+                    drop(state);
+                    wakers.wake();
+                    return Err(Refused::Full);
+                }
+                Overflow::DropOld => {
+                    while !self.has_room(&state, frame.len()) {
+                        let Some(old) = state.data.pop_front() else { break };
+                        state.bytes -= old.frame.len();
+                        state.dropped += 1;
+                    }
+                }
+                Overflow::Conflate if state.replaceable(key, frame.len(), self.limits.max_bytes) => {
+                    state.remove_keyed(key);
+                    state.dropped += 1;
+                }
+                Overflow::DropNew | Overflow::Conflate => {
+                    state.dropped += 1;
+                    return Err(Refused::Full);
+                }
+            }
+        }
+        let writer = state.accept(frame.clone(), key.cloned());
+        drop(state);
+        wake(writer);
+        Ok(())
+    }
+
+    /// Queues a message as soon as there is room, in the order in which senders began to wait.
+    ///
+    /// A sender that gives up calls [`Outbox::give_up`] with its ticket.
+    pub(crate) fn poll_push(
+        &self,
+        cx: &Context<'_>,
+        ticket: &mut Option<Ticket>,
+        frame: &Frame,
+        key: Option<&Arc<str>>,
+    ) -> Poll<Result<(), Refused>> {
+        let mut state = lock(&self.state);
+        if !matches!(state.phase, Phase::Open) {
+            state.senders.leave(ticket);
+            return Poll::Ready(Err(Refused::Closed));
+        }
+        if !state.senders.is_first(*ticket) || !self.has_room(&state, frame.len()) {
+            state.senders.wait(ticket, cx.waker());
+            return Poll::Pending;
+        }
+        state.senders.leave(ticket);
+        let writer = state.accept(frame.clone(), key.cloned());
+        let next = state.next_sender(&self.limits);
+        drop(state);
+        wake(writer);
+        wake(next);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Leaves the line of [`Outbox::poll_push`].
+    pub(crate) fn give_up(&self, ticket: &mut Option<Ticket>) {
+        if ticket.is_none() {
+            return;
+        }
+        let mut state = lock(&self.state);
+        state.senders.leave(ticket);
+        let next = state.next_sender(&self.limits);
+        drop(state);
+        wake(next);
+    }
+
+    /// Queues a ping or a pong, which overtakes data.
+    pub(crate) fn push_control(&self, control: Control) -> Result<(), Refused> {
+        let mut state = lock(&self.state);
+        if !matches!(state.phase, Phase::Open) {
+            return Err(Refused::Closed);
+        }
+        if state.control.len() == MAX_CONTROL {
+            return Err(Refused::Full);
+        }
+        state.control.push_back(control);
+        let writer = state.writer.take();
+        drop(state);
+        wake(writer);
+        Ok(())
+    }
+
+    /// Takes no more messages, and closes when those that were taken are written.
+    pub(crate) fn close(&self, frame: Option<CloseFrame>) -> Result<(), Refused> {
+        let mut state = lock(&self.state);
+        if !matches!(state.phase, Phase::Open) {
+            return Err(Refused::Closed);
+        }
+        state.ending = Some(Reason::Local(frame.clone()));
+        state.phase = Phase::Closing(frame);
+        let wakers = Wakers { writer: state.writer.take(), senders: state.senders.all() };
+        drop(state);
+        wakers.wake();
+        Ok(())
+    }
+
+    /// Drops what waits and closes at once, for `reason`.
+    pub(crate) fn cut(&self, frame: CloseFrame, reason: Reason) -> Result<(), Refused> {
+        let mut state = lock(&self.state);
+        if !matches!(state.phase, Phase::Open) {
+            return Err(Refused::Closed);
+        }
+        let wakers = state.cut(Some(frame), reason);
+        drop(state);
+        wakers.wake();
+        Ok(())
+    }
+
+    /// The connection is gone: nothing is taken or handed out any more.
+    pub(crate) fn end(&self) {
+        let mut state = lock(&self.state);
+        state.dropped += state.data.len() as u64;
+        state.data = VecDeque::new();
+        state.control = VecDeque::new();
+        state.bytes = 0;
+        state.phase = Phase::Closed;
+        let wakers = Wakers { writer: state.writer.take(), senders: state.senders.all() };
+        drop(state);
+        wakers.wake();
+    }
+
+    /// The next thing to write; `Pending` when there is nothing, and the task of `cx` is woken when there is.
+    pub(crate) fn poll_take(&self, cx: &Context<'_>) -> Poll<Out> {
+        let mut state = lock(&self.state);
+        let out = if let Some(control) = state.control.pop_front() {
+            if state.control.is_empty() {
+                state.control = VecDeque::new();
+            }
+            Out::Control(control)
+        } else if let Some(Item { frame, .. }) = state.data.pop_front() {
+            state.bytes -= frame.len();
+            if state.data.is_empty() && state.data.capacity() > KEPT_SLOTS {
+                state.data = VecDeque::new();
+            }
+            Out::Data(frame)
+        } else if let Phase::Closing(frame) = &mut state.phase {
+            let frame = frame.take();
+            state.phase = Phase::Closed;
+            Out::Close(frame)
+        } else {
+            store(&mut state.writer, cx.waker());
+            return Poll::Pending;
+        };
+        let next = state.next_sender(&self.limits);
+        drop(state);
+        wake(next);
+        Poll::Ready(out)
+    }
+
+    /// Why this side ends the connection, if it does.
+    pub(crate) fn ending(&self) -> Option<Reason> {
+        lock(&self.state).ending.clone()
+    }
+
+    /// Messages that wait, their bytes, and messages lost so far.
+    pub(crate) fn load(&self) -> (usize, usize, u64) {
+        let state = lock(&self.state);
+        (state.data.len(), state.bytes, state.dropped)
+    }
+
+    fn has_room(&self, state: &State, len: usize) -> bool {
+        state.data.is_empty()
+            || state.data.len() < self.limits.max_messages && state.bytes + len <= self.limits.max_bytes
+    }
+}
+
+impl State {
+    fn accept(&mut self, frame: Frame, key: Option<Arc<str>>) -> Option<Waker> {
+        self.bytes += frame.len();
+        self.data.push_back(Item { frame, key });
+        self.writer.take()
+    }
+
+    fn cut(&mut self, frame: Option<CloseFrame>, reason: Reason) -> Wakers {
+        self.dropped += self.data.len() as u64;
+        self.data = VecDeque::new();
+        self.bytes = 0;
+        self.ending = Some(reason);
+        self.phase = Phase::Closing(frame);
+        Wakers { writer: self.writer.take(), senders: self.senders.all() }
+    }
+
+    /// Whether a message of the same key waits whose room is enough for `len` bytes.
+    fn replaceable(&self, key: Option<&Arc<str>>, len: usize, max_bytes: usize) -> bool {
+        key.is_some()
+            && self
+                .data
+                .iter()
+                .find(|item| item.key.as_ref() == key)
+                .is_some_and(|old| self.data.len() == 1 || self.bytes - old.frame.len() + len <= max_bytes)
+    }
+
+    fn remove_keyed(&mut self, key: Option<&Arc<str>>) {
+        if let Some(at) = self.data.iter().position(|item| item.key.as_ref() == key)
+            && let Some(old) = self.data.remove(at)
+        {
+            self.bytes -= old.frame.len();
+        }
+    }
+
+    /// The first sender in line, if it is worth its while to look again.
+    fn next_sender(&mut self, limits: &OutboxLimits) -> Option<Waker> {
+        let room =
+            self.data.is_empty() || self.data.len() < limits.max_messages && self.bytes < limits.max_bytes;
+        if room { self.senders.next() } else { None }
+    }
+}
+
+struct Wakers {
+    writer: Option<Waker>,
+    senders: Vec<Waker>,
+}
+
+impl Wakers {
+    fn wake(self) {
+        wake(self.writer);
+        self.senders.into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Message;
+    use crate::fixture::{Count, noop, word};
+    use crate::outgoing::Lane;
+    use proptest::prelude::*;
+
+    fn frame(text: &str) -> Frame {
+        match Lane::of(Message::text(text).into()) {
+            Ok(Lane::Data(frame, None)) => frame,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn outbox(max_messages: usize, max_bytes: usize, overflow: Overflow) -> Outbox {
+        Outbox::new(OutboxLimits { max_messages, max_bytes, overflow })
+    }
+
+    fn push(outbox: &Outbox, text: &str) -> Result<(), Refused> {
+        // "price:7" has the key "price".
+        let key = text.split_once(':').map(|(key, _)| key.into());
+        outbox.push(&frame(text), key.as_ref())
+    }
+
+    fn drain(outbox: &Outbox) -> Vec<String> {
+        let mut words = Vec::new();
+        while let Poll::Ready(out) = outbox.poll_take(&noop()) {
+            words.push(word(&out));
+        }
+        words
+    }
+
+    /// B10, B13: what a full outbox does with one message more, for every policy. Four messages fit.
+    #[test]
+    fn overflow_policies() {
+        use Overflow::{Close, Conflate, DropNew, DropOld};
+        let full = Err(Refused::Full);
+        let table: &[(Overflow, &str, Result<(), Refused>, &[&str])] = &[
+            (Close, "e", full, &["close 1013"]),
+            (DropNew, "e", full, &["a", "x:1", "c", "y:1"]),
+            (DropOld, "e", Ok(()), &["x:1", "c", "y:1", "e"]),
+            (Conflate, "x:2", Ok(()), &["a", "c", "y:1", "x:2"]),
+            (Conflate, "z:1", full, &["a", "x:1", "c", "y:1"]),
+            (Conflate, "e", full, &["a", "x:1", "c", "y:1"]),
+        ];
+        for &(overflow, more, result, left) in table {
+            let outbox = outbox(4, 1 << 10, overflow);
+            for text in ["a", "x:1", "c", "y:1"] {
+                assert_eq!(push(&outbox, text), Ok(()));
+            }
+            assert_eq!(push(&outbox, more), result, "{overflow:?} {more}");
+            assert_eq!(drain(&outbox), left, "{overflow:?} {more}");
+            assert_eq!(outbox.load().2, if overflow == Close { 5 } else { 1 }, "{overflow:?} {more}");
+        }
+    }
+
+    /// B13: the bound in bytes counts frame heads, and holds for every policy; one larger message may stand alone.
+    #[test]
+    fn bounded_in_bytes() {
+        // Heads of 2 bytes: two messages of 8 fit into 20 bytes.
+        let outbox = outbox(100, 20, Overflow::DropNew);
+        assert_eq!(push(&outbox, "12345678"), Ok(()));
+        assert_eq!(push(&outbox, "12345678"), Ok(()));
+        assert_eq!(push(&outbox, ""), Err(Refused::Full));
+        assert_eq!(drain(&outbox).len(), 2);
+        assert_eq!(push(&outbox, &"x".repeat(1_000)), Ok(()));
+        assert_eq!(push(&outbox, ""), Err(Refused::Full));
+        assert_eq!(drain(&outbox), ["x".repeat(1_000)]);
+    }
+
+    /// B8: a close waits for what was sent before it, and nothing is sent after it.
+    #[test]
+    fn close_goes_behind_data() {
+        let outbox = outbox(4, 1 << 10, Overflow::Close);
+        assert_eq!(push(&outbox, "a"), Ok(()));
+        assert_eq!(outbox.close(Some(CloseFrame::new(3000, "bye"))), Ok(()));
+        assert_eq!(push(&outbox, "b"), Err(Refused::Closed));
+        assert_eq!(outbox.push_control(Control::Ping("".into())), Err(Refused::Closed));
+        assert_eq!(outbox.close(None), Err(Refused::Closed));
+        assert_eq!(outbox.cut(CloseFrame::TARGET_DOWN, Reason::TargetDown), Err(Refused::Closed));
+        assert_eq!(drain(&outbox), ["a", "close 3000"]);
+        assert_eq!(outbox.ending(), Some(Reason::Local(Some(CloseFrame::new(3000, "bye")))));
+        assert_eq!(drain(&outbox), [""; 0]);
+    }
+
+    /// B13: pings and pongs overtake data, are bounded, and survive what makes data drop.
+    #[test]
+    fn control_lane() {
+        let outbox = outbox(1, 1 << 10, Overflow::Close);
+        assert_eq!(push(&outbox, "a"), Ok(()));
+        for n in 0..MAX_CONTROL {
+            assert_eq!(outbox.push_control(Control::Pong(n.to_string().into())), Ok(()));
+        }
+        assert_eq!(outbox.push_control(Control::Ping("".into())), Err(Refused::Full));
+        assert_eq!(push(&outbox, "b"), Err(Refused::Full));
+        let words = drain(&outbox);
+        assert_eq!(words.len(), MAX_CONTROL + 1);
+        assert_eq!(words[0], "pong 0");
+        assert_eq!(words[MAX_CONTROL], "close 1013");
+        assert_eq!(outbox.ending(), Some(Reason::SlowConsumer));
+    }
+
+    /// B10: senders that wait get room in the order in which they came, and one that gives up loses nobody his turn.
+    #[test]
+    fn waiting_senders_take_turns() {
+        let outbox = outbox(1, 1 << 10, Overflow::Close);
+        assert_eq!(push(&outbox, "first"), Ok(()));
+        let counts: [Arc<Count>; 3] = Default::default();
+        let mut tickets = [None; 3];
+        let poll = |n: usize, ticket: &mut Option<Ticket>| {
+            let waker = Waker::from(Arc::clone(&counts[n]));
+            outbox.poll_push(&Context::from_waker(&waker), ticket, &frame(&n.to_string()), None)
+        };
+        for (n, ticket) in tickets.iter_mut().enumerate() {
+            assert_eq!(poll(n, ticket), Poll::Pending);
+        }
+        assert_eq!(poll(2, &mut tickets[2]), Poll::Pending);
+        assert_eq!(word(&take(&outbox)), "first");
+        assert_eq!(counts.each_ref().map(|count| count.woken()), [1, 0, 0]);
+        // A later one that looks does not overtake the one that was woken.
+        assert_eq!(poll(1, &mut tickets[1]), Poll::Pending);
+        outbox.give_up(&mut tickets[0]);
+        assert_eq!(counts.each_ref().map(|count| count.woken()), [1, 1, 0]);
+        assert_eq!(poll(1, &mut tickets[1]), Poll::Ready(Ok(())));
+        assert_eq!(poll(2, &mut tickets[2]), Poll::Pending);
+        assert_eq!(word(&take(&outbox)), "1");
+        assert_eq!(counts.each_ref().map(|count| count.woken()), [1, 1, 1]);
+        assert_eq!(poll(2, &mut tickets[2]), Poll::Ready(Ok(())));
+    }
+
+    /// B10: the end of a connection is told to those who wait for room.
+    #[test]
+    fn waiting_senders_learn_of_the_end() {
+        for end in [
+            |outbox: &Outbox| outbox.end(),
+            |outbox: &Outbox| outbox.close(None).unwrap(),
+            |outbox: &Outbox| outbox.cut(CloseFrame::TARGET_DOWN, Reason::TargetDown).unwrap(),
+        ] {
+            let outbox = outbox(1, 1 << 10, Overflow::Close);
+            assert_eq!(push(&outbox, "a"), Ok(()));
+            let count = Arc::<Count>::default();
+            let waker = Waker::from(Arc::clone(&count));
+            let (cx, mut ticket) = (Context::from_waker(&waker), None);
+            assert_eq!(outbox.poll_push(&cx, &mut ticket, &frame("b"), None), Poll::Pending);
+            end(&outbox);
+            assert_eq!(count.woken(), 1);
+            let poll = outbox.poll_push(&cx, &mut ticket, &frame("b"), None);
+            assert_eq!(poll, Poll::Ready(Err(Refused::Closed)));
+        }
+    }
+
+    /// The writer is woken by each lane, once for each time that it found nothing.
+    #[test]
+    fn the_writer_is_woken() {
+        let lanes: [fn(&Outbox) -> Result<(), Refused>; 4] = [
+            |outbox| push(outbox, "a"),
+            |outbox| outbox.push_control(Control::Ping("".into())),
+            |outbox| outbox.close(None),
+            |outbox| outbox.cut(CloseFrame::TARGET_DOWN, Reason::TargetDown),
+        ];
+        for lane in lanes {
+            let outbox = outbox(4, 1 << 10, Overflow::Close);
+            let count = Arc::<Count>::default();
+            let waker = Waker::from(Arc::clone(&count));
+            assert_eq!(outbox.poll_take(&Context::from_waker(&waker)), Poll::Pending);
+            assert_eq!(lane(&outbox), Ok(()));
+            assert_eq!(count.woken(), 1);
+            assert!(outbox.poll_take(&noop()).is_ready());
+        }
+    }
+
+    fn take(outbox: &Outbox) -> Out {
+        match outbox.poll_take(&noop()) {
+            Poll::Ready(out) => out,
+            Poll::Pending => panic!("nothing to take"),
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Push(usize, Option<u8>),
+        Take,
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        prop_oneof![
+            3 => (0..40_usize, proptest::option::of(0..4_u8)).prop_map(|(len, key)| Op::Push(len, key)),
+            2 => Just(Op::Take),
+        ]
+    }
+
+    proptest! {
+        /// B13: whatever is done, the bound holds, and what comes out is what a plain list would give.
+        #[test]
+        fn agrees_with_a_list(
+            ops in proptest::collection::vec(op(), 0..200),
+            overflow in prop_oneof![Just(Overflow::DropNew), Just(Overflow::DropOld), Just(Overflow::Conflate)],
+        ) {
+            const MESSAGES: usize = 6;
+            const BYTES: usize = 100;
+            let outbox = outbox(MESSAGES, BYTES, overflow);
+            let mut list: Vec<(String, Option<u8>)> = Vec::new();
+            let sum = |list: &[(String, Option<u8>)]| list.iter().map(|(text, _)| text.len() + 2).sum::<usize>();
+            let fits = |list: &[(String, Option<u8>)], len: usize| {
+                list.is_empty() || list.len() < MESSAGES && sum(list) + len + 2 <= BYTES
+            };
+            for (n, op) in ops.into_iter().enumerate() {
+                match op {
+                    Op::Push(len, key) => {
+                        let text = format!("{n:>len$}");
+                        let name = key.map(|key| Arc::from(key.to_string()));
+                        let result = outbox.push(&frame(&text), name.as_ref());
+                        let mut next = list.clone();
+                        if !fits(&list, text.len()) {
+                            match overflow {
+                                Overflow::DropOld => while !fits(&next, text.len()) { next.remove(0); },
+                                Overflow::Conflate if key.is_some() => {
+                                    if let Some(at) = next.iter().position(|(_, old)| *old == key) { next.remove(at); }
+                                }
+                                _ => {}
+                            }
+                        }
+                        if fits(&next, text.len()) {
+                            next.push((text, key));
+                            list = next;
+                            prop_assert_eq!(result, Ok(()));
+                        } else {
+                            prop_assert_eq!(result, Err(Refused::Full));
+                        }
+                    }
+                    Op::Take => match outbox.poll_take(&noop()) {
+                        Poll::Ready(out) => prop_assert_eq!(word(&out), list.remove(0).0),
+                        Poll::Pending => prop_assert!(list.is_empty()),
+                    },
+                }
+                prop_assert_eq!(outbox.load().0, list.len());
+                prop_assert_eq!(outbox.load().1, sum(&list));
+                prop_assert!(list.len() <= MESSAGES && (list.len() == 1 || sum(&list) <= BYTES));
+            }
+        }
+    }
+}

@@ -1,0 +1,556 @@
+//! Rooms: named sets of connections.
+//!
+//! A room is where its members are; it begins with the first of them and ends with the last. Members stand in shards
+//! of at most [`MAX_SHARD`], each under its own lock, so that somebody who joins waits for one shard of a broadcast
+//! and not for all. A broadcast frames its message once; the room's broadcasts follow one another, so all
+//! members see them in the same order.
+//!
+//! Who owns whom: a membership and a [`Room`] handle hold the room, the table of names only knows it; the room
+//! holds its members' entries until they leave, and a connection's end makes it leave all. Locks are taken in this
+//! order: a connection's memberships, a room's order of broadcasts, its list of shards, a shard, an outbox.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use crate::hub::{Entry, Hub, SHARDS, Sent, Shared};
+use crate::id::ConnId;
+use crate::outgoing::{Lane, Outgoing};
+use crate::sync::lock;
+
+/// Most members that stand under one lock.
+const MAX_SHARD: usize = 4_096;
+
+/// Most rooms that a connection is in.
+pub const MAX_ROOMS: usize = 128;
+
+/// Longest name of a room that can be joined, in bytes.
+pub const MAX_ROOM_NAME: usize = 255;
+
+/// Why a connection did not join a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// No connection has this id (any more).
+    NotFound,
+    /// The connection is in [`MAX_ROOMS`] rooms already.
+    TooManyRooms,
+    /// The room's name is longer than [`MAX_ROOM_NAME`] bytes.
+    NameTooLong,
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("there is no such connection"),
+            Self::TooManyRooms => write!(f, "a connection can be in {MAX_ROOMS} rooms"),
+            Self::NameTooLong => write!(f, "a room's name can have {MAX_ROOM_NAME} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for JoinError {}
+
+/// A handle on the room of a name. Any UTF-8 makes a name.
+#[derive(Clone)]
+pub struct Room {
+    hub: Hub,
+    inner: Arc<Inner>,
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Room").field("name", &self.name()).field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// The room of this name. It need not exist: somebody who joins makes it.
+    pub fn room(&self, name: impl AsRef<str>) -> Room {
+        Room { hub: self.clone(), inner: self.shared.rooms.inner(name.as_ref(), &self.shared) }
+    }
+
+    /// How many rooms there are: those with members, and those that a [`Room`] handle is held of.
+    pub fn room_count(&self) -> usize {
+        self.shared.rooms.names.iter().map(|shard| lock(shard).len()).sum()
+    }
+}
+
+impl Room {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Makes a connection a member. Joining twice is joining once.
+    ///
+    /// # Errors
+    /// [`JoinError`] tells the cases.
+    pub fn join(&self, id: ConnId) -> Result<(), JoinError> {
+        if self.inner.name.len() > MAX_ROOM_NAME {
+            return Err(JoinError::NameTooLong);
+        }
+        let entry = self.hub.entry(id).ok_or(JoinError::NotFound)?;
+        let mut memberships = lock(&entry.memberships);
+        match &mut *memberships {
+            // The connection ended after it was looked up.
+            Memberships::Ended => Err(JoinError::NotFound),
+            Memberships::Of(rooms) if rooms.iter().any(|room| room.is(&self.inner)) => Ok(()),
+            Memberships::Of(rooms) if rooms.len() == MAX_ROOMS => Err(JoinError::TooManyRooms),
+            Memberships::Of(rooms) => {
+                let shard = self.inner.admit(Arc::clone(&entry));
+                rooms.push(Membership { room: Arc::clone(&self.inner), shard });
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends a membership, and tells whether there was one.
+    pub fn leave(&self, id: ConnId) -> bool {
+        let Some(entry) = self.hub.entry(id) else { return false };
+        let mut memberships = lock(&entry.memberships);
+        let Memberships::Of(rooms) = &mut *memberships else { return false };
+        let Some(at) = rooms.iter().position(|room| room.is(&self.inner)) else { return false };
+        rooms.swap_remove(at).end(id);
+        true
+    }
+
+    /// Queues a message to every member.
+    pub fn broadcast(&self, message: impl Into<Outgoing>) -> Sent {
+        self.inner.broadcast(message.into(), None)
+    }
+
+    /// Queues a message to every member but one, who is usually the one that said it.
+    pub fn broadcast_except(&self, except: ConnId, message: impl Into<Outgoing>) -> Sent {
+        self.inner.broadcast(message.into(), Some(except))
+    }
+
+    /// How many members it has.
+    pub fn len(&self) -> usize {
+        self.inner.len.load(Ordering::Relaxed)
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether this connection is a member.
+    pub fn contains(&self, id: ConnId) -> bool {
+        let Some(entry) = self.hub.entry(id) else { return false };
+        let memberships = lock(&entry.memberships);
+        matches!(&*memberships, Memberships::Of(rooms) if rooms.iter().any(|room| room.is(&self.inner)))
+    }
+
+    /// The members: a snapshot, in no order.
+    pub fn members(&self) -> Vec<ConnId> {
+        let mut ids = Vec::with_capacity(self.len());
+        for shard in lock(&self.inner.shards).iter() {
+            ids.extend(lock(shard).members.iter().map(|entry| entry.id()));
+        }
+        ids
+    }
+}
+
+/// The rooms that a connection is in. Most are in a few, so a list does.
+pub(crate) enum Memberships {
+    Of(Vec<Membership>),
+    /// The connection ended; it joins nothing any more.
+    Ended,
+}
+
+impl Default for Memberships {
+    fn default() -> Self {
+        Self::Of(Vec::new())
+    }
+}
+
+pub(crate) struct Membership {
+    room: Arc<Inner>,
+    shard: Arc<Mutex<Shard>>,
+}
+
+impl Membership {
+    fn is(&self, room: &Arc<Inner>) -> bool {
+        Arc::ptr_eq(&self.room, room)
+    }
+
+    fn end(self, id: ConnId) {
+        if lock(&self.shard).remove(id) {
+            self.room.len.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Entry {
+    /// Ends all memberships, for good.
+    pub(crate) fn leave_rooms(&self) {
+        let mut memberships = lock(&self.memberships);
+        let left = std::mem::replace(&mut *memberships, Memberships::Ended);
+        if let Memberships::Of(rooms) = left {
+            rooms.into_iter().for_each(|room| room.end(self.id()));
+        }
+    }
+}
+
+/// The table of names. It does not keep a room alive.
+pub(crate) struct Rooms {
+    names: [Mutex<HashMap<Arc<str>, Weak<Inner>>>; SHARDS],
+    hasher: RandomState,
+}
+
+impl Default for Rooms {
+    fn default() -> Self {
+        Self { names: std::array::from_fn(|_| Mutex::default()), hasher: RandomState::new() }
+    }
+}
+
+impl Rooms {
+    fn shard(&self, name: &str) -> &Mutex<HashMap<Arc<str>, Weak<Inner>>> {
+        &self.names[self.hasher.hash_one(name) as usize % SHARDS]
+    }
+
+    fn inner(&self, name: &str, shared: &Arc<Shared>) -> Arc<Inner> {
+        let mut names = lock(self.shard(name));
+        if let Some(inner) = names.get(name).and_then(Weak::upgrade) {
+            return inner;
+        }
+        let name: Arc<str> = name.into();
+        let inner = Arc::new(Inner {
+            name: Arc::clone(&name),
+            len: AtomicUsize::new(0),
+            broadcasting: Mutex::default(),
+            shards: Mutex::default(),
+            shared: Arc::downgrade(shared),
+        });
+        names.insert(name, Arc::downgrade(&inner));
+        inner
+    }
+}
+
+struct Inner {
+    name: Arc<str>,
+    len: AtomicUsize,
+    broadcasting: Mutex<()>,
+    shards: Mutex<Vec<Arc<Mutex<Shard>>>>,
+    shared: Weak<Shared>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let mut names = lock(shared.rooms.shard(&self.name));
+        // Somebody may have asked for the name between the last handle's end and this line, and made a new room.
+        if names.get(&self.name).is_some_and(|inner| inner.strong_count() == 0) {
+            names.remove(&self.name);
+        }
+    }
+}
+
+impl Inner {
+    /// Puts a connection, which is no member, into the first shard that has a place.
+    fn admit(&self, entry: Arc<Entry>) -> Arc<Mutex<Shard>> {
+        let mut shards = lock(&self.shards);
+        for shard in shards.iter() {
+            let mut members = lock(shard);
+            if members.members.len() < MAX_SHARD {
+                members.insert(entry);
+                self.len.fetch_add(1, Ordering::Relaxed);
+                return Arc::clone(shard);
+            }
+        }
+        let mut shard = Shard::default();
+        shard.insert(entry);
+        let shard = Arc::new(Mutex::new(shard));
+        shards.push(Arc::clone(&shard));
+        self.len.fetch_add(1, Ordering::Relaxed);
+        shard
+    }
+
+    fn broadcast(&self, message: Outgoing, except: Option<ConnId>) -> Sent {
+        let mut sent = Sent::default();
+        let Ok(lane) = Lane::of(message) else {
+            return Sent { dropped: self.len.load(Ordering::Relaxed), ..sent };
+        };
+        let _order = lock(&self.broadcasting);
+        let shards = lock(&self.shards).clone();
+        for shard in shards {
+            for entry in &lock(&shard).members {
+                if Some(entry.id()) != except {
+                    sent.count(entry.take(&lane));
+                }
+            }
+        }
+        sent
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Shard {
+    members: Vec<Arc<Entry>>,
+    /// Where in `members` a connection stands.
+    places: HashMap<ConnId, usize>,
+}
+
+impl Shard {
+    fn insert(&mut self, entry: Arc<Entry>) {
+        self.places.insert(entry.id(), self.members.len());
+        self.members.push(entry);
+    }
+
+    fn remove(&mut self, id: ConnId) -> bool {
+        let Some(place) = self.places.remove(&id) else { return false };
+        self.members.swap_remove(place);
+        if let Some(moved) = self.members.get(place) {
+            self.places.insert(moved.id(), place);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{link, target, written};
+    use crate::link::Link;
+    use crate::outbox::{OutboxLimits, Overflow};
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn links(hub: &Hub, n: usize) -> Vec<Link> {
+        let (target, limits) = (target(), OutboxLimits { max_messages: 1 << 20, ..OutboxLimits::new() });
+        // A thousand connections fill the fixture's mailbox.
+        (0..n)
+            .map(|_| {
+                let link = link(hub, &target, limits);
+                assert!(target.mailbox().poll_read(&crate::fixture::noop()).is_ready());
+                link
+            })
+            .collect()
+    }
+
+    /// D1: the list of members follows joins and leaves; joining twice is joining once.
+    #[test]
+    fn members_follow_joins_and_leaves() {
+        let hub = Hub::new();
+        let links = links(&hub, 3);
+        let [a, b, c] = [0, 1, 2].map(|n: usize| links[n].id());
+        let room = hub.room("kitchen");
+        assert!(room.is_empty());
+        assert_eq!([a, b, a].map(|id| room.join(id)), [Ok(()); 3]);
+        assert_eq!(room.len(), 2);
+        assert_eq!(room.members().into_iter().collect::<BTreeSet<_>>(), [a, b].into());
+        assert!(room.contains(a) && !room.contains(c));
+        assert!(room.leave(a) && !room.leave(a) && !room.leave(c));
+        assert_eq!(hub.room("kitchen").members(), [b]);
+    }
+
+    /// D2: a broadcast reaches the members and says how many; the sender may be left out; who closes is not counted.
+    #[test]
+    fn broadcast_counts() {
+        let hub = Hub::new();
+        let links = links(&hub, 4);
+        let room = hub.room("r");
+        for link in &links[..3] {
+            assert_eq!(room.join(link.id()), Ok(()));
+        }
+        assert_eq!(room.broadcast("all"), Sent { delivered: 3, dropped: 0 });
+        assert_eq!(room.broadcast_except(links[0].id(), "others"), Sent { delivered: 2, dropped: 0 });
+        assert_eq!(hub.send(links[1].id(), crate::Message::Close(None)), Ok(()));
+        assert_eq!(room.broadcast("late"), Sent { delivered: 2, dropped: 1 });
+        let words: Vec<_> = links.iter().map(written).collect();
+        let expected: [&[&str]; 4] =
+            [&["all", "late"], &["all", "others", "close"], &["all", "others", "late"], &[]];
+        assert_eq!(words, expected);
+        assert_eq!(hub.room("nobody").broadcast("x"), Sent::default());
+    }
+
+    /// D5: any UTF-8 names a room; names that differ name different rooms.
+    #[test]
+    fn any_name() {
+        let hub = Hub::new();
+        let links = links(&hub, 1);
+        let names = ["", " ", ".", "*", ">", "a.b", "a/b", "é", "e\u{301}", "😀", "\0", "A", "a"];
+        for name in names {
+            assert_eq!(hub.room(name).join(links[0].id()), Ok(()));
+        }
+        assert_eq!(hub.room_count(), names.len());
+        assert_eq!(hub.room("*").broadcast("x").delivered, 1);
+        assert_eq!(written(&links[0]), ["x"]);
+    }
+
+    /// D1: the limits of names and of memberships hold.
+    #[test]
+    fn limits() {
+        let hub = Hub::new();
+        let links = links(&hub, 1);
+        let id = links[0].id();
+        assert_eq!(hub.room("x".repeat(MAX_ROOM_NAME + 1)).join(id), Err(JoinError::NameTooLong));
+        assert_eq!(hub.room("x".repeat(MAX_ROOM_NAME)).join(id), Ok(()));
+        for n in 1..MAX_ROOMS {
+            assert_eq!(hub.room(n.to_string()).join(id), Ok(()));
+        }
+        assert_eq!(hub.room("more").join(id), Err(JoinError::TooManyRooms));
+        assert!(hub.room("1").leave(id));
+        assert_eq!(hub.room("more").join(id), Ok(()));
+        drop(links);
+        assert_eq!(hub.room("r").join(id), Err(JoinError::NotFound));
+    }
+
+    /// B11, D2: members of several shards see the broadcasts of several threads in one and the same order.
+    #[test]
+    fn one_order_for_all() {
+        const MEMBERS: usize = MAX_SHARD + 100;
+        let hub = Hub::new();
+        let links = links(&hub, MEMBERS);
+        let room = hub.room("r");
+        for link in &links {
+            assert_eq!(room.join(link.id()), Ok(()));
+        }
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let room = &room;
+                scope.spawn(move || {
+                    for n in 0..5 {
+                        assert_eq!(room.broadcast(format!("{thread} {n}")).delivered, MEMBERS);
+                    }
+                });
+            }
+        });
+        let first = written(&links[0]);
+        assert_eq!(first.len(), 20);
+        assert!(links[1..].iter().all(|link| written(link) == first));
+    }
+
+    /// B11: all members' queues share one payload.
+    #[test]
+    fn payload_is_shared() {
+        let hub = Hub::new();
+        let links = links(&hub, 10);
+        for link in &links {
+            assert_eq!(hub.room("r").join(link.id()), Ok(()));
+        }
+        assert_eq!(hub.room("r").broadcast(vec![7_u8; 1_000]).delivered, 10);
+        let pointers: BTreeSet<_> = links
+            .iter()
+            .filter_map(|link| match link.poll_outgoing(&crate::fixture::noop()) {
+                std::task::Poll::Ready(crate::outbox::Out::Data(frame)) => Some(frame.payload().as_ptr()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(pointers.len(), 1);
+    }
+
+    /// B11: a stuck member is counted as dropped and harms nobody.
+    #[test]
+    fn a_stuck_member_harms_nobody() {
+        let hub = Hub::new();
+        let target = target();
+        let tight = OutboxLimits { max_messages: 1, overflow: Overflow::Close, ..OutboxLimits::new() };
+        let stuck = link(&hub, &target, tight);
+        let healthy = link(&hub, &target, OutboxLimits::new());
+        let room = hub.room("r");
+        assert_eq!([room.join(stuck.id()), room.join(healthy.id())], [Ok(()); 2]);
+        assert_eq!(room.broadcast("1"), Sent { delivered: 2, dropped: 0 });
+        assert_eq!(room.broadcast("2"), Sent { delivered: 1, dropped: 1 });
+        assert_eq!(hub.broadcast("3"), Sent { delivered: 1, dropped: 1 });
+        assert_eq!(written(&healthy), ["1", "2", "3"]);
+        assert_eq!(written(&stuck), ["close 1013"]);
+    }
+
+    /// D4: after 100 000 connections that came, joined and went, nothing is left: no room, no entry.
+    #[test]
+    fn nothing_is_left() {
+        let hub = Hub::new();
+        let mut entries = Vec::new();
+        for n in 0..100_000_u32 {
+            let links = links(&hub, 1);
+            let id = links[0].id();
+            for room in ["all", &format!("shared {}", n % 100), &n.to_string()] {
+                assert_eq!(hub.room(room).join(id), Ok(()));
+            }
+            if n % 1_000 == 0 {
+                assert_eq!(hub.room_count(), 3);
+                entries.extend(hub.entry(id).map(|entry| Arc::downgrade(&entry)));
+            }
+        }
+        assert_eq!((hub.room_count(), hub.connection_count()), (0, 0));
+        assert_eq!(entries.len(), 100);
+        assert!(entries.iter().all(|entry| entry.strong_count() == 0));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Join(usize, usize),
+        Leave(usize, usize),
+        Broadcast(usize),
+        Except(usize, usize),
+        Reconnect(usize),
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let (link, room) = (0..5_usize, 0..3_usize);
+        prop_oneof![
+            3 => (link.clone(), room.clone()).prop_map(|(link, room)| Op::Join(link, room)),
+            1 => (link.clone(), room.clone()).prop_map(|(link, room)| Op::Leave(link, room)),
+            2 => room.clone().prop_map(Op::Broadcast),
+            1 => (link.clone(), room).prop_map(|(link, room)| Op::Except(link, room)),
+            1 => link.prop_map(Op::Reconnect),
+        ]
+    }
+
+    proptest! {
+        /// D3: a room's message reaches its members of that moment, all of them and nobody else.
+        #[test]
+        fn only_members_and_all_of_them(ops in proptest::collection::vec(op(), 0..120)) {
+            let hub = Hub::new();
+            let mut links = links(&hub, 5);
+            let mut members: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+            let mut expected = vec![Vec::<String>::new(); 5];
+            for (n, op) in ops.into_iter().enumerate() {
+                let name = |room: usize| ["a", "b", "c"][room];
+                match op {
+                    Op::Join(link, room) => {
+                        prop_assert_eq!(hub.room(name(room)).join(links[link].id()), Ok(()));
+                        members.entry(room).or_default().insert(link);
+                    }
+                    Op::Leave(link, room) => {
+                        let left = hub.room(name(room)).leave(links[link].id());
+                        prop_assert_eq!(left, members.entry(room).or_default().remove(&link));
+                    }
+                    Op::Broadcast(room) | Op::Except(_, room) => {
+                        let text = format!("{n} to {}", name(room));
+                        let (sent, except) = match op {
+                            Op::Except(link, _) => {
+                                (hub.room(name(room)).broadcast_except(links[link].id(), &*text), Some(link))
+                            }
+                            _ => (hub.room(name(room)).broadcast(&*text), None),
+                        };
+                        let reached: Vec<_> = members.entry(room).or_default().iter().copied()
+                            .filter(|link| Some(*link) != except).collect();
+                        prop_assert_eq!(sent, Sent { delivered: reached.len(), dropped: 0 });
+                        for link in reached {
+                            expected[link].push(text.clone());
+                        }
+                    }
+                    Op::Reconnect(link) => {
+                        prop_assert_eq!(&written(&links[link]), &expected[link]);
+                        links[link] = self::links(&hub, 1).remove(0);
+                        expected[link].clear();
+                        members.values_mut().for_each(|room| { room.remove(&link); });
+                    }
+                }
+                for (room, of) in &members {
+                    prop_assert_eq!(hub.room(name(*room)).len(), of.len());
+                }
+            }
+            for (link, expected) in links.iter().zip(expected) {
+                prop_assert_eq!(written(link), expected);
+            }
+            drop(links);
+            prop_assert_eq!(hub.room_count(), 0);
+        }
+    }
+}

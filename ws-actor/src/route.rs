@@ -1,0 +1,150 @@
+//! Routes: which path leads to which actor, and which pages may come.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ws_core::Request;
+
+use crate::outbox::OutboxLimits;
+use crate::target::Target;
+
+/// A path that speaks WebSocket, and the actors behind it.
+#[derive(Debug)]
+pub struct Route {
+    path: Box<str>,
+    pool: Vec<Target>,
+    dealt: AtomicUsize,
+    pub(crate) origins: Origins,
+    pub(crate) require_origin: bool,
+    pub(crate) outbox: OutboxLimits,
+}
+
+impl Route {
+    /// The route of this path, compared as it is sent: `/ws` is neither `/ws/` nor `/w%73`.
+    ///
+    /// It needs a [`Route::target`]; without one, upgrades are answered 503.
+    pub fn ws(path: impl Into<Box<str>>) -> Self {
+        Self {
+            path: path.into(),
+            pool: Vec::new(),
+            dealt: AtomicUsize::new(0),
+            origins: Origins::SameHost,
+            require_origin: false,
+            outbox: OutboxLimits::new(),
+        }
+    }
+
+    /// One actor takes all connections of this path. Several calls make a pool, dealt round robin.
+    #[must_use]
+    pub fn target(mut self, target: Target) -> Self {
+        self.pool.push(target);
+        self
+    }
+
+    /// Which pages may connect; by default those of the same host. See [`Origins`].
+    #[must_use]
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.origins = origins;
+        self
+    }
+
+    /// Refuses clients that name no origin. Browsers always name one, other programs rarely do.
+    #[must_use]
+    pub fn require_origin(mut self) -> Self {
+        self.require_origin = true;
+        self
+    }
+
+    /// Bounds the outgoing queue of each connection.
+    #[must_use]
+    pub fn outbox(mut self, limits: OutboxLimits) -> Self {
+        self.outbox = limits;
+        self
+    }
+
+    pub(crate) fn is_at(&self, path: &[u8]) -> bool {
+        self.path.as_bytes() == path
+    }
+
+    /// The next actor of the pool that still takes connections.
+    pub(crate) fn deal(&self) -> Option<&Target> {
+        (0..self.pool.len())
+            .filter_map(|_| self.pool.get(self.dealt.fetch_add(1, Ordering::Relaxed) % self.pool.len()))
+            .find(|target| target.is_open())
+    }
+}
+
+/// Which pages may open a connection (RFC 6455, section 10.2).
+///
+/// A browser lets any page connect to any server, cookies included, and leaves it to the server to look at
+/// `Origin`. Behind a reverse proxy, [`Origins::SameHost`] needs the proxy to pass on the `Host` that the browser sent:
+///
+/// ```text
+/// nginx:   proxy_http_version 1.1;            proxy_set_header Host $http_host;
+///          proxy_set_header Upgrade $http_upgrade;  proxy_set_header Connection "upgrade";
+/// Apache:  ProxyPreserveHost On
+/// HAProxy, Caddy and Traefik pass it on by themselves.
+/// ```
+///
+/// `X-Forwarded-Host` is not looked at: any client can send it.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub enum Origins {
+    /// Pages of the host that the request is addressed to, port included; the scheme does not matter. `null`, which
+    /// sandboxed pages and files send, is no host.
+    #[default]
+    SameHost,
+    /// These, such as `https://example.com`, in any case.
+    List(Vec<String>),
+    /// Every page on the internet, with its visitors' cookies.
+    Any,
+    /// Those for which this says yes. It is given the origin as it was sent.
+    Custom(Arc<dyn Fn(&[u8]) -> bool + Send + Sync>),
+}
+
+impl fmt::Debug for Origins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SameHost => f.write_str("SameHost"),
+            Self::List(list) => f.debug_tuple("List").field(list).finish(),
+            Self::Any => f.write_str("Any"),
+            Self::Custom(_) => f.write_str("Custom"),
+        }
+    }
+}
+
+impl Route {
+    /// Whether a request may come as far as its origin is concerned, or a sentence that says why not.
+    ///
+    /// 10.2: servers "that are not intended to process input from any web page but only for certain sites SHOULD
+    /// verify the |Origin| field is an origin they expect".
+    pub(crate) fn check_origin(&self, request: &Request<'_>) -> Result<(), String> {
+        let host = request.host().map_or("none", |host| host.as_str());
+        let host = host.get(..MAX_QUOTED).unwrap_or(host);
+        let Some((origin, is_same_host)) = request.origin() else {
+            // 4.2.1: a request without it "SHOULD NOT be interpreted as coming from a browser client".
+            return if self.require_origin {
+                Err(format!("an Origin is required (Origin: none, Host: {host})"))
+            } else {
+                Ok(())
+            };
+        };
+        let is_allowed = match &self.origins {
+            Origins::Any => true,
+            Origins::SameHost => is_same_host,
+            Origins::List(list) => list.iter().any(|one| one.as_bytes().eq_ignore_ascii_case(origin)),
+            Origins::Custom(check) => check(origin),
+        };
+        // Several lines are nobody's origin, whatever the first of them says.
+        let lines = request.fields().filter(|(name, _)| name.eq_ignore_ascii_case("Origin")).count();
+        if is_allowed && (lines == 1 || matches!(self.origins, Origins::Any)) {
+            return Ok(());
+        }
+        let origin = origin.get(..MAX_QUOTED).unwrap_or(origin).escape_ascii();
+        Err(format!("this origin is not allowed (Origin: {origin}, Host: {host})"))
+    }
+}
+
+/// An answer quotes no more bytes than this of a value that the client sent.
+const MAX_QUOTED: usize = 256;

@@ -1,0 +1,389 @@
+//! A listener that speaks WebSocket and, if asked to, plain HTTP on one port.
+//!
+//! The first head of a connection is read by ws-tokio's `Incoming`, under ws-core's limits and its deadline. An upgrade is decided at once; any
+//! other request is given to hyper together with its bytes. hyper keeps that connection; an upgrade that comes on
+//! it later is decided by the same function (`upgrade.rs`).
+//!
+//! Heads are read of a bounded number of connections at a time; a listener that runs out of file descriptors waits
+//! for some and goes on.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::body::Body;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use ws_core::{Config, ConfigRef, Connection, Rejection};
+use ws_tokio::{AcceptError, Acceptance, Incoming};
+
+use crate::conn::{Patience, drive, now};
+use crate::hub::Hub;
+use crate::link::Link;
+use crate::rewind::Rewind;
+use crate::route::Route;
+use crate::upgrade::{Ends, Outcome, Refusal, decide, decide_http, report};
+
+/// A stream's error, whatever it is.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type HttpResponse = http::Response<UnsyncBoxBody<Bytes, BoxError>>;
+type HttpFuture = Pin<Box<dyn Future<Output = HttpResponse> + Send>>;
+type HttpHandler = Box<dyn Fn(http::Request<hyper::body::Incoming>) -> HttpFuture + Send + Sync>;
+type OnRefusal = Box<dyn Fn(&Refusal) + Send + Sync>;
+
+/// The settings of a [`Server`]: what its peers may make it hold, and how long they may take.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Of the protocol: sizes of messages and heads, the handshake's and the connections' timeouts.
+    pub protocol: Config,
+    /// How long a socket may take no byte, with some waiting, before it is cut. Default 10 s.
+    pub write_timeout: Duration,
+    /// How long an actor may take none of a connection's events before the connection is closed with 1013. Default
+    /// 10 s.
+    pub mailbox_timeout: Duration,
+    /// Most connections whose head is being read, or that are being refused, at a time. Default 4 096.
+    pub max_handshakes: usize,
+}
+
+impl Settings {
+    /// The defaults named at the fields; those of [`Config::server`] for the protocol.
+    pub const fn new() -> Self {
+        Self {
+            protocol: Config::server(),
+            write_timeout: Duration::from_secs(10),
+            mailbox_timeout: Duration::from_secs(10),
+            max_handshakes: 4_096,
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Routes, and what else a listener answers with.
+pub struct Server {
+    shared: Shared,
+    http: Option<HttpHandler>,
+    max_handshakes: usize,
+}
+
+/// What deciding on an upgrade takes.
+pub(crate) struct Shared {
+    pub(crate) hub: Hub,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) config: ConfigRef,
+    pub(crate) refused: Option<OnRefusal>,
+    patience: Patience,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("routes", &self.shared.routes).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// A server without routes.
+    pub fn new(hub: &Hub) -> Self {
+        let shared = Shared {
+            hub: hub.clone(),
+            routes: Vec::new(),
+            config: Config::server().into(),
+            refused: None,
+            patience: Patience { write: Duration::ZERO, mailbox: Duration::ZERO },
+        };
+        Self { shared, http: None, max_handshakes: 0 }.settings(Settings::new())
+    }
+
+    /// Adds a route. Of two of the same path, the first counts.
+    #[must_use]
+    pub fn route(mut self, route: Route) -> Self {
+        self.shared.routes.push(route);
+        self
+    }
+
+    /// Changes the settings.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.shared.config = settings.protocol.into();
+        self.shared.patience = Patience { write: settings.write_timeout, mailbox: settings.mailbox_timeout };
+        self.max_handshakes = settings.max_handshakes.clamp(1, Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// Answers requests that are no upgrades to WebSocket. Without this, they are told that an upgrade is required.
+    #[must_use]
+    pub fn on_http<F, R, B>(mut self, handler: F) -> Self
+    where
+        F: Fn(http::Request<hyper::body::Incoming>) -> R + Send + Sync + 'static,
+        R: Future<Output = http::Response<B>> + Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.http = Some(Box::new(move |request| {
+            let response = handler(request);
+            Box::pin(async move { response.await.map(boxed) })
+        }));
+        self
+    }
+
+    /// Is told of every upgrade that is refused, for a log. It must not block.
+    #[must_use]
+    pub fn on_refusal(mut self, report: impl Fn(&Refusal) + Send + Sync + 'static) -> Self {
+        self.shared.refused = Some(Box::new(report));
+        self
+    }
+
+    /// Listens, and serves in the background until [`Listening::stop`] is called or the runtime ends.
+    ///
+    /// # Errors
+    /// Those of binding the address; `AddrInUse` when somebody listens there already.
+    pub async fn listen(self, addr: impl ToSocketAddrs) -> io::Result<Listening> {
+        self.listen_on(TcpListener::bind(addr).await?)
+    }
+
+    /// Serves on a listener that was made elsewhere.
+    ///
+    /// # Errors
+    /// When the listener cannot tell its address.
+    pub fn listen_on(self, listener: TcpListener) -> io::Result<Listening> {
+        let local_addr = listener.local_addr()?;
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(accept(Arc::new(self), listener, stopped));
+        Ok(Listening { local_addr, stop, task })
+    }
+
+    /// Takes an upgrade from an HTTP server that runs already: one on hyper, axum, or whatever serves
+    /// [`http::Request`]s with hyper's [`OnUpgrade`](hyper::upgrade::OnUpgrade) in them.
+    ///
+    /// Send the response whatever it says. If it is a 101, the connection begins when hyper has sent it.
+    ///
+    /// ```
+    /// # use std::net::SocketAddr;
+    /// # use ws_actor::Server;
+    /// async fn handle<B>(
+    ///     server: &Server,
+    ///     request: http::Request<B>,
+    ///     remote: SocketAddr,
+    ///     local: SocketAddr,
+    /// ) -> http::Response<String> {
+    ///     match request.uri().path() {
+    ///         "/ws" => server.upgrade(request, remote, local),
+    ///         _ => http::Response::new("plain HTTP".into()),
+    ///     }
+    /// }
+    /// ```
+    pub fn upgrade<B>(
+        &self,
+        request: http::Request<B>,
+        remote_addr: SocketAddr,
+        local_addr: SocketAddr,
+    ) -> http::Response<String> {
+        let ends = Ends { remote: remote_addr, local: local_addr };
+        self.take_upgrade(request, ends).unwrap_or_else(|_| {
+            let mut response = http::Response::new(format!("{}\n", Rejection::NotAnUpgrade));
+            *response.status_mut() = http::StatusCode::UPGRADE_REQUIRED;
+            let headers = response.headers_mut();
+            headers.insert(http::header::UPGRADE, http::HeaderValue::from_static("websocket"));
+            headers.insert(http::header::CONNECTION, http::HeaderValue::from_static("Upgrade, close"));
+            response
+        })
+    }
+
+    /// Answers an upgrade; another request comes back.
+    fn take_upgrade<B>(
+        &self,
+        mut request: http::Request<B>,
+        ends: Ends,
+    ) -> Result<http::Response<String>, http::Request<B>> {
+        let (response, link, connection) = match decide_http(&self.shared, &request, ends) {
+            Outcome::Http => return Err(request),
+            Outcome::Refused(response) => return Ok(response),
+            Outcome::Accepted(response, link, connection) => (response, link, connection),
+        };
+        let upgraded = hyper::upgrade::on(&mut request);
+        let patience = self.shared.patience;
+        tokio::spawn(async move {
+            // Without the upgrade the link ends unheard of.
+            if let Ok(upgraded) = upgraded.await {
+                drive(TokioIo::new(upgraded), connection, &[], link, patience).await;
+            }
+        });
+        Ok(response)
+    }
+}
+
+fn boxed<B>(body: B) -> UnsyncBoxBody<Bytes, BoxError>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    body.map_err(Into::into).boxed_unsync()
+}
+
+/// A server that listens. Dropping this changes nothing.
+#[derive(Debug)]
+pub struct Listening {
+    local_addr: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Listening {
+    /// Where it listens, with the port that the system chose for port 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Takes no more connections. Those that are open go on.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Waits until it no longer listens.
+    pub async fn stopped(self) {
+        // An error means that the task was dropped with its runtime.
+        let _ = self.task.await;
+    }
+}
+
+async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
+    let handshakes = Arc::new(Semaphore::new(server.max_handshakes));
+    // The sender goes when `Listening` is dropped, which is no wish to stop.
+    let stopped = async move {
+        if stopped.wait_for(|stop| *stop).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let serve = async {
+        let mut pause = Duration::ZERO;
+        loop {
+            let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((io, remote)) => {
+                    pause = Duration::ZERO;
+                    tokio::spawn(serve(Arc::clone(&server), io, remote, permit));
+                }
+                // The client gave up while it waited in the system's queue.
+                Err(error) if is_of_the_client(&error) => {}
+                // No file descriptors, no memory: others have to end first.
+                Err(_) => {
+                    pause = (pause * 2).clamp(Duration::from_millis(5), Duration::from_secs(1));
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = stopped => {}
+        () = serve => {}
+    }
+}
+
+fn is_of_the_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Serves one TCP connection.
+async fn serve(server: Arc<Server>, io: TcpStream, remote: SocketAddr, permit: OwnedSemaphorePermit) {
+    let Ok(local) = io.local_addr() else { return };
+    // Messages are written whole; waiting for more to send with them only delays them.
+    let _ = io.set_nodelay(true);
+    let ends = Ends { remote, local };
+    let Some(opened) = open(&server, io, ends).await else { return };
+    drop(permit);
+    match opened {
+        Opened::WebSocket { io, early, link } => {
+            let connection = Connection::server(server.shared.config.clone(), now());
+            let patience = server.shared.patience;
+            drop(server);
+            drive(io, connection, &early, link, patience).await;
+        }
+        // A task of its own, for hyper's state is larger than that of a connection.
+        Opened::Http { io } => {
+            tokio::spawn(serve_http(server, io, ends));
+        }
+    }
+}
+
+/// What a first head was.
+enum Opened {
+    WebSocket { io: TcpStream, early: Vec<u8>, link: Link },
+    Http { io: Rewind<TcpStream> },
+}
+
+/// Reads the first head, and answers it if it is an upgrade or a mistake.
+async fn open(server: &Server, io: TcpStream, ends: Ends) -> Option<Opened> {
+    let shared = &server.shared;
+    let config = shared.config.clone();
+    let incoming = match server.http {
+        Some(_) => Incoming::read_beside_http(io, config).await,
+        None => Incoming::read(io, config).await,
+    };
+    let mut incoming = match incoming {
+        Ok(incoming) => incoming,
+        Err(AcceptError::Request(rejection)) => {
+            report(shared, &[], ends, rejection.status(), &rejection.to_string());
+            return None;
+        }
+        Err(_) => return None,
+    };
+    let request = incoming.request()?;
+    if !request.is_upgrade() {
+        let (io, bytes) = incoming.into_parts();
+        return Some(Opened::Http { io: Rewind::new(bytes.into(), io) });
+    }
+    let link = match decide(shared, &request, ends) {
+        Ok(link) => link,
+        Err(refusal) => {
+            incoming.reject(refusal).await;
+            return None;
+        }
+    };
+    let accepted = timeout(shared.patience.write, incoming.accept(Acceptance::default())).await;
+    let (io, early) = accepted.ok()?.ok()?.into_inner();
+    Some(Opened::WebSocket { io, early, link })
+}
+
+/// Serves plain HTTP, and the upgrades that come on the same connection later.
+async fn serve_http(server: Arc<Server>, io: Rewind<TcpStream>, ends: Ends) {
+    let head_timeout = server.shared.config.timeouts.handshake;
+    let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+        let server = Arc::clone(&server);
+        async move {
+            let response = match server.take_upgrade(request, ends) {
+                Ok(response) => response.map(boxed),
+                Err(request) => match &server.http {
+                    Some(handler) => handler(request).await,
+                    None => server.upgrade(request, ends.remote, ends.local).map(boxed),
+                },
+            };
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head_timeout)
+        .serve_connection(TokioIo::new(io), service)
+        .with_upgrades();
+    // Its errors are the client's.
+    let _ = connection.await;
+}

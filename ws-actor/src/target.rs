@@ -1,0 +1,125 @@
+//! Who takes a connection: a [`Target`] is a handle on a running actor, whatever its type, and has a name.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use crate::hub::Hub;
+use crate::mailbox::{CastRefused, Mailbox};
+use crate::sync::lock;
+
+/// A running actor as those who give it work see it. A clone is another handle on the same.
+///
+/// The handle does not keep the actor alive, and is harmless when the actor has ended.
+#[derive(Clone)]
+pub struct Target {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    name: Arc<str>,
+    mailbox: Arc<Mailbox>,
+    cast_type: TypeId,
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Target").field("name", &self.inner.name).finish_non_exhaustive()
+    }
+}
+
+impl Target {
+    pub(crate) fn new(name: Arc<str>, mailbox: Arc<Mailbox>, cast_type: TypeId) -> Self {
+        Self { inner: Arc::new(Inner { name, mailbox, cast_type }) }
+    }
+
+    /// The name that the actor was spawned under.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Whether the actor still takes connections.
+    pub fn is_open(&self) -> bool {
+        self.inner.mailbox.is_open()
+    }
+
+    /// Puts a message of the program's own into the actor's mailbox; it never waits. It stands in line with the
+    /// events of connections.
+    ///
+    /// # Errors
+    /// [`CastError`] tells the cases.
+    pub fn cast<C: Send + 'static>(&self, message: C) -> Result<(), CastError> {
+        if TypeId::of::<C>() != self.inner.cast_type {
+            return Err(CastError::WrongType);
+        }
+        let message: Box<dyn Any + Send> = Box::new(message);
+        self.inner.mailbox.cast(message).map_err(|refused| match refused {
+            CastRefused::Full => CastError::Full,
+            CastRefused::Down => CastError::Down,
+        })
+    }
+
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.inner.mailbox
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+
+/// Why a [`Target::cast`] was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CastError {
+    /// The actor's mailbox is full.
+    Full,
+    /// The actor ends or has ended.
+    Down,
+    /// The actor takes casts of another type ([`WsActor::Cast`](crate::WsActor::Cast)).
+    WrongType,
+}
+
+impl fmt::Display for CastError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "the actor's mailbox is full",
+            Self::Down => "the actor has ended",
+            Self::WrongType => "the actor takes casts of another type",
+        })
+    }
+}
+
+impl std::error::Error for CastError {}
+
+/// The names of the actors that run.
+#[derive(Default)]
+pub(crate) struct Names(Mutex<HashMap<Arc<str>, Target>>);
+
+impl Names {
+    /// Enters a target under its name; `false` when the name is taken.
+    pub(crate) fn enter(&self, target: &Target) -> bool {
+        let mut names = lock(&self.0);
+        if names.contains_key(&target.inner.name) {
+            return false;
+        }
+        names.insert(Arc::clone(&target.inner.name), target.clone());
+        true
+    }
+
+    /// Frees the name, unless it is another's by now.
+    pub(crate) fn free(&self, target: &Target) {
+        let mut names = lock(&self.0);
+        if names.get(&target.inner.name).is_some_and(|other| other.is(target)) {
+            names.remove(&target.inner.name);
+        }
+    }
+}
+
+impl Hub {
+    /// The actor that runs under this name.
+    pub fn lookup(&self, name: &str) -> Option<Target> {
+        lock(&self.shared.names.0).get(name).cloned()
+    }
+}

@@ -1,0 +1,60 @@
+//! A queue of tasks that wait for room in a bounded queue: first come, first woken, none forgotten.
+//!
+//! The bounded queue owns a [`Waiters`] under its own lock. Whoever finds no room takes a [`Ticket`] and stays in line
+//! under it until he got room or gave up. Invariant: as long as there is room and somebody waits, at least one of
+//! those who wait has been woken and has not yet come back. It holds because each of the three events that could
+//! break it (room appears, a woken task takes its room, a woken task gives up) wakes the next in line.
+
+use std::collections::BTreeMap;
+use std::task::Waker;
+
+use crate::sync::store;
+
+/// A place in the line. Numbers only grow, so the smallest is the one that waits longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticket(u64);
+
+/// The line. `None` marks a task that was woken and has not come back yet; it keeps its place.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    line: BTreeMap<Ticket, Option<Waker>>,
+    next: u64,
+}
+
+impl Waiters {
+    /// Puts a task in line, or renews its waker at the place it has.
+    pub(crate) fn wait(&mut self, ticket: &mut Option<Ticket>, waker: &Waker) {
+        let place = *ticket.get_or_insert_with(|| {
+            self.next += 1;
+            Ticket(self.next)
+        });
+        store(self.line.entry(place).or_default(), waker);
+    }
+
+    /// Takes a task out of the line, because it got room or gave up. The caller then wakes [`Waiters::next`] if
+    /// there is (still) room.
+    pub(crate) fn leave(&mut self, ticket: &mut Option<Ticket>) {
+        if let Some(place) = ticket.take() {
+            self.line.remove(&place);
+        }
+    }
+
+    /// Whether `ticket` (or a newcomer) has nobody before it.
+    pub(crate) fn is_first(&self, ticket: Option<Ticket>) -> bool {
+        match (self.line.first_key_value(), ticket) {
+            (None, _) => true,
+            (Some((first, _)), Some(ticket)) => ticket <= *first,
+            (Some(_), None) => false,
+        }
+    }
+
+    /// The first task in line, to be woken outside the lock; nothing if it has been woken already.
+    pub(crate) fn next(&mut self) -> Option<Waker> {
+        self.line.first_entry()?.get_mut().take()
+    }
+
+    /// Everybody, when waiting has become pointless.
+    pub(crate) fn all(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.line).into_values().flatten().collect()
+    }
+}

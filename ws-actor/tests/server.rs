@@ -1,0 +1,354 @@
+//! The listener: HTTP and WebSocket on one port, routes, origins, refusals.
+
+mod support;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use support::{Client, Log, frame, listen, refusals, soon, upgrade, witness};
+use tokio::io::AsyncReadExt;
+use ws_actor::{Connect, Context, Hub, Inbound, Origins, Route, Server, Settings, Target, WsActor};
+use ws_core::frame::Opcode;
+
+async fn page(request: http::Request<hyper::body::Incoming>) -> http::Response<String> {
+    http::Response::new(format!("{} {}", request.method(), request.uri().path()))
+}
+
+fn echo(hub: &Hub) -> (Target, Log) {
+    witness(hub, "echo", true)
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// A1: plain HTTP and WebSocket on one port.
+#[tokio::test]
+async fn http_and_websocket_on_one_port() {
+    let hub = Hub::new();
+    let addr = listen(Server::new(&hub).route(Route::ws("/ws").target(echo(&hub).0)).on_http(page)).await;
+    let mut http = Client::new(addr).await;
+    let response = http.request(GET).await;
+    assert_eq!((response.status, &*response.body), (200, "GET /"));
+    let mut ws = Client::open(addr, "/ws").await;
+    ws.text("hello").await;
+    assert_eq!(ws.read_text().await, "hello");
+    // The HTTP connection was kept, bodies and all.
+    let post = "POST /form HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\na=b";
+    assert_eq!(http.request(post).await.body, "POST /form");
+}
+
+/// A1: an upgrade on a connection that spoke HTTP before comes to the same decision, and loses no early byte.
+#[tokio::test]
+async fn upgrade_on_a_kept_connection() {
+    let hub = Hub::new();
+    let (target, mut log) = echo(&hub);
+    let server = Server::new(&hub).route(Route::ws("/ws").target(target)).on_http(page);
+    let (server, lines) = refusals(server);
+    let addr = listen(server).await;
+
+    let mut client = Client::new(addr).await;
+    assert_eq!(client.request(GET).await.status, 200);
+    let response = client.request(&upgrade(addr, "/ws?name=Ann", "Expect: 100-continue\r\n")).await;
+    // The interim answer first, if there is one.
+    let response = if response.status == 100 { client.request("").await } else { response };
+    assert_eq!(response.status, 101, "{}", response.head);
+    assert!(
+        response.head.to_ascii_lowercase().contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=")
+    );
+    client.text("hello").await;
+    assert_eq!(client.read_text().await, "hello");
+    let connect = log.connect().await;
+    assert_eq!((&*connect.path, &*connect.query), ("/ws", "name=Ann"));
+    assert_eq!(connect.remote_addr, client.io.local_addr().unwrap());
+
+    for (path, more, status) in [("/nowhere", "", 404), ("/ws", "Origin: http://evil.example\r\n", 403)] {
+        let mut client = Client::new(addr).await;
+        assert_eq!(client.request(GET).await.status, 200);
+        let response = client.request(&upgrade(addr, path, more)).await;
+        assert_eq!(response.status, status);
+        assert!(client.is_at_end().await, "HS-33: the connection is not used for another request");
+    }
+    assert_eq!(lines.lock().unwrap().len(), 2);
+    let mut client = Client::new(addr).await;
+    assert_eq!(client.request(GET).await.status, 200);
+    let old = upgrade(addr, "/ws", "").replace("Version: 13", "Version: 8");
+    let response = client.request(&old).await;
+    assert_eq!(response.status, 426);
+    assert!(response.head.to_ascii_lowercase().contains("sec-websocket-version: 13"));
+}
+
+/// A1: an HTTP server that runs already hands an upgrade over.
+#[tokio::test]
+async fn hand_over_from_a_hyper_server() {
+    let hub = Hub::new();
+    let server = Arc::new(Server::new(&hub).route(Route::ws("/ws").target(echo(&hub).0)));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((io, remote)) = listener.accept().await {
+            let server = Arc::clone(&server);
+            let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                let response = match request.uri().path() {
+                    "/" => http::Response::new("mine".to_owned()),
+                    _ => server.upgrade(request, remote, addr),
+                };
+                std::future::ready(Ok::<_, Infallible>(response))
+            });
+            let http = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(http.serve_connection(TokioIo::new(io), service).with_upgrades());
+        }
+    });
+    assert_eq!(Client::new(addr).await.request(GET).await.body, "mine");
+    let mut ws = Client::open(addr, "/ws").await;
+    ws.text("hello").await;
+    assert_eq!(ws.read_text().await, "hello");
+    ws.close(1000).await;
+    assert_eq!(ws.close_frame().await.0, 1000);
+    let response = Client::new(addr).await.request("GET /ws HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(response.status, 426);
+    assert!(response.head.to_ascii_lowercase().contains("upgrade: websocket"));
+}
+
+/// A2: two paths reach two actors; an unknown path is 404 before any upgrade.
+#[tokio::test]
+async fn paths_lead_to_their_actors() {
+    let hub = Hub::new();
+    let (a, mut log_a) = witness(&hub, "a", false);
+    let (b, mut log_b) = witness(&hub, "b", false);
+    let server = Server::new(&hub).route(Route::ws("/a").target(a)).route(Route::ws("/b").target(b));
+    let (server, lines) = refusals(server);
+    let addr = listen(server).await;
+    let _a = Client::open(addr, "/a?x=1").await;
+    let _b = Client::open(addr, "/b").await;
+    assert_eq!(&*log_a.connect().await.path, "/a");
+    assert_eq!(&*log_b.connect().await.path, "/b");
+    for path in ["/", "/ab", "/a/", "/A", "/%61", "/c?x=\"\u{e9}"] {
+        let response = Client::new(addr).await.request(&upgrade(addr, path, "")).await;
+        assert_eq!(response.status, 404, "{path}");
+    }
+    assert_eq!(hub.connection_count(), 2);
+    let lines = lines.lock().unwrap();
+    assert_eq!(lines.len(), 6);
+    assert!(lines.iter().all(|line| line.is_ascii() && line.contains("404")), "{lines:?}");
+}
+
+/// A7, HS-34: the same host is allowed by default, and what is not is 403 before the 101, in words that name both.
+#[tokio::test]
+async fn origins() {
+    let hub = Hub::new();
+    let target = echo(&hub).0;
+    let route = |path: &str| Route::ws(path).target(target.clone());
+    let list = Origins::List(vec!["https://a.example".into()]);
+    let custom = Origins::Custom(Arc::new(|origin| origin.ends_with(b".example")));
+    let server = Server::new(&hub)
+        .route(route("/same"))
+        .route(route("/strict").require_origin())
+        .route(route("/any").origins(Origins::Any))
+        .route(route("/list").origins(list))
+        .route(route("/custom").origins(custom));
+    let (server, lines) = refusals(server);
+    let addr = listen(server).await;
+    let table = [
+        ("/same", "chat.example:8080", "", 101),
+        ("/same", "chat.example:8080", "Origin: http://chat.example:8080\r\n", 101),
+        ("/same", "chat.example:8080", "Origin: https://CHAT.example:8080\r\n", 101),
+        ("/same", "chat.example", "Origin: http://chat.example\r\n", 101),
+        ("/same", "chat.example:443", "Origin: https://chat.example\r\n", 101),
+        ("/same", "chat.example:80", "Origin: https://chat.example\r\n", 403),
+        ("/same", "chat.example:8080", "Origin: http://chat.example\r\n", 403),
+        ("/same", "chat.example:8080", "Origin: http://evil.example:8080\r\n", 403),
+        ("/same", "chat.example:8080", "Origin: http://chat.example:8080.evil.example\r\n", 403),
+        ("/same", "chat.example:8080", "Origin: null\r\n", 403),
+        ("/same", "chat.example:8080", "Origin: \r\n", 403),
+        ("/same", "a.example", "Origin: http://b.example\r\nX-Forwarded-Host: b.example\r\n", 403),
+        ("/same", "a.example", "Origin: http://a.example\r\nOrigin: http://b.example\r\n", 403),
+        ("/strict", "a.example", "", 403),
+        ("/strict", "a.example", "Origin: http://a.example\r\n", 101),
+        ("/any", "a.example", "Origin: null\r\n", 101),
+        ("/list", "b.example", "Origin: https://A.example\r\n", 101),
+        ("/list", "a.example", "Origin: http://a.example\r\n", 403),
+        ("/list", "a.example", "Origin: https://a.example\r\nOrigin: https://b.example\r\n", 403),
+        ("/custom", "x.example", "Origin: https://c.example\r\n", 101),
+        ("/custom", "x.example", "Origin: https://c.example.org\r\n", 403),
+    ];
+    for (path, host, fields, status) in table {
+        let head = upgrade(addr, path, fields).replace(&addr.to_string(), host);
+        let response = Client::new(addr).await.request(&head).await;
+        assert_eq!(response.status, status, "{path} {host} {fields}");
+    }
+    let evil = "Origin: http://evil.example/\u{1b}[31m\r\n".replace('\u{1b}', "\u{80}");
+    let response = Client::new(addr).await.request(&upgrade(addr, "/same", &evil)).await;
+    let host = format!("Host: {addr}");
+    assert_eq!(response.status, 403);
+    assert!(response.body.contains("Origin: http://evil.example/") && response.body.contains(&host));
+    let lines = lines.lock().unwrap();
+    let last = lines.last().unwrap();
+    assert!(
+        last.contains("Origin: http://evil.example/") && last.contains(&host) && last.is_ascii(),
+        "{last}"
+    );
+    assert_eq!(lines.len(), 1 + table.iter().filter(|row| row.3 == 403).count());
+}
+
+/// A13: a malformed upgrade is refused by its case, where HTTP is spoken too and where it is not; HS-33: what follows
+/// it is not read as a request.
+#[tokio::test]
+async fn malformed_upgrades() {
+    for beside_http in [false, true] {
+        let hub = Hub::new();
+        let server = Server::new(&hub).route(Route::ws("/ws").target(echo(&hub).0));
+        let (server, lines) = refusals(if beside_http { server.on_http(page) } else { server });
+        let addr = listen(server).await;
+        let good = upgrade(addr, "/ws", "");
+        let table = [
+            (good.replace("GET", "POST"), 405, "Allow: GET"),
+            (good.replace("dGhlIHNhbXBsZSBub25jZQ==", "short"), 400, "Connection: close"),
+            (good.replace("Sec-WebSocket-Key", "X"), 400, "Connection: close"),
+            (good.replace("Version: 13", "Version: 8"), 426, "Sec-WebSocket-Version: 13"),
+            (good.replace("Version: 13", "Version: x"), 400, "Sec-WebSocket-Version: 13"),
+            (good.replace("Connection: Upgrade", "Connection: close"), 400, "Connection: close"),
+            (good.replace("Host", "X"), 400, "Connection: close"),
+        ];
+        for (head, status, field) in &table {
+            let mut client = Client::new(addr).await;
+            let response = client.request(&format!("{head}{GET}")).await;
+            assert_eq!(response.status, *status, "{head}");
+            assert!(response.head.contains(field), "{}", response.head);
+            assert!(client.is_at_end().await);
+        }
+        let response = Client::new(addr).await.request(GET).await;
+        assert_eq!(response.status, if beside_http { 200 } else { 426 });
+        assert_eq!(hub.connection_count(), 0);
+        assert_eq!(lines.lock().unwrap().len(), table.len() + usize::from(!beside_http));
+    }
+}
+
+/// HS-31: who does not finish his request in time is told so, and others are served meanwhile.
+#[tokio::test]
+async fn handshake_deadline() {
+    let hub = Hub::new();
+    let mut settings = Settings::new();
+    settings.protocol.timeouts.handshake = Duration::from_millis(300);
+    settings.max_handshakes = 2;
+    let server = Server::new(&hub).settings(settings).route(Route::ws("/ws").target(echo(&hub).0));
+    let addr = listen(server).await;
+    let mut slow = Client::new(addr).await;
+    slow.write(b"GET /ws HTTP/1.1\r\nHost").await;
+    let mut quick = Client::open(addr, "/ws").await;
+    quick.text("hello").await;
+    assert_eq!(quick.read_text().await, "hello");
+    assert_eq!(slow.request("").await.status, 408);
+    // As many as may be in the handshake at a time stall; the next is served when their time is up.
+    let mut stalled = Vec::new();
+    for _ in 0..6 {
+        stalled.push(Client::new(addr).await);
+    }
+    let mut last = Client::open(addr, "/ws").await;
+    last.text("served").await;
+    assert_eq!(last.read_text().await, "served");
+}
+
+/// HS-32: frames that came with the request are the connection's first messages.
+#[tokio::test]
+async fn frames_behind_the_head() {
+    let hub = Hub::new();
+    let addr = listen(Server::new(&hub).route(Route::ws("/ws").target(echo(&hub).0))).await;
+    let mut bytes = upgrade(addr, "/ws", "").into_bytes();
+    for n in 0..100 {
+        bytes.extend(frame(true, Opcode::Text, n.to_string().as_bytes()));
+    }
+    let mut client = Client::new(addr).await;
+    client.write(&bytes).await;
+    assert_eq!(client.request("").await.status, 101);
+    for n in 0..100 {
+        assert_eq!(client.read_text().await, n.to_string());
+    }
+}
+
+struct Counter {
+    connects: u32,
+}
+
+impl WsActor for Counter {
+    type Cast = ();
+
+    async fn connect(&mut self, cx: &mut Context<Self>, connect: Connect) {
+        self.connects += 1;
+        let _ = cx.send(connect.id, format!("you are number {}", self.connects));
+    }
+
+    async fn message(&mut self, _: &mut Context<Self>, _: Inbound) {}
+}
+
+/// C1: one actor with a state of its own takes all connections.
+#[tokio::test]
+async fn one_actor_for_all() {
+    let hub = Hub::new();
+    let counter = hub.spawn("counter", || Counter { connects: 0 }).unwrap();
+    assert!(hub.spawn("counter", || Counter { connects: 9 }).is_err());
+    assert_eq!(hub.lookup("counter").unwrap().name(), counter.name());
+    let addr = listen(
+        Server::new(&hub)
+            .route(Route::ws("/one").target(counter.clone()))
+            .route(Route::ws("/two").target(counter)),
+    )
+    .await;
+    for n in 1..=20 {
+        let mut client = Client::open(addr, if n % 2 == 0 { "/one" } else { "/two" }).await;
+        assert_eq!(client.read_text().await, format!("you are number {n}"));
+    }
+}
+
+/// C1: several actors on a route are dealt round robin; one that ended is passed over, and without any it is 503.
+#[tokio::test]
+async fn dealt_round_robin() {
+    let hub = Hub::new();
+    let (a, mut log_a) = witness(&hub, "a", false);
+    let (b, mut log_b) = witness(&hub, "b", false);
+    let route = Route::ws("/ws").target(a.clone()).target(b.clone());
+    let addr = listen(Server::new(&hub).route(route).route(Route::ws("/none"))).await;
+    for _ in 0..2 {
+        let _first = Client::open(addr, "/ws").await;
+        log_a.connect().await;
+        let _second = Client::open(addr, "/ws").await;
+        log_b.connect().await;
+        (log_a.disconnect().await, log_b.disconnect().await);
+    }
+    assert_eq!(a.cast(0_u32), Ok(()));
+    support::until("the name is free", || hub.lookup("a").is_none()).await;
+    for _ in 0..2 {
+        let _client = Client::open(addr, "/ws").await;
+        log_b.connect().await;
+    }
+    assert_eq!(b.cast(0_u32), Ok(()));
+    support::until("the name is free", || hub.lookup("b").is_none()).await;
+    for path in ["/ws", "/none"] {
+        let response = Client::new(addr).await.request(&upgrade(addr, path, "")).await;
+        assert_eq!(response.status, 503);
+        assert!(response.head.contains("Retry-After"));
+    }
+}
+
+/// A listener that is stopped takes no more, and leaves what is open alone.
+#[tokio::test]
+async fn stop_listening() {
+    let hub = Hub::new();
+    let server = Server::new(&hub).route(Route::ws("/ws").target(echo(&hub).0));
+    let listening = server.listen("127.0.0.1:0").await.unwrap();
+    let addr = listening.local_addr();
+    assert!(
+        Server::new(&hub)
+            .listen(addr)
+            .await
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
+    );
+    let mut client = Client::open(addr, "/ws").await;
+    listening.stop();
+    soon(listening.stopped()).await;
+    client.text("still here").await;
+    assert_eq!(client.read_text().await, "still here");
+    if let Ok(mut late) = tokio::net::TcpStream::connect(addr).await {
+        assert_eq!(late.read(&mut [0]).await.unwrap_or(0), 0);
+    }
+}

@@ -1,0 +1,261 @@
+//! What the tests share: a server on a free port, a client that writes frames by hand, an actor that keeps a log.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use ws_actor::{ConnId, Connect, Context, Disconnect, Hub, Inbound, Message, Reason, Route, Server, WsActor};
+use ws_core::frame::{Header, MAX_HEADER, Opcode};
+
+/// Longer than anything here may take; a test that waits for it fails.
+pub const LONG: Duration = Duration::from_secs(20);
+
+pub async fn soon<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(LONG, future).await.expect("this should have happened by now")
+}
+
+/// Waits until something is so.
+pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = std::time::Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < LONG, "{what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Seen {
+    Connect(Connect),
+    Message(ConnId, Message),
+    Disconnect(ConnId, Reason),
+    Cast(u32),
+}
+
+/// Tells the test what it is told, and echoes if it is asked to.
+pub struct Witness {
+    pub log: mpsc::UnboundedSender<Seen>,
+    pub echo: bool,
+}
+
+impl WsActor for Witness {
+    type Cast = u32;
+
+    async fn connect(&mut self, _: &mut Context<Self>, connect: Connect) {
+        let _ = self.log.send(Seen::Connect(connect));
+    }
+
+    async fn message(&mut self, cx: &mut Context<Self>, Inbound { id, message, .. }: Inbound) {
+        let _ = self.log.send(Seen::Message(id, message.clone()));
+        assert_ne!(message.as_text(), Some("panic"), "as the client asked");
+        if self.echo {
+            let _ = cx.send(id, message);
+        }
+    }
+
+    async fn disconnect(&mut self, _: &mut Context<Self>, gone: Disconnect) {
+        let _ = self.log.send(Seen::Disconnect(gone.id, gone.reason));
+    }
+
+    async fn cast(&mut self, cx: &mut Context<Self>, message: u32) {
+        let _ = self.log.send(Seen::Cast(message));
+        match message {
+            0 => cx.stop(),
+            n => cx.after(Duration::from_millis(1), n - 1),
+        }
+    }
+}
+
+pub struct Log(mpsc::UnboundedReceiver<Seen>);
+
+impl Log {
+    pub async fn next(&mut self) -> Seen {
+        soon(self.0.recv()).await.expect("the actor lives")
+    }
+
+    pub async fn connect(&mut self) -> Connect {
+        match self.next().await {
+            Seen::Connect(connect) => connect,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub async fn disconnect(&mut self) -> (ConnId, Reason) {
+        loop {
+            if let Seen::Disconnect(id, reason) = self.next().await {
+                return (id, reason);
+            }
+        }
+    }
+
+    /// What has been seen by now.
+    pub fn rest(&mut self) -> Vec<Seen> {
+        std::iter::from_fn(|| self.0.try_recv().ok()).collect()
+    }
+}
+
+pub fn witness(hub: &Hub, name: &str, echo: bool) -> (ws_actor::Target, Log) {
+    let (log, seen) = mpsc::unbounded_channel();
+    let target = hub.spawn(name, move || Witness { log: log.clone(), echo }).expect("a free name");
+    (target, Log(seen))
+}
+
+/// A hub, its one actor on `/ws`, and where to find it.
+pub async fn serve(echo: bool) -> (Hub, Log, SocketAddr) {
+    let hub = Hub::new();
+    let (target, log) = witness(&hub, "witness", echo);
+    let addr = listen(Server::new(&hub).route(Route::ws("/ws").target(target))).await;
+    (hub, log, addr)
+}
+
+pub async fn listen(server: Server) -> SocketAddr {
+    server.listen("127.0.0.1:0").await.expect("a free port").local_addr()
+}
+
+/// Collects the lines of refusals.
+pub fn refusals(server: Server) -> (Server, Arc<Mutex<Vec<String>>>) {
+    let lines = Arc::<Mutex<Vec<String>>>::default();
+    let to = Arc::clone(&lines);
+    (server.on_refusal(move |refusal| to.lock().unwrap().push(refusal.to_string())), lines)
+}
+
+/// A TCP connection, spoken by hand.
+pub struct Client {
+    pub io: TcpStream,
+    buffer: Vec<u8>,
+}
+
+pub struct Response {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Client {
+    pub async fn new(addr: SocketAddr) -> Self {
+        Self { io: soon(TcpStream::connect(addr)).await.expect("it listens"), buffer: Vec::new() }
+    }
+
+    /// A WebSocket on this path.
+    pub async fn open(addr: SocketAddr, path: &str) -> Self {
+        let mut client = Self::new(addr).await;
+        let response = client.request(&upgrade(addr, path, "")).await;
+        assert_eq!(response.status, 101, "{}", response.head);
+        client
+    }
+
+    pub async fn write(&mut self, bytes: &[u8]) {
+        soon(self.io.write_all(bytes)).await.expect("it reads");
+    }
+
+    /// Sends a request and reads the response.
+    pub async fn request(&mut self, head: &str) -> Response {
+        self.write(head.as_bytes()).await;
+        let end = loop {
+            if let Some(at) = self.buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                break at + 4;
+            }
+            assert!(self.more().await, "no response");
+        };
+        let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
+        self.buffer.drain(..end);
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().unwrap())
+        });
+        let length = length.unwrap_or(0);
+        while self.buffer.len() < length {
+            assert!(self.more().await, "no body");
+        }
+        let body = String::from_utf8_lossy(&self.buffer[..length]).into_owned();
+        self.buffer.drain(..length);
+        let status = head[9..12].parse().expect("a status");
+        Response { status, head, body }
+    }
+
+    pub async fn send(&mut self, opcode: Opcode, payload: &[u8]) {
+        self.write(&frame(true, opcode, payload)).await;
+    }
+
+    pub async fn text(&mut self, text: &str) {
+        self.send(Opcode::Text, text.as_bytes()).await;
+    }
+
+    /// The next frame; `None` at the end.
+    pub async fn frame(&mut self) -> Option<(Header, Vec<u8>)> {
+        loop {
+            if let Some((header, at)) = Header::decode(&self.buffer).expect("a server's frames are right") {
+                let end = at + header.len as usize;
+                if self.buffer.len() >= end {
+                    let payload = self.buffer[at..end].to_vec();
+                    self.buffer.drain(..end);
+                    return Some((header, payload));
+                }
+            }
+            if !self.more().await {
+                return None;
+            }
+        }
+    }
+
+    /// The next message, put together.
+    pub async fn message(&mut self) -> (Opcode, Vec<u8>) {
+        let (first, mut payload) = self.frame().await.expect("a message");
+        let mut fin = first.fin;
+        while !fin {
+            let (header, more) = self.frame().await.expect("the rest of the message");
+            payload.extend_from_slice(&more);
+            fin = header.fin;
+        }
+        (first.opcode, payload)
+    }
+
+    pub async fn read_text(&mut self) -> String {
+        let (opcode, payload) = self.message().await;
+        assert_eq!(opcode, Opcode::Text);
+        String::from_utf8(payload).expect("UTF-8")
+    }
+
+    /// The server's close frame, whatever comes before it.
+    pub async fn close_frame(&mut self) -> (u16, String) {
+        loop {
+            let (opcode, payload) = self.message().await;
+            if opcode == Opcode::Close {
+                let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
+                return (code, String::from_utf8_lossy(payload.get(2..).unwrap_or_default()).into_owned());
+            }
+        }
+    }
+
+    pub async fn is_at_end(&mut self) -> bool {
+        self.frame().await.is_none()
+    }
+
+    pub async fn close(&mut self, code: u16) {
+        self.send(Opcode::Close, &code.to_be_bytes()).await;
+    }
+
+    async fn more(&mut self) -> bool {
+        soon(self.io.read_buf(&mut self.buffer)).await.unwrap_or(0) > 0
+    }
+}
+
+pub fn upgrade(addr: SocketAddr, path: &str, more: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {addr}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{more}\r\n"
+    )
+}
+
+/// A client's frame: masked.
+pub fn frame(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let key = [0x1B, 0x2C, 0x3D, 0x4E];
+    let header = Header { fin, rsv: 0, opcode, mask: Some(key), len: payload.len() as u64 };
+    let mut head = [0; MAX_HEADER];
+    let len = header.encode(&mut head);
+    let masked = payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key);
+    head[..len].iter().copied().chain(masked).collect()
+}
