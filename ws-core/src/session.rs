@@ -149,16 +149,26 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
     #[inline(always)]
     pub fn advance(&mut self, now: Instant) -> Result<Advance, Failure> {
         self.release_event();
-        // A text of this very step needs no trust; with nothing held, there is nothing to distrust.
-        let before = self.connection.receiver().text_so_far();
-        let known = self.known.take();
-        self.trusted = before.is_none() || before == known;
+        self.trusted = self.knows_text();
         self.connection.step(now, self.buffer.filled(), &mut self.step)?;
-        self.known = if self.trusted { self.connection.receiver().text_so_far() } else { None };
+        if let Some(text) = self.connection.receiver().text_so_far() {
+            self.known = self.trusted.then_some(text);
+        }
         if self.step.found == Found::Nothing {
             return self.starve();
         }
         Ok(Advance::Event)
+    }
+
+    /// Whether the text that the decoder holds, if it holds one, was validated where it stands. What was known is
+    /// forgotten: a step that fails half-way leaves something else there.
+    #[inline(always)]
+    fn knows_text(&mut self) -> bool {
+        let known = self.known.take();
+        match self.connection.receiver().text_so_far() {
+            None => true,
+            text => text == known,
+        }
     }
 
     #[inline(never)]

@@ -93,7 +93,15 @@ fn c08_the_ping_leaves_with_its_last_byte() {
     let mut out = [0; 16];
     assert_eq!(c.send(Message::Text("x"), &mut out), Ok(2 + 3));
     assert_eq!(c.deadline(), Some(at(40)));
-    // A ping of the user's own is not the keepalive's.
+    // A ping of the user's own is not the keepalive's, whether it leaves before it or alone.
+    let mut c = connect(Role::Server, defaults(Role::Server));
+    c.pause(T0);
+    c.ping(b"own").unwrap();
+    c.tick(at(20)).unwrap();
+    c.recv(at(20), &mut []).unwrap();
+    assert_eq!(c.transmit(&mut [0; 5]), 5);
+    assert_eq!(c.deadline(), None, "the keepalive's still waits");
+    assert_eq!((c.transmit(&mut [0; 5]), c.deadline()), (2, Some(at(40))));
     let mut c = server();
     c.ping(b"own").unwrap();
     drain(&mut c);
