@@ -220,7 +220,8 @@ async fn malformed_upgrades() {
         let response = Client::new(addr).await.request(GET).await;
         assert_eq!(response.status, if beside_http { 200 } else { 426 });
         assert_eq!(hub.connection_count(), 0);
-        assert_eq!(lines.lock().unwrap().len(), table.len() + usize::from(!beside_http));
+        let expected = table.len() + usize::from(!beside_http);
+        support::until("all are reported", || lines.lock().unwrap().len() == expected).await;
     }
 }
 
@@ -230,6 +231,7 @@ async fn handshake_deadline() {
     let hub = Hub::new();
     let mut settings = Settings::new();
     settings.protocol.timeouts.handshake = Duration::from_millis(300);
+    settings.protocol.timeouts.linger = Duration::from_millis(100);
     settings.max_handshakes = 2;
     let server = Server::new(&hub).settings(settings).route(Route::ws("/ws").target(echo(&hub).0));
     let addr = listen(server).await;
@@ -309,18 +311,17 @@ async fn dealt_round_robin() {
     let route = Route::ws("/ws").target(a.clone()).target(b.clone());
     let addr = listen(Server::new(&hub).route(route).route(Route::ws("/none"))).await;
     for _ in 0..2 {
-        let _first = Client::open(addr, "/ws").await;
+        let first = Client::open(addr, "/ws").await;
         log_a.connect().await;
-        let _second = Client::open(addr, "/ws").await;
+        let second = Client::open(addr, "/ws").await;
         log_b.connect().await;
+        drop((first, second));
         (log_a.disconnect().await, log_b.disconnect().await);
     }
     assert_eq!(a.cast(0_u32), Ok(()));
     support::until("the name is free", || hub.lookup("a").is_none()).await;
-    for _ in 0..2 {
-        let _client = Client::open(addr, "/ws").await;
-        log_b.connect().await;
-    }
+    let _clients = [Client::open(addr, "/ws").await, Client::open(addr, "/ws").await];
+    (log_b.connect().await, log_b.connect().await);
     assert_eq!(b.cast(0_u32), Ok(()));
     support::until("the name is free", || hub.lookup("b").is_none()).await;
     for path in ["/ws", "/none"] {

@@ -1,5 +1,5 @@
 //! What the tests share: a server on a free port, a client that writes frames by hand, an actor that keeps a log.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -89,6 +89,11 @@ impl Log {
                 return (id, reason);
             }
         }
+    }
+
+    /// Whether nothing is left and the actor is dropped.
+    pub async fn is_over(&mut self) -> bool {
+        self.0.recv().await.is_none()
     }
 
     /// What has been seen by now.
