@@ -4,7 +4,7 @@
 
 use crate::close::CloseFrame;
 use crate::config::{ConfigRef, Role};
-use crate::decoder::{Found, Step};
+use crate::decoder::{Found, SmallFrame, Step};
 use crate::error::{Failure, SendError};
 use crate::event::{Event, Kind, Message, Part, Transport};
 use crate::frame::Header;
@@ -52,21 +52,23 @@ impl Connection {
     /// consumed and discarded.
     #[inline(always)]
     pub fn recv<'b>(&mut self, now: Instant, input: &'b mut [u8]) -> Result<Recv<'b>, Failure> {
-        let mut step = Step::NOTHING;
-        self.step(now, input, &mut step)?;
-        Ok(receiver::view(step, input, false))
+        match self.small_frame(now, input) {
+            Some(frame) => Ok(receiver::view_small(frame, input)),
+            None => Ok(receiver::view(self.step(now, input)?, input, false)),
+        }
     }
 
     #[inline(always)]
-    pub(crate) fn step(&mut self, now: Instant, input: &mut [u8], step: &mut Step) -> Result<(), Failure> {
-        if let Err(failure) = self.receiver.step(now, input, step) {
-            self.fail(failure);
-            return Err(failure);
-        }
+    pub(crate) fn small_frame(&mut self, now: Instant, input: &mut [u8]) -> Option<SmallFrame> {
+        self.receiver.small_frame(now, input)
+    }
+
+    pub(crate) fn step(&mut self, now: Instant, input: &mut [u8]) -> Result<Step, Failure> {
+        let step = self.receiver.step(now, input).inspect_err(|&failure| self.fail(failure))?;
         if matches!(step.found, Found::Ping | Found::Close { .. }) {
-            self.answer(*step, input);
+            self.answer(step, input);
         }
-        Ok(())
+        Ok(step)
     }
 
     #[inline(never)]

@@ -40,6 +40,22 @@ impl Step {
     pub(crate) const NOTHING: Self = Self { consumed: 0, start: 0, end: 0, need: 0, found: Found::Nothing };
 }
 
+/// A whole message in a small frame: it ends what is consumed.
+#[derive(Clone, Copy, Debug)]
+#[allow(unreachable_pub, reason = "a sealed trait names it")]
+pub struct SmallFrame {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) is_text: bool,
+}
+
+impl SmallFrame {
+    #[inline(always)]
+    pub(crate) fn found(self) -> Found {
+        if self.is_text { Found::Text { fresh: true } } else { Found::Binary }
+    }
+}
+
 /// The kind of thing found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -183,28 +199,13 @@ impl Decoder {
         self.quick = 0;
     }
 
-    /// Finds the next event in `input`, and writes it to `step`, which is [`Step::NOTHING`].
-    ///
-    /// It is inlined into the caller and writes in place, because a result of this size costs more to return than all
-    /// of the work.
-    #[inline(always)]
-    pub(crate) fn step(
-        &mut self,
-        config: &Config,
-        input: &mut [u8],
-        step: &mut Step,
-    ) -> Result<(), Violation> {
-        match self.whole_small_frame(input, step) {
-            Some(result) => result,
-            None => self.step_by_byte(config, input, step),
-        }
-    }
-
     /// The fast path: an unfragmented data frame of at most 64 KiB, all of it there, between messages.
     ///
-    /// `None` is no verdict: whatever is unusual is looked at again, rule by rule, by the other path.
+    /// `None` is no verdict, and nothing has changed: whatever is unusual is looked at by [`step`](Self::step), rule by
+    /// rule. It is inlined into the caller and answers in three words, because a whole [`Step`] costs more to hand up
+    /// than a small frame to decode.
     #[inline(always)]
-    fn whole_small_frame(&mut self, input: &mut [u8], step: &mut Step) -> Option<Result<(), Violation>> {
+    pub(crate) fn small_frame(&mut self, input: &mut [u8]) -> Option<SmallFrame> {
         if self.state != State::Ready {
             return None;
         }
@@ -224,39 +225,32 @@ impl Decoder {
         if len >= self.quick as usize {
             return None;
         }
+        let mut key = [0; 4];
         if self.role == Role::Server {
-            let key = *input.get(start..)?.first_chunk()?;
+            key = *input.get(start..)?.first_chunk()?;
             start += 4;
-            mask::mask(input.get_mut(start..start + len)?, key);
         }
         let end = start + len;
-        let payload = input.get(start..end)?;
-        if is_text && utf8::validate(payload).is_err() {
-            self.state = State::Failed;
-            return Some(Err(Violation::InvalidUtf8));
+        let payload = input.get_mut(start..end)?;
+        if self.role == Role::Server {
+            mask::mask(payload, key);
         }
-        step.consumed = end;
-        step.start = start;
-        step.end = end;
-        step.found = if is_text { Found::Text { fresh: true } } else { Found::Binary };
-        Some(Ok(()))
+        if is_text && utf8::validate(payload).is_err() {
+            mask::mask(payload, key);
+            return None;
+        }
+        Some(SmallFrame { start, end, is_text })
     }
 
     /// Every rule, at the byte that decides.
-    #[inline(never)]
-    fn step_by_byte(&mut self, config: &Config, input: &mut [u8], step: &mut Step) -> Result<(), Violation> {
-        match self.walk(config, input) {
-            Ok(found) => {
-                *step = found;
-                Ok(())
-            }
-            Err(violation) => {
-                // 7.1.7: "An endpoint MUST NOT continue to attempt to process data (including a responding Close
-                // frame) from the remote endpoint after being instructed to _Fail the WebSocket Connection_".
-                self.state = State::Failed;
-                Err(violation)
-            }
+    pub(crate) fn step(&mut self, config: &Config, input: &mut [u8]) -> Result<Step, Violation> {
+        let result = self.walk(config, input);
+        if result.is_err() {
+            // 7.1.7: "An endpoint MUST NOT continue to attempt to process data (including a responding Close
+            // frame) from the remote endpoint after being instructed to _Fail the WebSocket Connection_".
+            self.state = State::Failed;
         }
+        result
     }
 
     fn walk(&mut self, config: &Config, input: &mut [u8]) -> Result<Step, Violation> {

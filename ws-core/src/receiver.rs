@@ -2,7 +2,7 @@
 
 use crate::close::{CloseCode, CloseFrame};
 use crate::config::{ConfigRef, Role};
-use crate::decoder::{Decoder, Found, Step, TextSoFar};
+use crate::decoder::{Decoder, Found, SmallFrame, Step, TextSoFar};
 use crate::error::{Failure, Timer, Violation};
 use crate::event::{Chunk, Closed, Event, Kind, Payload, Transport};
 use crate::sender::{Duty, Reply};
@@ -72,9 +72,10 @@ impl Receiver {
         now: Instant,
         input: &'b mut [u8],
     ) -> Result<(Recv<'b>, Option<Reply>), Failure> {
-        let mut step = Step::NOTHING;
-        self.step(now, input, &mut step)?;
-        let recv = view(step, input, false);
+        let recv = match self.small_frame(now, input) {
+            Some(frame) => view_small(frame, input),
+            None => view(self.step(now, input)?, input, false),
+        };
         let reply = recv.event.as_ref().and_then(Reply::to);
         Ok((recv, reply))
     }
@@ -84,8 +85,23 @@ impl Receiver {
         self.decoder.text_so_far()
     }
 
+    /// As [`Decoder::small_frame`].
     #[inline(always)]
-    pub(crate) fn step(&mut self, now: Instant, input: &mut [u8], step: &mut Step) -> Result<(), Failure> {
+    pub(crate) fn small_frame(&mut self, now: Instant, input: &mut [u8]) -> Option<SmallFrame> {
+        let frame = self.decoder.small_frame(input)?;
+        let have = u32::try_from(input.len()).unwrap_or(u32::MAX);
+        self.timers.advance(now);
+        self.timers.wake();
+        if have > self.seen {
+            self.timers.hear();
+        }
+        self.seen = have.wrapping_sub(frame.end as u32);
+        self.timers.doze();
+        Some(frame)
+    }
+
+    #[inline(never)]
+    pub(crate) fn step(&mut self, now: Instant, input: &mut [u8]) -> Result<Step, Failure> {
         self.timers.advance(now);
         self.timers.wake();
         let have = u32::try_from(input.len()).unwrap_or(u32::MAX);
@@ -96,17 +112,14 @@ impl Receiver {
             }
             self.seen = have;
         }
-        if let Err(violation) = self.decoder.step(&self.config, input, step) {
-            self.timers.close();
-            return Err(violation.into());
-        }
+        let step = self.decoder.step(&self.config, input).inspect_err(|_| self.timers.close())?;
         self.seen = have.wrapping_sub(step.consumed as u32);
         match step.found {
             Found::Nothing => {}
             Found::Close { .. } => self.timers.close(),
             _ => self.timers.doze(),
         }
-        Ok(())
+        Ok(step)
     }
 
     /// Fails the connection because a message does not fit into the storage.
@@ -252,6 +265,15 @@ pub(crate) fn view(step: Step, input: &mut [u8], owned: bool) -> Recv<'_> {
         // The caller has changed a text that was half looked at, and gets nothing for it.
         None => Recv { consumed, need: rest + 1, event: None },
     }
+}
+
+/// The same of a small frame, all of whose text was validated a moment ago.
+#[inline(always)]
+pub(crate) fn view_small(frame: SmallFrame, input: &mut [u8]) -> Recv<'_> {
+    let event = input.get_mut(frame.start..frame.end).and_then(|bytes| {
+        Some(if frame.is_text { Event::Text(view::text(bytes, true)?) } else { Event::Binary(bytes) })
+    });
+    Recv { consumed: frame.end, need: 0, event }
 }
 
 #[inline(always)]

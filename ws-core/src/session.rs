@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use crate::buffer::{Buffer, Storage};
 use crate::connection::Connection;
-use crate::decoder::{Found, Step, TextSoFar};
+use crate::decoder::{Found, SmallFrame, Step, TextSoFar};
 use crate::error::Failure;
 use crate::event::Event;
 use crate::receiver::{self, Receiver};
@@ -66,18 +66,23 @@ impl Endpoint for Connection {}
 impl Endpoint for Receiver {}
 
 mod sealed {
-    use super::{Connection, Failure, Instant, Receiver, Step};
+    use super::{Connection, Failure, Instant, Receiver, SmallFrame, Step};
 
     pub trait Endpoint {
-        fn step(&mut self, now: Instant, input: &mut [u8], step: &mut Step) -> Result<(), Failure>;
+        fn small_frame(&mut self, now: Instant, input: &mut [u8]) -> Option<SmallFrame>;
+        fn step(&mut self, now: Instant, input: &mut [u8]) -> Result<Step, Failure>;
         fn receiver(&mut self) -> &mut Receiver;
         fn overflow(&mut self, now: Instant) -> Failure;
     }
 
     impl Endpoint for Connection {
         #[inline(always)]
-        fn step(&mut self, now: Instant, input: &mut [u8], step: &mut Step) -> Result<(), Failure> {
-            self.step(now, input, step)
+        fn small_frame(&mut self, now: Instant, input: &mut [u8]) -> Option<SmallFrame> {
+            self.small_frame(now, input)
+        }
+
+        fn step(&mut self, now: Instant, input: &mut [u8]) -> Result<Step, Failure> {
+            self.step(now, input)
         }
 
         #[inline(always)]
@@ -92,8 +97,12 @@ mod sealed {
 
     impl Endpoint for Receiver {
         #[inline(always)]
-        fn step(&mut self, now: Instant, input: &mut [u8], step: &mut Step) -> Result<(), Failure> {
-            self.step(now, input, step)
+        fn small_frame(&mut self, now: Instant, input: &mut [u8]) -> Option<SmallFrame> {
+            self.small_frame(now, input)
+        }
+
+        fn step(&mut self, now: Instant, input: &mut [u8]) -> Result<Step, Failure> {
+            self.step(now, input)
         }
 
         #[inline(always)]
@@ -149,36 +158,43 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
     #[inline(always)]
     pub fn advance(&mut self, now: Instant) -> Result<Advance, Failure> {
         self.release_event();
-        self.trusted = self.knows_text();
-        self.connection.step(now, self.buffer.filled(), &mut self.step)?;
-        if let Some(text) = self.connection.receiver().text_so_far() {
-            self.known = self.trusted.then_some(text);
+        if let Some(frame) = self.connection.small_frame(now, self.buffer.filled()) {
+            self.step.consumed = frame.end;
+            self.step.start = frame.start;
+            self.step.end = frame.end;
+            self.step.found = frame.found();
+            self.known = None;
+            return Ok(Advance::Event);
         }
-        if self.step.found == Found::Nothing {
-            return self.starve();
-        }
-        Ok(Advance::Event)
-    }
-
-    /// Whether the text that the decoder holds, if it holds one, was validated where it stands. What was known is
-    /// forgotten: a step that fails half-way leaves something else there.
-    #[inline(always)]
-    fn knows_text(&mut self) -> bool {
-        let known = self.known.take();
-        match self.connection.receiver().text_so_far() {
-            None => true,
-            text => text == known,
-        }
+        self.advance_by_step(now)
     }
 
     #[inline(never)]
-    fn starve(&mut self) -> Result<Advance, Failure> {
+    fn advance_by_step(&mut self, now: Instant) -> Result<Advance, Failure> {
+        self.trusted = self.knows_text();
+        self.step = self.connection.step(now, self.buffer.filled())?;
+        if let Some(text) = self.connection.receiver().text_so_far() {
+            self.known = self.trusted.then_some(text);
+        }
+        if self.step.found != Found::Nothing {
+            return Ok(Advance::Event);
+        }
         let at_least = self.step.need;
         self.release_event();
         if !self.connection.receiver().is_open() {
             return Ok(Advance::Finished);
         }
         Ok(Advance::Read { at_least })
+    }
+
+    /// Whether the text that the decoder holds, if it holds one, was validated where it stands. What was known is
+    /// forgotten: a step that fails half-way leaves something else there.
+    fn knows_text(&mut self) -> bool {
+        let known = self.known.take();
+        match self.connection.receiver().text_so_far() {
+            None => true,
+            text => text == known,
+        }
     }
 
     /// The event that `advance` found, as often as you like, until the next `advance`.
