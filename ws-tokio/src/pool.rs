@@ -6,8 +6,11 @@
 
 use std::cell::RefCell;
 
-/// The size of a leased buffer: one read takes what a batch of small messages, or one of 16 KiB, is made of.
+/// The size of a leased buffer: what one read can bring. Only what is read into is ever touched.
 pub(crate) const LEASE: usize = 64 << 10;
+
+/// A rest of up to this many bytes is copied into memory of its size while it waits; a larger one keeps its lease.
+pub(crate) const SMALL_REST: usize = 4 << 10;
 
 /// Most buffers of that size that a thread keeps: 2 MiB.
 const MOST: usize = 32;

@@ -13,7 +13,7 @@ use ws_core::{
 };
 
 use crate::error::Error;
-use crate::pool;
+use crate::pool::{self, SMALL_REST};
 use crate::reply::Reply;
 use crate::timer::{Clock, Timer};
 use crate::wire::{CORK, Wire};
@@ -25,8 +25,9 @@ const PATIENCE: Duration = Duration::from_millis(1);
 /// many messages go by before the next.
 const GLANCE: u8 = 8;
 
-/// A rest of a message up to this length is kept in memory of its own size while nothing arrives.
-const SMALL_REST: usize = 4 << 10;
+/// After so many reads in a row the other tasks of the thread get their turn. A peer that sends as fast as it is read
+/// would keep them waiting otherwise; and while it waits itself, its next reads bring more.
+const READS_A_TURN: u8 = 4;
 
 /// What the peer's close frame said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +65,8 @@ pub(crate) struct Pace {
     timer: Timer,
     /// The time of the last wake-up that brought something.
     pub(crate) now: Instant,
+    /// Reads since the task last had to wait.
+    reads: u8,
     /// How many messages go by before the next look at the clock.
     unwatched: u8,
     /// The peer's close frame.
@@ -83,6 +86,7 @@ impl Pace {
             clock,
             timer: Timer::default(),
             now,
+            reads: 0,
             unwatched: 0,
             closed: None,
             failed: None,
@@ -265,6 +269,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 }
                 _ => {}
             }
+            if self.pace.reads == READS_A_TURN {
+                self.pace.reads = 0;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             // A peer that does not read is not read from (C-06, N-05).
             let read = if self.wire.queued() < CORK { self.poll_fill(cx, need) } else { Poll::Pending };
             match read {
@@ -273,10 +282,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                     self.session.received(n);
                     self.pace.now = self.pace.clock.now();
                     self.pace.unwatched = 0;
+                    self.pace.reads += 1;
                     return Poll::Ready(true);
                 }
                 Poll::Ready(Err(error)) => self.end(Some(error)),
                 Poll::Pending => {
+                    self.pace.reads = 0;
                     if !self.poll_time(cx) {
                         self.rest();
                         return Poll::Pending;
@@ -300,7 +311,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let (size, filled) = (self.session.storage_len(), self.session.buffered());
         let other = if size == 0 {
             None
-        } else if size < pool::LEASE && filled < pool::LEASE {
+        } else if filled <= SMALL_REST && size < pool::LEASE {
             Some(pool::lease())
         } else if filled == size {
             let remaining = usize::try_from(self.session.connection_ref().remaining()).unwrap_or(usize::MAX);
@@ -316,21 +327,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
     }
 
-    /// Nothing arrives: the buffer goes back to the thread, and a short rest of a message into memory of its size.
+    /// Nothing arrives: the buffer goes back to the thread, and the rest of a message into memory of its size if it is small.
     fn rest(&mut self) {
         let (size, filled) = (self.session.storage_len(), self.session.buffered());
         if size < pool::LEASE {
             return;
         }
-        if filled == 0 {
-            if let Some((storage, _)) = self.session.rest() {
-                pool::give(storage);
-            }
-        } else if filled <= SMALL_REST
-            && let Ok(Some(storage)) = self.session.move_to(vec![0; filled])
-        {
-            pool::give(storage);
-        }
+        let storage = match filled {
+            0 => self.session.rest().map(|(storage, _)| storage),
+            1..=SMALL_REST => self.session.move_to(vec![0; filled]).ok().flatten(),
+            _ => None,
+        };
+        storage.into_iter().for_each(pool::give);
     }
 
     /// Lets out what waits, as far as the transport takes it; whether all of it went.

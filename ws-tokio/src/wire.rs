@@ -14,10 +14,10 @@ use ws_core::frame::{Header, MAX_HEADER};
 use ws_core::{Connection, Message, Part, SendError, Sender, mask};
 
 use crate::error::Error;
-use crate::pool::{self, LEASE};
+use crate::pool::{self, SMALL_REST};
 
 /// Replies are gathered up to this many bytes; then they leave even if more input waits.
-pub(crate) const CORK: usize = LEASE;
+pub(crate) const CORK: usize = 64 << 10;
 
 /// From this length on a payload goes out beside the header instead of being copied behind it.
 pub(crate) const LARGE: usize = 32 << 10;
@@ -160,8 +160,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.out[self.start..self.end]));
-        self.written(written, 0).map(|_| ()).into()
+        match Pin::new(&mut self.io).poll_write(cx, &self.out[self.start..self.end]) {
+            Poll::Ready(written) => self.written(written, 0).map(|_| ()).into(),
+            Poll::Pending => {
+                self.shrink();
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The transport is blocked, perhaps for long: a little that waits moves into memory of its size.
+    fn shrink(&mut self) {
+        let queued = self.queued();
+        if queued <= SMALL_REST && self.out.len() > SMALL_REST {
+            let rest = self.out[self.start..self.end].to_vec();
+            pool::give(std::mem::replace(&mut self.out, rest));
+            (self.start, self.end) = (0, queued);
+        }
     }
 
     /// Accounts for a write of what waits, and of a payload behind it; returns how much of the latter it took.
