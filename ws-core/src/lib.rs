@@ -1,4 +1,106 @@
-//! Sans-IO WebSocket protocol (RFC 6455).
+//! WebSocket (RFC 6455) without IO: bytes and time in, events and bytes out.
+//!
+//! This crate never reads, writes, sleeps, or asks for the time or for entropy. Whoever has a loop of his own (epoll,
+//! io_uring, embassy, a game, a simulator) drives a [`Connection`] from two byte slices and a clock. The adapters of
+//! this workspace do nothing else.
+//!
+//! # The contract
+//!
+//! - **You own the receive buffer.** Show [`Connection::recv`] all that has come and is not consumed, from the first
+//!   such byte on. It edits the bytes in place and lends views of them; what it did not consume is yours to show again,
+//!   unaltered, with more behind it. No event: nothing more can happen without more bytes.
+//! - **No copy and no allocation a message.** An unfragmented message is a view of where it arrived; fragments are joined
+//!   in your buffer.
+//! - **What the RFC obliges is done for you:** pongs, the close echo, the close frame of a failure. It waits until you
+//!   [`transmit`](Connection::transmit) it or send the next message.
+//! - **Any order of calls is right.** Nothing has to be drained before something else.
+//! - **Bounded.** Every limit is on by default ([`Limits`]), is checked at the earliest byte that decides, and no memory
+//!   is ever sized by what a peer merely announces.
+//! - **Timers are data:** sleep until [`deadline`](Connection::deadline), then [`tick`](Connection::tick).
+//! - **A close is an event, a failure is an error:** final, reported once, `Copy`, with its code and its section.
+//! - **The transport is told what to do** by [`transport`](Connection::transport): go on, shut down and linger, close.
+//!
+//! ```text
+//!      your socket                 Connection                    you
+//!   ---------------    +-------------------------------+   -------------------
+//!    bytes in  ------> | recv ---> Receiver            | ---> Event<'_>
+//!                      |             | pongs, echoes   |
+//!                      |             v                 |
+//!    bytes out <------ | transmit <- Sender <---- send | <--- Message<'_>
+//!    shut, close <---- | transport   Timers            | <--- now / deadline --->
+//!                      +-------------------------------+
+//! ```
+//!
+//! # Two connections talk through two arrays
+//!
+//! ```
+//! use ws_core::{CloseFrame, Config, Connection, Event, Instant, Message, Transport};
+//!
+//! let mut now = Instant::ZERO;
+//! let mut server = Connection::server(Config::server(), now);
+//! let mut client = Connection::client(Config::client(), now, [7; 32]); // 32 bytes of real entropy
+//!
+//! let (mut up, mut down) = ([0; 512], [0; 512]); // what is on its way to the server, and to the client
+//! let mut sent = client.send(Message::Text("hello"), &mut up).unwrap();
+//! let mut heard = Vec::new();
+//! while server.transport() == Transport::Open {
+//!     // The server echoes, while the message is lent, into the other array.
+//!     let (mut at, mut answered) = (0, 0);
+//!     loop {
+//!         let recv = server.recv(now, &mut up[at..sent]).unwrap();
+//!         at += recv.consumed;
+//!         let Some(event) = recv.event else { break };
+//!         if let Event::Text(text) = event {
+//!             answered += server.send(Message::Text(text), &mut down[answered..]).unwrap();
+//!         }
+//!     }
+//!     answered += server.transmit(&mut down[answered..]); // pongs, the close echo
+//!     // The client listens, and closes when it has heard itself.
+//!     let recv = client.recv(now, &mut down[..answered]).unwrap();
+//!     if let Some(Event::Text(text)) = recv.event {
+//!         heard.push(text.to_owned());
+//!         client.close(now, Some(CloseFrame::new(1000, "bye"))).unwrap();
+//!     }
+//!     sent = client.transmit(&mut up);
+//!     now = server.deadline().unwrap(); // nothing to wait for here: time may fly
+//! }
+//! assert_eq!(heard, ["hello"]);
+//! ```
+//!
+//! [`Session`] adds the storage to that, for adapters; `examples/blocking-echo.rs` is a server over `std::net` in one
+//! short file. The opening handshake is in [`handshake`], as free of IO as the rest.
+//!
+//! # Where a rule is
+//!
+//! | rule | file |
+//! |---|---|
+//! | headers, opcodes, lengths | `frame.rs` |
+//! | fragments, masks of the right side, limits, text as it arrives | `decoder.rs` |
+//! | keepalive, pong, close and linger deadlines | `timers.rs`, `receiver.rs` |
+//! | what is sent, and in which order | `sender.rs`, `control.rs` |
+//! | close codes that may travel | `close.rs` |
+//! | storage | `buffer.rs`, `session.rs` |
+//!
+//! `CONFORMANCE.md` has every rule in a line, with the test that carries it.
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | none | everything but growing storage: over arrays, without an allocator; one pong is held at a time |
+//! | `alloc` | `Vec` storage, configuration shared by `Arc`, up to 64 pongs or 8 KiB of them held |
+//! | `std` (default) | CPU detection for UTF-8, conversion of `std::time::Instant` |
+//! | `bytes` | `Utf8`: checked text in `bytes::Bytes` |
+//!
+//! A server's `Connection` takes 160 bytes with an allocator, asserted at compile time. Its buffers are yours.
+//!
+//! # Where this differs from the first design
+//!
+//! - `Delivery::Chunks` reports every message in parts, also one that arrived whole, so that there is one kind of event
+//!   to handle.
+//! - The request's head is walked by this crate alone: a walk that can resume, at the strictness that the rules ask, left
+//!   nothing for a general parser to do, and is faster than one that would start over. See [`handshake`].
+//! - A [`Reply`] is derived from the event by the receiving half, so that nothing is stored for it.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![deny(unsafe_code)]
 

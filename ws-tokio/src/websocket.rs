@@ -47,7 +47,7 @@ pub struct CloseReason {
 /// deadlines are kept.
 ///
 /// # Memory
-/// An idle connection holds no buffer. While bytes are in flight it leases one of its thread's 64 KiB buffers for
+/// An idle connection holds no buffer. While bytes are in flight it leases one of its thread's 128 KiB buffers for
 /// each direction. Bounded by the configuration: a message by [`Limits::max_message`](ws_core::Limits::max_message)
 /// (its buffer by four times that: the gap of fragments, and growth by doubling), the output by
 /// [`Limits::max_queue`](ws_core::Limits::max_queue) and one message, and 8 KiB of pongs.
@@ -144,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// `None`: the connection was closed cleanly, and the transport is done with; [`close_reason`](Self::close_reason)
     /// has what the peer said. Pings are answered on the way.
     ///
-    /// Replies leave together, in one write, when no complete message is left to lend, when 64 KiB of them wait, or
+    /// Replies leave together, in one write, when no complete message is left to lend, when 128 KiB of them wait, or
     /// when the oldest has waited 1 ms: looked at with a batch's second message, and every eighth after it.
     ///
     /// # Errors
@@ -269,7 +269,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 }
                 _ => {}
             }
-            if self.pace.reads == READS_A_TURN {
+            // Not in a large message: to change between several would drive each out of the cache.
+            if self.pace.reads >= READS_A_TURN && self.session.storage_len() <= pool::LEASE {
                 self.pace.reads = 0;
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -282,7 +283,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                     self.session.received(n);
                     self.pace.now = self.pace.clock.now();
                     self.pace.unwatched = 0;
-                    self.pace.reads += 1;
+                    self.pace.reads = self.pace.reads.saturating_add(1);
                     return Poll::Ready(true);
                 }
                 Poll::Ready(Err(error)) => self.end(Some(error)),

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::pool::{self, SMALL_REST};
 
 /// Replies are gathered up to this many bytes; then they leave even if more input waits.
-pub(crate) const CORK: usize = 64 << 10;
+pub(crate) const CORK: usize = 128 << 10;
 
 /// From this length on a payload goes out beside the header instead of being copied behind it.
 pub(crate) const LARGE: usize = 32 << 10;
