@@ -175,7 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         Self::read_head(stream, config, clock, handshake).await
     }
 
-    async fn read_head(
+    pub(crate) async fn read_head(
         stream: S,
         config: ConfigRef,
         clock: Clock,
