@@ -93,7 +93,7 @@ async fn addresses() {
         (format!("ws://{authority}/#part"), UriError::Fragment),
         (format!("ws://me@{authority}/"), UriError::UserInfo),
         ("ws://".to_owned(), UriError::Host),
-        ("ws://::1/".to_owned(), UriError::Port),
+        ("ws://::1/".to_owned(), UriError::Host),
         ("ws://127.0.0.1:0/".to_owned(), UriError::Port),
         ("ws://127.0.0.1:65536/".to_owned(), UriError::Port),
         (format!("ws://{authority}/a b"), UriError::Target),
