@@ -175,7 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         Self::read_head(stream, config, clock, handshake).await
     }
 
-    async fn read_head(
+    pub(crate) async fn read_head(
         stream: S,
         config: ConfigRef,
         clock: Clock,
@@ -357,12 +357,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     }
 }
 
-fn borrow(headers: &[(String, Vec<u8>)]) -> Vec<(&str, &[u8])> {
+pub(crate) fn borrow(headers: &[(String, Vec<u8>)]) -> Vec<(&str, &[u8])> {
     headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect()
 }
 
 /// Encodes an answer into a buffer of its size.
-fn encode(mut write: impl FnMut(&mut [u8]) -> Result<usize, AnswerError>) -> Result<Vec<u8>, AnswerError> {
+pub(crate) fn encode(
+    mut write: impl FnMut(&mut [u8]) -> Result<usize, AnswerError>,
+) -> Result<Vec<u8>, AnswerError> {
     let mut out = vec![0; 256];
     loop {
         match write(&mut out) {

@@ -12,6 +12,7 @@ mod stream;
 mod timer;
 #[cfg(feature = "tls")]
 pub mod tls;
+mod upgrade;
 mod websocket;
 mod wire;
 
@@ -24,5 +25,6 @@ pub use handshake::{AcceptError, Acceptance, Incoming, Refusal, accept, accept_w
 pub use owned::OwnedMessage;
 pub use reply::Reply;
 pub use stream::MaybeTls;
+pub use upgrade::answer_upgrade;
 pub use websocket::{CloseReason, WebSocket};
 pub use ws_core as core;

@@ -1,17 +1,41 @@
 //! TLS by rustls with the ring provider: `wss` for clients, and a server's side.
+//!
+//! A client needs nothing of this: [`connect`](crate::connect()) takes `wss` addresses, and trusts what the system does.
+//! A server:
+//!
+//! ```no_run
+//! # async fn example(listener: tokio::net::TcpListener) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//! use ws_tokio::core::{Config, ConfigRef};
+//! use ws_tokio::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+//! use ws_tokio::tls::{self, server_config};
+//!
+//! let chain = CertificateDer::pem_file_iter("chain.pem")?.collect::<Result<_, _>>()?;
+//! let tls = Arc::new(server_config(chain, PrivateKeyDer::from_pem_file("key.pem")?)?);
+//! let config = ConfigRef::from(Config::server());
+//! let (stream, _) = listener.accept().await?;
+//! let mut ws = tls::accept(stream, tls.clone(), config.clone()).await?;
+//! # Ok(())
+//! # }
+//! ```
 
 use std::io;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OnceCell;
-use tokio_rustls::TlsConnector;
+use tokio::time::timeout;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector, server};
+use ws_core::{ConfigRef, ServerHandshake};
 
 use crate::connect::ConnectError;
+use crate::handshake::{AcceptError, Acceptance, Incoming};
 use crate::stream::MaybeTls;
+use crate::timer::Clock;
+use crate::websocket::WebSocket;
 
 pub use tokio_rustls::rustls;
 
@@ -69,4 +93,62 @@ pub fn client_config(roots: RootCertStore) -> io::Result<ClientConfig> {
     // A host that speaks HTTP/2 as well is told that this is not what comes.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// A server's configuration with this certificate, its issuers behind it, and its key.
+///
+/// # Errors
+/// A key that is not the certificate's, or of a kind that is not supported.
+pub fn server_config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// Accepts a WebSocket over TLS on a stream that was just accepted.
+///
+/// To decide by the request, use [`Incoming::read_tls`].
+///
+/// # Errors
+/// Why there is no WebSocket; [`AcceptError::Io`] for TLS, with the kind `TimedOut` when it took too long.
+///
+/// # Cancel safety
+/// Dropping the future drops the stream.
+pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    tls: Arc<ServerConfig>,
+    config: impl Into<ConfigRef>,
+) -> Result<WebSocket<server::TlsStream<S>>, AcceptError> {
+    Incoming::read_tls(stream, tls, config).await?.accept(Acceptance::default()).await
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<server::TlsStream<S>> {
+    /// Shakes hands for TLS, then reads the request, both within
+    /// [`Timeouts::handshake`](ws_core::Timeouts::handshake). What is no upgrade, or breaks a rule, is refused right here.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read); [`AcceptError::Io`] for TLS, with the kind `TimedOut` when it took too long.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the stream.
+    pub async fn read_tls(
+        stream: S,
+        tls: Arc<ServerConfig>,
+        config: impl Into<ConfigRef>,
+    ) -> Result<Self, AcceptError> {
+        let (config, clock) = (config.into(), Clock::start());
+        // Its deadline begins here.
+        let handshake = ServerHandshake::new(clock.now(), config.clone());
+        let accept = TlsAcceptor::from(tls).accept(stream);
+        let stream = timeout(config.timeouts.handshake, accept)
+            .await
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long"))??;
+        Self::read_head(stream, config, clock, handshake).await
+    }
 }

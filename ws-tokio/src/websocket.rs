@@ -256,9 +256,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         loop {
             let flushed = self.pump(cx);
             match self.session.connection_ref().transport() {
-                Transport::Close => return Poll::Ready(false),
                 // What could be said to a peer that is gone was said.
-                Transport::Shutdown if self.pace.eof => return Poll::Ready(false),
+                transport
+                    if transport == Transport::Close
+                        || (transport == Transport::Shutdown && self.pace.eof) =>
+                {
+                    self.leave(cx);
+                    return Poll::Ready(false);
+                }
                 // An error means that the peer has ended it before us.
                 Transport::Shutdown
                     if flushed && !self.pace.shut && self.wire.poll_shutdown(cx).is_ready() =>
@@ -295,6 +300,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                     }
                 }
             }
+        }
+    }
+
+    /// Ends our side of a transport that is done with, whenever the connection is dropped: the peer may wait for that, and
+    /// TLS wants it said. Nobody waits for it here.
+    fn leave(&mut self, cx: &mut Context<'_>) {
+        if !self.pace.shut {
+            self.pace.shut = true;
+            let _ = self.wire.poll_shutdown(cx);
         }
     }
 

@@ -143,7 +143,7 @@ async fn to_nowhere() {
         let (authority, server) = serve(302, vec![location.into()]).await;
         match connect_with(format!("ws://{authority}/"), &options(3)).await {
             Err(ConnectError::Redirect(RedirectError::Location(found))) => {
-                assert_eq!(found, error, "{location}")
+                assert_eq!(found, error, "{location}");
             }
             other => panic!("{location}: {:?}", other.map(|it| it.1)),
         }

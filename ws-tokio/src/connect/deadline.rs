@@ -40,3 +40,29 @@ impl Deadline {
         Self(now + self.0.saturating_duration_since(now) / steps)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// HC-18: what is waited for by ourselves moves the deadline, and an address takes no more than its share.
+    #[tokio::test(start_paused = true)]
+    async fn shares_and_stops() {
+        let began = Instant::now();
+        let mut deadline = Deadline::after(10 * SECOND);
+        deadline.stop(sleep(5 * SECOND)).await;
+        assert_eq!(deadline.0 - began, 15 * SECOND);
+        for (steps, end) in [(2, 10), (1, 15), (0, 15)] {
+            assert_eq!(deadline.share(steps).0 - began, end * SECOND, "{steps}");
+        }
+        assert!(matches!(deadline.share(2).limit(sleep(6 * SECOND)).await, Err(ConnectError::Timeout)));
+        assert_eq!(began.elapsed(), 10 * SECOND);
+        assert!(deadline.limit(sleep(4 * SECOND)).await.is_ok());
+        // Any time that can be set is taken.
+        assert!(Deadline::after(Duration::MAX).limit(sleep(SECOND)).await.is_ok());
+    }
+}

@@ -54,7 +54,7 @@ pub(super) fn location(response: &Response<()>) -> Option<&[u8]> {
             | StatusCode::TEMPORARY_REDIRECT
             | StatusCode::PERMANENT_REDIRECT
     );
-    response.headers().get(LOCATION).filter(|_| moves).map(|location| location.as_bytes())
+    response.headers().get(LOCATION).filter(|_| moves).map(http::HeaderValue::as_bytes)
 }
 
 /// Turns the attempt to the new address, without what another origin must not see.

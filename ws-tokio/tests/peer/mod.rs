@@ -75,11 +75,11 @@ impl AsyncRead for Script {
         _: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.written.ends_with(b"\r\n\r\n") {
-            if let Some(answer) = self.answer.take() {
-                let head = String::from_utf8(self.written.clone()).unwrap();
-                self.pieces = answer(&head).into();
-            }
+        if self.written.ends_with(b"\r\n\r\n")
+            && let Some(answer) = self.answer.take()
+        {
+            let head = String::from_utf8(self.written.clone()).unwrap();
+            self.pieces = answer(&head).into();
         }
         if let Some(mut piece) = self.pieces.pop_front() {
             let rest = piece.split_off(piece.len().min(buf.remaining()));
