@@ -155,8 +155,8 @@ impl<S: Stream> Socket<S> {
         }
         // No more at a time than may come early: what is kept is bounded by the head's limit and one read.
         let mut lease = buffers.lease();
-        let read = self.wire.io.read(&mut lease[..MAX_EARLY_BYTES]);
-        match read {
+        let mut came = true;
+        match self.wire.io.read(&mut lease[..MAX_EARLY_BYTES]) {
             Ok(0) => {
                 self.eof = true;
                 opening.handshake.recv_eof(now);
@@ -172,14 +172,17 @@ impl<S: Stream> Socket<S> {
                 self.note_short(n, MAX_EARLY_BYTES);
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.readable = false;
+                came = false;
+            }
             Err(error) => {
                 self.wire.broken = true;
                 self.fail(Error::Lost(error));
             }
         }
         buffers.give(lease);
-        self.readable || self.eof
+        came
     }
 
     /// HS-39: writes the refusal, and shuts our side down behind it.
