@@ -14,7 +14,13 @@
 //! ```no_run
 //! use mio::{Events, Interest, Poll, Token, net::TcpListener};
 //! use ws_mio::core::{Config, Event, Instant};
-//! use ws_mio::{Buffers, Socket, State};
+//! use ws_mio::{Buffers, Reply, Socket, State, Stream};
+//!
+//! fn echo<S: Stream>(event: Event<'_>, reply: &mut Reply<'_, S>) {
+//!     if let Event::Text(text) = event {
+//!         let _ = reply.send(text);
+//!     }
+//! }
 //!
 //! # fn main() -> std::io::Result<()> {
 //! let mut poll = Poll::new()?;
@@ -32,21 +38,19 @@
 //!             poll.registry().register(&mut stream, Token(1), Interest::READABLE | Interest::WRITABLE)?;
 //!             only = Some(Socket::accept(stream, Config::server(), now()));
 //!         } else if let Some(socket) = &mut only {
-//!             let mut state = socket.on_ready(event, &mut buffers, now(), |event, reply| {
-//!                 if let Event::Text(text) = event {
-//!                     let _ = reply.send(text);
-//!                 }
-//!             });
+//!             let mut state = socket.on_ready(event, &mut buffers, now(), echo);
 //!             while let Ok(State::Again) = state {
-//!                 state = socket.proceed(&mut buffers, now(), |_, _| {});
+//!                 state = socket.proceed(&mut buffers, now(), echo);
 //!             }
 //!             if !matches!(state, Ok(State::Waiting)) {
 //!                 only = None;
 //!             }
 //!         }
 //!     }
-//!     if let Some(socket) = &mut only {
-//!         let _ = socket.tick(&mut buffers, now());
+//!     if let Some(socket) = &mut only
+//!         && matches!(socket.tick(&mut buffers, now()), Ok(State::Closed) | Err(_))
+//!     {
+//!         only = None;
 //!     }
 //! }
 //! # }

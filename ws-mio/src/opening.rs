@@ -91,8 +91,8 @@ impl<S: Stream> Socket<S> {
         Ok(())
     }
 
-    /// Answers a request that breaks a rule which only the application can tell, such as [`Rejection::Origin`], with
-    /// that rule's answer. Then call [`proceed`](Self::proceed).
+    /// Answers a request that breaks a rule which only the application can tell, such as [`Request::refusal`]
+    /// finds, with that rule's answer. Then call [`proceed`](Self::proceed).
     ///
     /// # Errors
     /// [`AnswerError::NotWaiting`] when there is nothing to answer.

@@ -203,7 +203,8 @@ fn a_readiness_is_one_read_and_one_write() {
     let mut host = Host::new(Socket::accept(counted, Config::server(), Instant::ZERO));
     shake_hands(&mut peer, &mut host);
     host.settle();
-    (reads.set(0), writes.set(0));
+    reads.set(0);
+    writes.set(0);
     peer.write_all(&masked(TEXT, b"0123456789abcdef").repeat(100)).expect("written");
     host.until("all", |host| host.seen.len() == 100);
     expect(&mut peer, &plain(TEXT, b"0123456789abcdef").repeat(100));
