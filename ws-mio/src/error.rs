@@ -1,0 +1,82 @@
+//! How a connection ends when it does not end cleanly, and why a call was refused.
+
+use std::{fmt, io};
+
+use ws_core::{CloseCode, Failure, Rejection, SendError, Timer, Violation};
+
+/// Why a connection ended, or a call on it was refused. A clean end is no error but [`State::Closed`](crate::State).
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The opening request broke a rule, or did not come in time. It was answered with the status that this implies.
+    Request(Rejection),
+    /// The application refused the request, with this status.
+    Rejected(u16),
+    /// The peer broke the protocol or a limit. It was told so by a close frame.
+    Violation(Violation),
+    /// The peer let a deadline pass.
+    Timeout(Timer),
+    /// The transport ended or broke without a close frame (code 1006). At its plain end the kind is `UnexpectedEof`.
+    Lost(io::Error),
+    /// The call was refused, and the connection is as it was before. A closing connection refuses all messages.
+    Refused(SendError),
+    /// The call was refused: the opening handshake is not done, and no frame may precede the 101.
+    NotOpen,
+    /// The call was refused: as much output waits as `Limits::max_queue` allows, because the peer does not read.
+    QueueFull,
+}
+
+impl Error {
+    /// The close code that stands for this end (RFC 6455, section 7.1.5); `None` for a refused call, and where there
+    /// was no connection.
+    pub fn close_code(&self) -> Option<CloseCode> {
+        match self {
+            Self::Violation(violation) => Some(violation.close_code()),
+            Self::Timeout(_) | Self::Lost(_) => Some(CloseCode::ABNORMAL),
+            Self::Request(_) | Self::Rejected(_) | Self::Refused(_) | Self::NotOpen | Self::QueueFull => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(rejection) => write!(f, "the request was refused: {rejection}"),
+            Self::Rejected(status) => write!(f, "the request was refused with status {status}"),
+            Self::Violation(violation) => write!(f, "the peer broke the protocol: {violation}"),
+            Self::Timeout(timer) => timer.fmt(f),
+            Self::Lost(error) => write!(f, "the connection was lost: {error}"),
+            Self::Refused(error) => error.fmt(f),
+            Self::NotOpen => f.write_str("the opening handshake is not done"),
+            Self::QueueFull => f.write_str("the output queue is full"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Request(rejection) => Some(rejection),
+            Self::Violation(violation) => Some(violation),
+            Self::Lost(error) => Some(error),
+            Self::Refused(error) => Some(error),
+            Self::Rejected(_) | Self::Timeout(_) | Self::NotOpen | Self::QueueFull => None,
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Violation(violation) => Self::Violation(violation),
+            Failure::Timeout(timer) => Self::Timeout(timer),
+            Failure::Eof => Self::Lost(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+impl From<SendError> for Error {
+    fn from(error: SendError) -> Self {
+        Self::Refused(error)
+    }
+}

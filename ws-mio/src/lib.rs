@@ -1,0 +1,75 @@
+//! WebSocket for [mio](https://docs.rs/mio): a thin, non-blocking adapter over [`ws_core`].
+//!
+//! # What is here
+//! [`Socket`], for a loop that you already have. It reads and writes when the loop says that it can, and calls you back
+//! with messages that stand in the loop's one receive buffer. A server's opening handshake is part of it.
+//!
+//! # What is not
+//! A server with a loop per core and handlers, publishing to topics, a timer wheel, sending from other threads, and TLS.
+//! None of it is here yet. A client brings a stream on which its handshake is done ([`Socket::from_upgraded`];
+//! [`ClientHandshake`](ws_core::ClientHandshake) does it). There is no TLS of our own either: [`Stream`] can be
+//! implemented for a TLS stream, and anything beyond loopback should have one.
+//!
+//! # A loop
+//! ```no_run
+//! use mio::{Events, Interest, Poll, Token, net::TcpListener};
+//! use ws_mio::core::{Config, Event, Instant};
+//! use ws_mio::{Buffers, Reply, Socket, State, Stream};
+//!
+//! fn echo<S: Stream>(event: Event<'_>, reply: &mut Reply<'_, S>) {
+//!     if let Event::Text(text) = event {
+//!         let _ = reply.send(text);
+//!     }
+//! }
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let mut poll = Poll::new()?;
+//! let mut listener = TcpListener::bind("127.0.0.1:9001".parse().unwrap())?;
+//! poll.registry().register(&mut listener, Token(0), Interest::READABLE)?;
+//! let (epoch, mut events, mut buffers) = (std::time::Instant::now(), Events::with_capacity(64), Buffers::new());
+//! let mut only: Option<Socket<mio::net::TcpStream>> = None;
+//! loop {
+//!     let now = || Instant::since(epoch, std::time::Instant::now());
+//!     let deadline = only.as_ref().and_then(Socket::deadline);
+//!     poll.poll(&mut events, deadline.map(|deadline| deadline.saturating_since(now())))?;
+//!     for event in &events {
+//!         if event.token() == Token(0) {
+//!             let (mut stream, _) = listener.accept()?;
+//!             poll.registry().register(&mut stream, Token(1), Interest::READABLE | Interest::WRITABLE)?;
+//!             only = Some(Socket::accept(stream, Config::server(), now()));
+//!         } else if let Some(socket) = &mut only {
+//!             let mut state = socket.on_ready(event, &mut buffers, now(), echo);
+//!             while let Ok(State::Again) = state {
+//!                 state = socket.proceed(&mut buffers, now(), echo);
+//!             }
+//!             if !matches!(state, Ok(State::Waiting)) {
+//!                 only = None;
+//!             }
+//!         }
+//!     }
+//!     if let Some(socket) = &mut only
+//!         && matches!(socket.tick(&mut buffers, now()), Ok(State::Closed) | Err(_))
+//!     {
+//!         only = None;
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! The example `own-loop` is a whole echo server for any number of connections.
+#![forbid(unsafe_code)]
+
+mod buffers;
+mod error;
+mod opening;
+mod reply;
+mod socket;
+mod stream;
+mod wire;
+
+pub use buffers::Buffers;
+pub use error::Error;
+pub use reply::Reply;
+pub use socket::{Socket, State};
+pub use stream::Stream;
+pub use ws_core as core;

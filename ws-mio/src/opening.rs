@@ -1,0 +1,205 @@
+//! The server's side of the opening handshake (RFC 6455, section 4.2), as far as it needs a socket.
+//!
+//! The head is read through the loop's buffer; only what came is kept, at most the head's limit and
+//! [`MAX_EARLY_BYTES`] behind it. It resumes after every `WouldBlock`. Rules, deadlines and lingering are the core's.
+
+use std::io::ErrorKind;
+
+use ws_core::handshake::MAX_EARLY_BYTES;
+use ws_core::{
+    Accept, AnswerError, Connection, Instant, Rejection, Request, ServerHandshake, Session, Transport,
+};
+
+use crate::buffers::Buffers;
+use crate::error::Error;
+use crate::socket::{READS, Socket, State};
+use crate::stream::Stream;
+
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) handshake: ServerHandshake,
+    /// The head and what came behind it.
+    input: Vec<u8>,
+    /// Whether the application decides.
+    asks: bool,
+}
+
+impl Opening {
+    pub(crate) fn new(handshake: ServerHandshake, asks: bool) -> Self {
+        Self { handshake, input: Vec::new(), asks }
+    }
+
+    /// The size of the memory that the head stands in.
+    pub(crate) fn held(&self) -> usize {
+        self.input.capacity()
+    }
+}
+
+impl<S: Stream> Socket<S> {
+    /// The request that waits for an answer: after [`State::Asked`], until [`agree`](Self::agree),
+    /// [`reject`](Self::reject) or [`refuse`](Self::refuse).
+    pub fn request(&mut self, now: Instant) -> Option<Request<'_>> {
+        let opening = self.opening.as_mut()?;
+        opening.handshake.recv(now, &opening.input).ok().flatten()
+    }
+
+    /// Answers 101. Then call [`proceed`](Self::proceed), which writes it: frames may already be there.
+    ///
+    /// # Errors
+    /// An acceptance that may not be sent, such as a subprotocol that was not offered. Nothing was sent, and another
+    /// answer may be given.
+    pub fn agree(
+        &mut self,
+        buffers: &mut Buffers,
+        now: Instant,
+        accept: Accept<'_>,
+    ) -> Result<(), AnswerError> {
+        let Self { opening, wire, .. } = self;
+        let opening = opening.as_mut().ok_or(AnswerError::NotWaiting)?;
+        let Opening { handshake, input, .. } = &mut **opening;
+        let Ok(Some(request)) = handshake.recv(now, input) else { return Err(AnswerError::NotWaiting) };
+        wire.put(buffers, |out| handshake.accept(&request, accept, out), space_missing)?;
+        let config = self.session.connection_ref().config().clone();
+        let connection = Connection::server(config, now);
+        let leftover = handshake.consumed().and_then(|consumed| input.get(consumed..)).unwrap_or_default();
+        self.session = if leftover.is_empty() {
+            Session::new(connection)
+        } else {
+            Session::with_storage(connection, leftover.to_vec(), leftover.len())
+        };
+        self.opening = None;
+        Ok(())
+    }
+
+    /// Answers no, with a status from 300 to 599. Then call [`proceed`](Self::proceed), which says it to the end.
+    ///
+    /// # Errors
+    /// An answer that may not be sent. Nothing was sent, and another answer may be given.
+    pub fn reject(
+        &mut self,
+        buffers: &mut Buffers,
+        now: Instant,
+        status: u16,
+        headers: &[(&str, &[u8])],
+        body: &[u8],
+    ) -> Result<(), AnswerError> {
+        let opening = self.opening.as_mut().ok_or(AnswerError::NotWaiting)?;
+        let reject = |out: &mut [u8]| opening.handshake.reject(now, status, headers, body, out);
+        self.wire.put(buffers, reject, space_missing)?;
+        opening.input = Vec::new();
+        self.fail(Error::Rejected(status));
+        Ok(())
+    }
+
+    /// Answers a request that breaks a rule which only the application can tell, such as [`Request::refusal`]
+    /// finds, with that rule's answer. Then call [`proceed`](Self::proceed).
+    ///
+    /// # Errors
+    /// [`AnswerError::NotWaiting`] when there is nothing to answer.
+    pub fn refuse(
+        &mut self,
+        buffers: &mut Buffers,
+        now: Instant,
+        rejection: Rejection,
+    ) -> Result<(), AnswerError> {
+        let opening = self.opening.as_mut().ok_or(AnswerError::NotWaiting)?;
+        let refuse = |out: &mut [u8]| opening.handshake.refuse(now, rejection, out);
+        self.wire.put(buffers, refuse, space_missing)?;
+        // RFC 9112, 11.2: what came behind it is never another request.
+        opening.input = Vec::new();
+        self.fail(Error::Request(rejection));
+        Ok(())
+    }
+
+    /// Goes on with the handshake; `None`: it is done.
+    pub(crate) fn open(&mut self, buffers: &mut Buffers, now: Instant) -> Option<Result<State, Error>> {
+        for _ in 0..READS {
+            let opening = self.opening.as_mut()?;
+            match opening.handshake.transport() {
+                Transport::Close => return Some(self.finish(buffers)),
+                Transport::Shutdown => {
+                    self.say_no(buffers, now);
+                }
+                Transport::Open => match opening.handshake.recv(now, &opening.input) {
+                    Ok(Some(_)) if opening.asks => return Some(Ok(State::Asked)),
+                    Ok(Some(_)) => {
+                        if self.agree(buffers, now, Accept::default()).is_ok() {
+                            return None;
+                        }
+                        let _ = self.reject(buffers, now, 500, &[], b"");
+                        self.say_no(buffers, now);
+                    }
+                    Ok(None) => {}
+                    Err(rejection) => {
+                        let _ = self.refuse(buffers, now, rejection);
+                        self.say_no(buffers, now);
+                    }
+                },
+            }
+            if self.opening.as_ref()?.handshake.transport() == Transport::Close || self.wire.broken {
+                return Some(self.finish(buffers));
+            }
+            if !self.read_head(buffers, now) {
+                self.wire.rest(buffers);
+                return Some(Ok(State::Waiting));
+            }
+        }
+        Some(Ok(State::Again))
+    }
+
+    /// One read; `false`: there is nothing now.
+    fn read_head(&mut self, buffers: &mut Buffers, now: Instant) -> bool {
+        let Some(opening) = self.opening.as_mut() else { return true };
+        if !self.readable || self.eof {
+            return false;
+        }
+        // No more at a time than may come early: what is kept is bounded by the head's limit and one read.
+        let mut lease = buffers.lease();
+        let mut came = true;
+        match self.wire.io.read(&mut lease[..MAX_EARLY_BYTES]) {
+            Ok(0) => {
+                self.eof = true;
+                opening.handshake.recv_eof(now);
+                // Nothing where there is a reason already.
+                self.fail(Error::Lost(ErrorKind::UnexpectedEof.into()));
+            }
+            Ok(n) if opening.handshake.transport() == Transport::Open => {
+                opening.input.extend_from_slice(&lease[..n]);
+                self.note_short(n, MAX_EARLY_BYTES);
+            }
+            Ok(n) => {
+                opening.handshake.discard(n);
+                self.note_short(n, MAX_EARLY_BYTES);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.readable = false;
+                came = false;
+            }
+            Err(error) => {
+                self.wire.broken = true;
+                self.fail(Error::Lost(error));
+            }
+        }
+        buffers.give(lease);
+        came
+    }
+
+    /// HS-39: writes the refusal, and shuts our side down behind it.
+    fn say_no(&mut self, buffers: &mut Buffers, now: Instant) {
+        self.wire.write(buffers);
+        if self.wire.is_flushed() && !self.wire.blocked && !self.shut {
+            self.shut = self.shut_wire();
+        }
+        if let Some(opening) = self.opening.as_mut().filter(|_| self.shut) {
+            opening.handshake.shut_down(now);
+        }
+    }
+}
+
+fn space_missing(error: &AnswerError) -> Option<usize> {
+    match error {
+        AnswerError::NoSpace { needed } => Some(*needed),
+        _ => None,
+    }
+}

@@ -1,0 +1,65 @@
+//! The handle that comes with a lent event, to answer it.
+
+use ws_core::{CloseFrame, Connection, Instant, Message, Part};
+
+use crate::buffers::Buffers;
+use crate::error::Error;
+use crate::stream::Stream;
+use crate::wire::Wire;
+
+/// Sends on a connection while one of its messages is lent. What is sent leaves together, in one write, when
+/// everything that was received has been looked at, or when 64 KiB wait.
+#[derive(Debug)]
+pub struct Reply<'a, S> {
+    pub(crate) connection: &'a mut Connection,
+    pub(crate) wire: &'a mut Wire<S>,
+    pub(crate) buffers: &'a mut Buffers,
+    pub(crate) now: Instant,
+}
+
+impl<S: Stream> Reply<'_, S> {
+    /// Encodes a message into the output, and never waits. A server's payload of 32 KiB and more is written at once,
+    /// from where it stands, and only what the transport does not take is copied.
+    ///
+    /// The first message sent in answer to an event always finds room, unless the queue was filled from outside.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`] when more than 64 KiB wait, and with this message it would be more than
+    /// [`Limits::max_queue`](ws_core::Limits::max_queue); [`Error::Refused`] when the connection is closing;
+    /// [`Error::Lost`] when the transport failed. In each case nothing was sent.
+    #[inline]
+    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Error> {
+        self.wire.send(self.buffers, self.connection, message.into(), Part::Whole)
+    }
+
+    /// Sends a part of a message, as [`send`](Self::send) does a whole one.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send), and [`Error::Refused`] for parts out of order.
+    #[inline]
+    pub fn send_part<'m>(&mut self, message: impl Into<Message<'m>>, part: Part) -> Result<(), Error> {
+        self.wire.send(self.buffers, self.connection, message.into(), part)
+    }
+
+    /// Queues a ping of at most 125 bytes.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: too long, too many wait, or the connection is closing.
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
+        Ok(self.connection.ping(payload)?)
+    }
+
+    /// Queues our close frame. Messages that come before the peer's are still reported, unless the code says that
+    /// something is wrong; see [`Connection::close`].
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: a code or reason that may not travel, or a connection that is closing already.
+    pub fn close(&mut self, frame: Option<CloseFrame<'_>>) -> Result<(), Error> {
+        Ok(self.connection.close(self.now, frame)?)
+    }
+
+    /// Bytes that wait for the peer to read.
+    pub fn queued(&self) -> usize {
+        self.wire.queued()
+    }
+}

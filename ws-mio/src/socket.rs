@@ -1,0 +1,573 @@
+//! A WebSocket for a readiness loop that somebody else runs: it reads and writes when it is told that it can.
+//!
+//! Nothing here waits. One readiness is one read, the events in it, and one write of all that was answered, again and
+//! again until the transport would block. The bytes stand in a buffer that the loop lends; what is left of them, a
+//! part of a message, is all that a connection keeps.
+
+use std::io::{self, ErrorKind};
+
+use mio::Interest;
+use ws_core::{
+    Advance, CloseFrame, ConfigRef, Connection, Event, Instant, Message, Part, Role, ServerHandshake,
+    Session, Transport,
+};
+
+use crate::buffers::{Buffers, SIZE};
+use crate::error::Error;
+use crate::opening::Opening;
+use crate::reply::Reply;
+use crate::stream::Stream;
+use crate::wire::Wire;
+
+/// A rest of a message up to this length is kept in memory of its own size while nothing arrives.
+const SMALL_REST: usize = 4 << 10;
+
+/// So many reads in a row; then other connections have their turn.
+pub(crate) const READS: u32 = 16;
+
+/// What a loop does with a socket next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a socket that is closed is to be dropped, and one that has more to do says so only here"]
+pub enum State {
+    /// Wait for what [`Socket::interest`] says, or for [`Socket::deadline`].
+    Waiting,
+    /// There is more to do at once, and no event will tell: call [`Socket::proceed`] when others had their turn.
+    Again,
+    /// A request waits for an answer: [`Socket::request`].
+    Asked,
+    /// Closed cleanly, and the transport is done with: drop the socket.
+    Closed,
+}
+
+/// A WebSocket connection over a non-blocking [`Stream`].
+///
+/// Each call that does something with it answers with the [`State`], or with the reason of an unclean end, once. Both
+/// this error and [`State::Closed`] come when the transport is done with, the peer has been told, and the wait for it
+/// is over: drop the socket then, and not before.
+///
+/// # Readiness
+/// Edges suffice: what could not be read or written yet is remembered. So register for reading and writing once and
+/// call [`on_ready`](Self::on_ready); or, in a level-triggered loop, register anew when [`interest`](Self::interest)
+/// changes. A peer that does not read what it is sent is not read from.
+///
+/// # Memory
+/// An idle connection holds no buffer ([`held`](Self::held)). Bounded by the configuration: a message by
+/// [`Limits::max_message`](ws_core::Limits::max_message) (its buffer by four times that: the gap of fragments, and
+/// growth by doubling); the output by [`Limits::max_queue`](ws_core::Limits::max_queue) and one message (its buffer by
+/// twice that); 8 KiB of pongs; during the opening handshake a head and 16 KiB behind it.
+#[derive(Debug)]
+pub struct Socket<S> {
+    /// The opening handshake, until it is done.
+    pub(crate) opening: Option<Box<Opening>>,
+    pub(crate) session: Session<Vec<u8>>,
+    pub(crate) wire: Wire<S>,
+    /// Why the connection failed, until it is reported, which is when the transport is done with.
+    failed: Option<Box<Error>>,
+    /// There may be something to read: edges are reported once.
+    pub(crate) readable: bool,
+    /// Whether a short read says that there is no more, not even the end.
+    short_reads: bool,
+    /// The writing side is shut down.
+    pub(crate) shut: bool,
+    /// The transport has no more to read.
+    pub(crate) eof: bool,
+    finished: bool,
+}
+
+impl<S: Stream> Socket<S> {
+    /// The server's side of a stream that was just accepted. Every well-formed request for a WebSocket is agreed to,
+    /// on any path and from any origin; others are refused with the status that the broken rule implies.
+    ///
+    /// All times given to one socket count from the same epoch.
+    pub fn accept(stream: S, config: impl Into<ConfigRef>, now: Instant) -> Self {
+        Self::opening(stream, config.into(), now, false)
+    }
+
+    /// As [`accept`](Self::accept), but the application answers: it is [`State::Asked`] when the request is there, for
+    /// as long as it takes.
+    pub fn accept_asking(stream: S, config: impl Into<ConfigRef>, now: Instant) -> Self {
+        Self::opening(stream, config.into(), now, true)
+    }
+
+    fn opening(stream: S, config: ConfigRef, now: Instant, asks: bool) -> Self {
+        let handshake = ServerHandshake::new(now, config.clone());
+        let opening = Box::new(Opening::new(handshake, asks));
+        Self { opening: Some(opening), ..Self::open_over(stream, Connection::server(config, now)) }
+    }
+
+    /// A connection over a stream whose handshake is done.
+    ///
+    /// `leftover` are bytes of the peer's that were received behind its handshake; call [`proceed`](Self::proceed) to
+    /// have them looked at.
+    ///
+    /// # Errors
+    /// A client needs entropy for its mask keys; without it there is an error, and no weak fallback.
+    pub fn from_upgraded(
+        stream: S,
+        role: Role,
+        leftover: &[u8],
+        config: impl Into<ConfigRef>,
+        now: Instant,
+    ) -> io::Result<Self> {
+        let connection = match role {
+            Role::Server => Connection::server(config, now),
+            Role::Client => {
+                let mut seed = [0; 32];
+                getrandom::fill(&mut seed).map_err(io::Error::other)?;
+                Connection::client(config, now, seed)
+            }
+        };
+        let mut socket = Self::open_over(stream, connection);
+        if !leftover.is_empty() {
+            socket.session.restore(leftover.to_vec(), leftover.len());
+        }
+        Ok(socket)
+    }
+
+    fn open_over(stream: S, connection: Connection) -> Self {
+        let max_queue = connection.config().limits.max_queue;
+        Self {
+            opening: None,
+            session: Session::new(connection),
+            wire: Wire::new(stream, max_queue),
+            failed: None,
+            readable: false,
+            short_reads: false,
+            shut: false,
+            eof: false,
+            finished: false,
+        }
+    }
+
+    /// Does what an event of mio's allows: reads, hands each event of the connection to `on_event` with the handle to
+    /// answer it, writes the answers.
+    ///
+    /// Pings and close frames are answered without anybody's help. The event is a view of the loop's buffer.
+    ///
+    /// # Errors
+    /// Why the connection ended, once: drop the socket.
+    #[inline]
+    pub fn on_ready<F>(
+        &mut self,
+        event: &mio::event::Event,
+        buffers: &mut Buffers,
+        now: Instant,
+        on_event: F,
+    ) -> Result<State, Error>
+    where
+        F: FnMut(Event<'_>, &mut Reply<'_, S>),
+    {
+        // The end raises no edge of its own when it came together with data: then it takes reading up to it.
+        let ends = event.is_read_closed() || event.is_error();
+        if event.is_readable() || ends {
+            self.readable = true;
+            self.short_reads = S::SHORT_MEANS_BLOCKED && !ends;
+        }
+        if event.is_writable() {
+            self.wire.blocked = false;
+        }
+        self.proceed(buffers, now, on_event)
+    }
+
+    /// The stream can be read: as [`on_ready`](Self::on_ready), for events of other loops. Reads until it would block.
+    ///
+    /// # Errors
+    /// As for [`on_ready`](Self::on_ready).
+    pub fn on_readable<F>(&mut self, buffers: &mut Buffers, now: Instant, on_event: F) -> Result<State, Error>
+    where
+        F: FnMut(Event<'_>, &mut Reply<'_, S>),
+    {
+        self.readable = true;
+        self.short_reads = false;
+        self.proceed(buffers, now, on_event)
+    }
+
+    /// The stream can be written. Events that waited for that come to `on_event` too.
+    ///
+    /// # Errors
+    /// As for [`on_ready`](Self::on_ready).
+    pub fn on_writable<F>(&mut self, buffers: &mut Buffers, now: Instant, on_event: F) -> Result<State, Error>
+    where
+        F: FnMut(Event<'_>, &mut Reply<'_, S>),
+    {
+        self.wire.blocked = false;
+        self.proceed(buffers, now, on_event)
+    }
+
+    /// Goes on without news of the stream: after [`State::Again`], or an answer to a request.
+    ///
+    /// # Errors
+    /// As for [`on_ready`](Self::on_ready).
+    pub fn proceed<F>(&mut self, buffers: &mut Buffers, now: Instant, mut on_event: F) -> Result<State, Error>
+    where
+        F: FnMut(Event<'_>, &mut Reply<'_, S>),
+    {
+        if self.finished {
+            return Ok(State::Closed);
+        }
+        if self.opening.is_some()
+            && let Some(state) = self.open(buffers, now)
+        {
+            return state;
+        }
+        let mut reads = 0;
+        let state = loop {
+            let need = self.deliver(buffers, now, &mut on_event);
+            if self.settle(buffers, now) {
+                return self.finish(buffers);
+            }
+            let Some(need) = need else {
+                if self.wire.has_room() {
+                    continue;
+                }
+                // N-05: a peer that does not read is not read from, and a pong that is not read is not late (C-08).
+                self.session.connection().pause(now);
+                break State::Waiting;
+            };
+            if !self.readable || self.eof || !self.wire.has_room() {
+                break State::Waiting;
+            }
+            if reads == READS {
+                break State::Again;
+            }
+            reads += 1;
+            self.fill(buffers, now, need);
+        };
+        self.rest(buffers);
+        Ok(state)
+    }
+
+    /// Hands over events while there is room for their answers; then says how many bytes must be there for the next.
+    #[inline]
+    fn deliver<F>(&mut self, buffers: &mut Buffers, now: Instant, on_event: &mut F) -> Option<usize>
+    where
+        F: FnMut(Event<'_>, &mut Reply<'_, S>),
+    {
+        loop {
+            if !self.wire.has_room() {
+                self.wire.write(buffers);
+                if !self.wire.has_room() {
+                    return None;
+                }
+            }
+            match self.session.advance(now) {
+                Ok(Advance::Event) => {
+                    let (event, connection) = self.session.lend();
+                    if let Some(event) = event {
+                        on_event(event, &mut Reply { connection, wire: &mut self.wire, buffers, now });
+                    }
+                }
+                Ok(Advance::Read { at_least }) => return Some(at_least),
+                Ok(Advance::Finished) => return Some(1),
+                Err(failure) => {
+                    self.fail(failure);
+                    return Some(1);
+                }
+            }
+        }
+    }
+
+    /// Lets out what waits and does what the core says about the transport; `true`: it is done with.
+    fn settle(&mut self, buffers: &mut Buffers, now: Instant) -> bool {
+        loop {
+            let flushed = self.write(buffers);
+            match self.session.connection_ref().transport() {
+                Transport::Close => return true,
+                // What could be said to a peer that is gone was said.
+                Transport::Shutdown if self.eof => return true,
+                Transport::Shutdown if flushed && !self.shut && !self.wire.blocked => {
+                    self.shut = self.shut_wire();
+                    if !self.shut {
+                        return false;
+                    }
+                    self.session.connection().shut_down(now);
+                }
+                Transport::Open | Transport::Shutdown => return false,
+            }
+        }
+    }
+
+    /// Writes what waits, as far as the transport takes it; whether all of it went.
+    fn write(&mut self, buffers: &mut Buffers) -> bool {
+        loop {
+            self.wire.queue_control(buffers, self.session.connection());
+            self.wire.write(buffers);
+            if let Some(error) = self.wire.failure.take() {
+                // The peer may have said more before it went: reading goes on, and finds the end.
+                if self.session.connection_ref().can_recv() {
+                    self.fail(Error::Lost(error));
+                }
+                self.readable = true;
+            }
+            if self.wire.broken {
+                return true;
+            }
+            if !self.wire.is_flushed() {
+                return false;
+            }
+            if self.session.connection_ref().pending() == 0 {
+                return true;
+            }
+        }
+    }
+
+    /// Whether our side is shut down. An error means that the peer has ended it before us.
+    pub(crate) fn shut_wire(&mut self) -> bool {
+        match self.wire.io.shut_down() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.wire.blocked = true;
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// One read, into the loop's buffer or behind what the connection kept.
+    fn fill(&mut self, buffers: &mut Buffers, now: Instant, need: usize) {
+        self.fit_storage(buffers);
+        let space = self.session.space(|| buffers.lease(), need);
+        let len = space.len();
+        match self.wire.io.read(space) {
+            Ok(0) => self.end(now, None),
+            Ok(n) => {
+                self.session.received(n);
+                self.note_short(n, len);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.readable = false;
+                if self.wire.broken {
+                    // Nothing can be said any more, and nothing is left to hear.
+                    self.end(now, Some(ErrorKind::BrokenPipe.into()));
+                }
+            }
+            Err(error) => self.end(now, Some(error)),
+        }
+    }
+
+    /// A short read has emptied the socket, unless its end may stand behind it.
+    pub(crate) fn note_short(&mut self, n: usize, len: usize) {
+        if self.short_reads && n < len && !self.wire.broken {
+            self.readable = false;
+        }
+    }
+
+    /// Moves a small rest into the loop's buffer, and a full buffer into one that is there and takes the whole message;
+    /// growing by doubling is what is left.
+    fn fit_storage(&mut self, buffers: &mut Buffers) {
+        let (size, filled) = (self.session.storage_len(), self.session.buffered());
+        let other = if size == 0 {
+            None
+        } else if size < SIZE && filled < SIZE {
+            Some(buffers.lease())
+        } else if filled == size {
+            let remaining = usize::try_from(self.session.connection_ref().remaining()).unwrap_or(usize::MAX);
+            buffers.lease_large(size.saturating_add(remaining).saturating_add(1))
+        } else {
+            None
+        };
+        if let Some(storage) = other {
+            match self.session.move_to(storage) {
+                Ok(old) => old.into_iter().for_each(|old| buffers.give(old)),
+                Err(unfit) => buffers.give(unfit),
+            }
+        }
+    }
+
+    /// Nothing arrives: the buffer goes back to the loop, and a short rest of a message into memory of its size.
+    fn rest(&mut self, buffers: &mut Buffers) {
+        self.wire.rest(buffers);
+        let (size, filled) = (self.session.storage_len(), self.session.buffered());
+        if size > 0 && filled == 0 {
+            if let Some((storage, _)) = self.session.rest() {
+                buffers.give(storage);
+            }
+        } else if size >= SIZE
+            && filled <= SMALL_REST
+            && let Ok(Some(storage)) = self.session.move_to(vec![0; filled])
+        {
+            buffers.give(storage);
+        }
+    }
+
+    /// The transport has no more to read.
+    fn end(&mut self, now: Instant, error: Option<io::Error>) {
+        self.eof = true;
+        if let Err(failure) = self.session.connection().recv_eof(now) {
+            match error {
+                Some(error) => self.fail(Error::Lost(error)),
+                None => self.fail(failure),
+            }
+        }
+    }
+
+    pub(crate) fn fail(&mut self, error: impl Into<Error>) {
+        // The first failure is the cause; those that follow are consequences.
+        self.failed.get_or_insert_with(|| Box::new(error.into()));
+    }
+
+    /// Gives everything back to the loop, and says how it ended.
+    pub(crate) fn finish(&mut self, buffers: &mut Buffers) -> Result<State, Error> {
+        self.finished = true;
+        self.opening = None;
+        self.wire.release(buffers);
+        if let Some((storage, _)) = self.session.rest() {
+            buffers.give(storage);
+        }
+        match self.failed.take() {
+            Some(error) => Err(*error),
+            None => Ok(State::Closed),
+        }
+    }
+
+    /// What to register for; `None`: for nothing, because a request waits for its answer or all is over.
+    pub fn interest(&self) -> Option<Interest> {
+        if self.finished {
+            return None;
+        }
+        let (reads, writes) = match &self.opening {
+            Some(opening) => match opening.handshake.transport() {
+                Transport::Open => (opening.handshake.deadline().is_some(), false),
+                Transport::Shutdown => (!self.eof, !self.shut),
+                Transport::Close => (false, false),
+            },
+            None => {
+                let connection = self.session.connection_ref();
+                let owes = connection.pending() > 0 || !self.wire.is_flushed();
+                let shuts = connection.transport() == Transport::Shutdown && !self.shut;
+                (self.wire.has_room() && !self.eof, owes || shuts)
+            }
+        };
+        match (reads, writes) {
+            (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
+            (true, false) => Some(Interest::READABLE),
+            (false, true) => Some(Interest::WRITABLE),
+            (false, false) => None,
+        }
+    }
+
+    /// When [`tick`](Self::tick) wants to be called; `None`: not before something else happens.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.opening {
+            _ if self.finished => None,
+            Some(opening) => opening.handshake.deadline(),
+            None => self.session.connection_ref().deadline(),
+        }
+    }
+
+    /// Lets time pass: sends the keepalive ping, gives up on silent peers. Harmless when early.
+    ///
+    /// Look after the loop's events before; a sign of life may be among them.
+    ///
+    /// # Errors
+    /// As for [`on_ready`](Self::on_ready).
+    pub fn tick(&mut self, buffers: &mut Buffers, now: Instant) -> Result<State, Error> {
+        if self.finished {
+            return Ok(State::Closed);
+        }
+        if let Some(opening) = &mut self.opening {
+            if let Err(rejection) = opening.handshake.tick(now) {
+                let _ = self.refuse(buffers, now, rejection);
+            }
+            // What comes behind a request needs its consumer.
+            return self.open(buffers, now).unwrap_or(Ok(State::Again));
+        }
+        if let Err(failure) = self.session.connection().tick(now) {
+            self.fail(failure);
+        }
+        self.flush(buffers, now)
+    }
+
+    /// Writes what was sent outside of an event, as far as the transport takes it.
+    ///
+    /// # Errors
+    /// As for [`on_ready`](Self::on_ready).
+    pub fn flush(&mut self, buffers: &mut Buffers, now: Instant) -> Result<State, Error> {
+        if self.finished {
+            return Ok(State::Closed);
+        }
+        if self.opening.is_some() {
+            return Ok(State::Waiting);
+        }
+        let had_room = self.wire.has_room();
+        if self.settle(buffers, now) {
+            return self.finish(buffers);
+        }
+        self.wire.rest(buffers);
+        // Events that waited for room, or the end that a broken transport has, come by no edge.
+        let resumes = !had_room && self.wire.has_room() || self.wire.broken && !self.eof;
+        Ok(if resumes { State::Again } else { State::Waiting })
+    }
+
+    /// Sends a message outside of an event, and never waits: [`flush`](Self::flush) writes it.
+    ///
+    /// # Errors
+    /// [`Error::NotOpen`] before the handshake is done; otherwise as for [`Reply::send`].
+    pub fn send<'m>(
+        &mut self,
+        buffers: &mut Buffers,
+        now: Instant,
+        message: impl Into<Message<'m>>,
+    ) -> Result<(), Error> {
+        self.send_part(buffers, now, message, Part::Whole)
+    }
+
+    /// Sends a part of a message, as [`send`](Self::send) does a whole one.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send), and [`Error::Refused`] for parts out of order.
+    pub fn send_part<'m>(
+        &mut self,
+        buffers: &mut Buffers,
+        now: Instant,
+        message: impl Into<Message<'m>>,
+        part: Part,
+    ) -> Result<(), Error> {
+        self.reply(buffers, now)?.send_part(message, part)
+    }
+
+    /// Queues our close frame; see [`Reply::close`]. [`flush`](Self::flush) sends it, and events go on until the peer's.
+    ///
+    /// # Errors
+    /// [`Error::NotOpen`] before the handshake is done; otherwise as for [`Reply::close`].
+    pub fn close(
+        &mut self,
+        buffers: &mut Buffers,
+        now: Instant,
+        frame: Option<CloseFrame<'_>>,
+    ) -> Result<(), Error> {
+        self.reply(buffers, now)?.close(frame)
+    }
+
+    /// A handle to send with outside of an event.
+    ///
+    /// # Errors
+    /// [`Error::NotOpen`]: HS-38, nothing is sent before the handshake is done.
+    pub fn reply<'a>(&'a mut self, buffers: &'a mut Buffers, now: Instant) -> Result<Reply<'a, S>, Error> {
+        if self.opening.is_some() {
+            return Err(Error::NotOpen);
+        }
+        Ok(Reply { connection: self.session.connection(), wire: &mut self.wire, buffers, now })
+    }
+
+    /// Whether the opening handshake is done.
+    pub fn is_open(&self) -> bool {
+        self.opening.is_none() && !self.finished
+    }
+
+    /// Bytes of the buffers that this connection holds; none while it is idle.
+    pub fn held(&self) -> usize {
+        let opening = self.opening.as_ref().map_or(0, |opening| opening.held());
+        self.session.storage_len() + self.wire.held() + opening
+    }
+
+    /// The transport, to look at: for its addresses, say.
+    pub fn stream(&self) -> &S {
+        &self.wire.io
+    }
+
+    /// The transport, to register it.
+    pub fn stream_mut(&mut self) -> &mut S {
+        &mut self.wire.io
+    }
+}

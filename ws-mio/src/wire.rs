@@ -1,0 +1,280 @@
+//! The way out: encoded bytes that wait, and the transport that takes them.
+//!
+//! ```text
+//! | written | queued | free, leased from the loop |
+//! 0         start    end
+//! ```
+//!
+//! At most [`Limits::max_queue`](ws_core::Limits::max_queue) bytes are queued, and one message.
+
+use std::io::{self, ErrorKind, IoSlice};
+
+use ws_core::frame::MAX_HEADER;
+use ws_core::{Connection, Message, Part, Role, SendError};
+
+use crate::buffers::{Buffers, SIZE};
+use crate::error::Error;
+use crate::stream::Stream;
+
+/// Replies are gathered up to this many bytes; then they leave even if more input waits.
+const CORK: usize = SIZE;
+
+/// From this length on a payload goes out beside the header instead of being copied behind it.
+const LARGE: usize = 32 << 10;
+
+/// What waits up to this length, while the peer does not read, stands in memory of its own size.
+const SMALL: usize = 4 << 10;
+
+#[derive(Debug)]
+pub(crate) struct Wire<S> {
+    pub(crate) io: S,
+    out: Vec<u8>,
+    start: usize,
+    end: usize,
+    max_queue: usize,
+    /// The first write that failed, until it is reported.
+    pub(crate) failure: Option<io::Error>,
+    /// The transport takes no more, until the loop says that it does.
+    pub(crate) blocked: bool,
+    /// Whether the transport may hold back what it took: TLS does, until it is flushed.
+    dirty: bool,
+    /// A write failed: nothing leaves any more, and what is queued is dropped.
+    pub(crate) broken: bool,
+}
+
+impl<S: Stream> Wire<S> {
+    pub(crate) fn new(io: S, max_queue: usize) -> Self {
+        Self {
+            io,
+            out: Vec::new(),
+            start: 0,
+            end: 0,
+            max_queue,
+            failure: None,
+            blocked: false,
+            dirty: false,
+            broken: false,
+        }
+    }
+
+    /// Bytes that wait.
+    #[inline]
+    pub(crate) fn queued(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// The size of the memory that they stand in.
+    pub(crate) fn held(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Whether so little waits that another message is taken, however long, and input is read (C-06, N-05).
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        self.queued() < self.max_queue.clamp(1, CORK)
+    }
+
+    /// Whether everything has left, also from inside the transport.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.queued() == 0 && !self.dirty
+    }
+
+    /// Sends a message: behind what waits, or, a large one, straight from where it stands. Never waits.
+    #[inline]
+    pub(crate) fn send(
+        &mut self,
+        buffers: &mut Buffers,
+        connection: &mut Connection,
+        message: Message<'_>,
+        part: Part,
+    ) -> Result<(), Error> {
+        if message.as_bytes().len() >= LARGE && !self.blocked && connection.role() == Role::Server {
+            return self.send_beside(buffers, connection, message, part);
+        }
+        loop {
+            match connection.send_part(message, part, self.out.get_mut(self.end..).unwrap_or_default()) {
+                Ok(n) => {
+                    self.end += n;
+                    return Ok(());
+                }
+                Err(SendError::NoSpace { needed }) => {
+                    self.check_room(buffers, needed)?;
+                    self.reserve(buffers, needed);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The header goes behind what waits; all of that and the payload leave in one write. What the transport does not
+    /// take is copied.
+    fn send_beside(
+        &mut self,
+        buffers: &mut Buffers,
+        connection: &mut Connection,
+        message: Message<'_>,
+        part: Part,
+    ) -> Result<(), Error> {
+        let payload = message.as_bytes();
+        self.check_room(buffers, (connection.pending() + MAX_HEADER).saturating_add(payload.len()))?;
+        // What is owed goes before, all of it.
+        while connection.pending() > 0 {
+            self.reserve(buffers, connection.pending());
+            self.end += connection.transmit(&mut self.out[self.end..]);
+        }
+        let header = connection.frame_header(message.kind(), payload.len() as u64, part)?;
+        let mut head = [0; MAX_HEADER];
+        let len = header.encode(&mut head);
+        self.copy(buffers, &head[..len]);
+
+        let parts = [IoSlice::new(&self.out[self.start..self.end]), IoSlice::new(payload)];
+        let wanted = self.queued() + payload.len();
+        let written = self.io.write_vectored(&parts);
+        let taken = self.written(buffers, written, wanted);
+        if !self.broken {
+            self.copy(buffers, &payload[taken..]);
+        }
+        Ok(())
+    }
+
+    /// Whether the bound of the queue allows `needed` bytes more. What waits is written first, if it does not.
+    #[cold]
+    fn check_room(&mut self, buffers: &mut Buffers, needed: usize) -> Result<(), Error> {
+        if self.is_full(needed) {
+            self.write(buffers);
+        }
+        if self.broken {
+            return Err(Error::Lost(ErrorKind::BrokenPipe.into()));
+        }
+        if self.is_full(needed) { Err(Error::QueueFull) } else { Ok(()) }
+    }
+
+    fn is_full(&self, needed: usize) -> bool {
+        !self.has_room() && self.queued().saturating_add(needed) > self.max_queue
+    }
+
+    /// Makes `needed` bytes of free space.
+    fn reserve(&mut self, buffers: &mut Buffers, needed: usize) {
+        let queued = self.queued();
+        let len = queued.saturating_add(needed);
+        if len > self.out.len() {
+            let other = if len <= SIZE {
+                buffers.lease()
+            } else {
+                buffers.lease_large(len).unwrap_or_else(|| vec![0; len.next_power_of_two()])
+            };
+            let mut old = std::mem::replace(&mut self.out, other);
+            self.out[..queued].copy_from_slice(&old[self.start..self.end]);
+            buffers.give(std::mem::take(&mut old));
+        } else if self.start > 0 && self.out.len() - self.end < needed {
+            self.out.copy_within(self.start..self.end, 0);
+        } else {
+            return;
+        }
+        (self.start, self.end) = (0, queued);
+    }
+
+    fn copy(&mut self, buffers: &mut Buffers, bytes: &[u8]) {
+        self.reserve(buffers, bytes.len());
+        self.out[self.end..self.end + bytes.len()].copy_from_slice(bytes);
+        self.end += bytes.len();
+    }
+
+    /// Has an answer of the opening handshake written behind what waits. `encode` names the space it misses.
+    pub(crate) fn put<E>(
+        &mut self,
+        buffers: &mut Buffers,
+        mut encode: impl FnMut(&mut [u8]) -> Result<usize, E>,
+        missing: impl Fn(&E) -> Option<usize>,
+    ) -> Result<(), E> {
+        loop {
+            match encode(&mut self.out[self.end..]) {
+                Ok(n) => {
+                    self.end += n;
+                    return Ok(());
+                }
+                Err(error) => match missing(&error) {
+                    Some(needed) => self.reserve(buffers, needed),
+                    None => return Err(error),
+                },
+            }
+        }
+    }
+
+    /// Queues control frames, as long as little enough waits before them: a ping counts as sent when it gets here.
+    pub(crate) fn queue_control(&mut self, buffers: &mut Buffers, connection: &mut Connection) {
+        while connection.pending() > 0 && self.queued() < CORK && !self.broken {
+            if self.end == self.out.len() {
+                self.reserve(buffers, connection.pending());
+            }
+            self.end += connection.transmit(&mut self.out[self.end..]);
+        }
+    }
+
+    /// Writes as much as the transport takes.
+    pub(crate) fn write(&mut self, buffers: &mut Buffers) {
+        while self.queued() > 0 && !self.blocked {
+            let wanted = self.queued();
+            let written = self.io.write(&self.out[self.start..self.end]);
+            self.written(buffers, written, wanted);
+        }
+        while self.queued() == 0 && self.dirty && !self.blocked {
+            match self.io.flush() {
+                Ok(()) => self.dirty = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.blocked = true,
+                Err(error) => self.fail(buffers, error),
+            }
+        }
+    }
+
+    /// Accounts for a write of what waits, and of a payload behind it; returns how much of the latter it took.
+    fn written(&mut self, buffers: &mut Buffers, result: io::Result<usize>, wanted: usize) -> usize {
+        let n = match result {
+            Ok(0) => {
+                self.fail(buffers, ErrorKind::WriteZero.into());
+                return 0;
+            }
+            Ok(n) => n,
+            Err(error) if error.kind() == ErrorKind::Interrupted => return 0,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.blocked = true;
+                return 0;
+            }
+            Err(error) => {
+                self.fail(buffers, error);
+                return 0;
+            }
+        };
+        self.dirty = true;
+        self.blocked = S::SHORT_MEANS_BLOCKED && n < wanted;
+        let queued = n.min(self.queued());
+        self.start += queued;
+        if self.start == self.end {
+            self.release(buffers);
+        }
+        n - queued
+    }
+
+    fn fail(&mut self, buffers: &mut Buffers, error: io::Error) {
+        self.broken = true;
+        self.dirty = false;
+        self.failure.get_or_insert(error);
+        self.release(buffers);
+    }
+
+    /// The peer does not read: a short rest moves to memory of its size, and the buffer goes back to the loop.
+    pub(crate) fn rest(&mut self, buffers: &mut Buffers) {
+        let queued = self.queued();
+        if queued > 0 && queued <= SMALL && self.out.len() >= SIZE {
+            let small = self.out[self.start..self.end].to_vec();
+            buffers.give(std::mem::replace(&mut self.out, small));
+            (self.start, self.end) = (0, queued);
+        }
+    }
+
+    pub(crate) fn release(&mut self, buffers: &mut Buffers) {
+        (self.start, self.end) = (0, 0);
+        buffers.give(std::mem::take(&mut self.out));
+    }
+}

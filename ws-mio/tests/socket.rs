@@ -1,0 +1,480 @@
+//! A socket in a loop, over real TCP, against bytes written by hand.
+
+mod support;
+
+use std::cell::Cell;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::rc::Rc;
+
+use mio::Interest;
+use support::{
+    BINARY, CLOSE, Host, PING, PONG, REQUEST, Registered, TEXT, expect, expect_end, masked, open, plain,
+    read_head, shake_hands, sockets,
+};
+use ws_mio::core::{
+    Accept, AnswerError, CloseCode, CloseFrame, Config, Instant, Rejection, Role, SendError, Timer, Violation,
+};
+use ws_mio::{Buffers, Error, Socket, State, Stream};
+
+/// HS-20: the handshake resumes after every byte, and after each of them the read would block.
+#[test]
+fn the_handshake_resumes_at_every_byte() {
+    let (mut peer, io) = sockets();
+    let (reads, writes) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let counted = Counted { io, reads: reads.clone(), writes: writes.clone() };
+    let mut host = Host::new(Socket::accept(counted, Config::server(), Instant::ZERO));
+    for byte in REQUEST {
+        assert_eq!((host.socket.is_open(), writes.get()), (false, 0));
+        let before = reads.get();
+        peer.write_all(&[*byte]).expect("written");
+        host.until("a read", |_| reads.get() > before);
+    }
+    assert!(host.socket.is_open());
+    assert!(read_head(&mut peer).contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
+    assert_eq!(host.socket.held(), 0);
+}
+
+/// HS-32: frames that came with the request are looked at, after the 101.
+#[test]
+fn early_frames_are_kept() {
+    let (mut peer, ours) = sockets();
+    let mut host = Host::new(Socket::accept_asking(ours, Config::server(), Instant::ZERO));
+    peer.write_all(&[REQUEST, &masked(TEXT, b"early")].concat()).expect("written");
+    host.until("the request", |host| matches!(host.last, Ok(State::Asked)));
+    assert_eq!(host.socket.interest(), None);
+    assert_eq!(host.socket.deadline(), None, "HS-31: a decision may take its time");
+    host.socket.agree(&mut host.buffers, host.now, Accept::default()).expect("agreed");
+    host.last = Ok(State::Again);
+    host.until("the text", |host| !host.seen.is_empty());
+    read_head(&mut peer);
+    expect(&mut peer, &plain(TEXT, b"early"));
+}
+
+/// HS-39, HS-33: a refusal is said to the end. It survives what the peer still sends, which is no second request.
+#[test]
+fn a_refusal_lingers() {
+    let (mut peer, ours) = sockets();
+    let mut host = Host::new(Socket::accept(ours, Config::server(), Instant::ZERO));
+    let bad = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    peer.write_all(&[bad, REQUEST].concat()).expect("written");
+    host.until("the refusal", |host| {
+        host.socket.interest() == Some(Interest::READABLE) && host.socket.held() == 0
+    });
+    peer.write_all(&[b'x'; 4096]).expect("still open");
+    host.settle();
+    assert!(matches!(host.last, Ok(State::Waiting)), "{:?}", host.last);
+    let head = read_head(&mut peer);
+    assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+    let mut rest = String::new();
+    peer.read_to_string(&mut rest).expect("FIN, not a reset");
+    assert!(!rest.contains("HTTP"), "{rest}");
+    drop(peer);
+    host.until("the end", Host::is_over);
+    assert!(matches!(host.last, Err(Error::Request(Rejection::KeyMissing))), "{:?}", host.last);
+    assert_eq!(host.socket.interest(), None);
+}
+
+/// HS-31: one deadline for the whole head.
+#[test]
+fn a_slow_request_is_told_so() {
+    let (mut peer, ours) = sockets();
+    let mut host = Host::new(Socket::accept(ours, Config::server(), Instant::ZERO));
+    peer.write_all(&REQUEST[..20]).expect("written");
+    host.settle();
+    assert_eq!(host.socket.deadline(), Some(Instant::from_secs(10)));
+    host.tick(Instant::from_millis(9_999));
+    assert!(matches!(host.last, Ok(State::Waiting)));
+    host.tick(Instant::from_secs(10));
+    assert!(read_head(&mut peer).starts_with("HTTP/1.1 408 "));
+    // And the wait for the peer's end has one too.
+    host.tick(Instant::from_secs(13));
+    assert!(matches!(host.last, Err(Error::Request(Rejection::Timeout))), "{:?}", host.last);
+}
+
+/// HS-16, HS-38: what was not offered cannot be chosen, and nothing is sent before the 101.
+#[test]
+fn the_application_answers() {
+    let (mut peer, ours) = sockets();
+    let mut host = Host::new(Socket::accept_asking(ours, Config::server(), Instant::ZERO));
+    peer.write_all(REQUEST).expect("written");
+    host.until("the request", |host| matches!(host.last, Ok(State::Asked)));
+    let Host { socket, buffers, now, .. } = &mut host;
+    assert!(matches!(socket.send(buffers, *now, "too early"), Err(Error::NotOpen)));
+    assert!(matches!(socket.close(buffers, *now, None), Err(Error::NotOpen)));
+    assert_eq!(socket.request(*now).expect("a request").path(), b"/chat");
+    let choose = |protocol| Accept { protocol: Some(protocol), ..Accept::default() };
+    assert_eq!(socket.agree(buffers, *now, choose("other")), Err(AnswerError::ProtocolNotOffered));
+    socket.agree(buffers, *now, choose("echo")).expect("offered");
+    host.last = Ok(State::Again);
+    host.turn();
+    assert!(read_head(&mut peer).contains("Sec-WebSocket-Protocol: echo\r\n"));
+}
+
+/// HS-36: or says no, in its own words.
+#[test]
+fn the_application_refuses() {
+    let (mut peer, ours) = sockets();
+    let mut host = Host::new(Socket::accept_asking(ours, Config::server(), Instant::ZERO));
+    peer.write_all(REQUEST).expect("written");
+    host.until("the request", |host| matches!(host.last, Ok(State::Asked)));
+    let Host { socket, buffers, now, .. } = &mut host;
+    let split: [(&str, &[u8]); 1] = [("X", b"a\r\nb")];
+    assert_eq!(socket.reject(buffers, *now, 401, &split, b""), Err(AnswerError::InvalidHeader));
+    socket.reject(buffers, *now, 401, &[("WWW-Authenticate", b"Basic")], b"who?").expect("may be sent");
+    host.last = Ok(State::Again);
+    host.turn();
+    assert!(read_head(&mut peer).starts_with("HTTP/1.1 401 "));
+    expect(&mut peer, b"who?");
+    expect_end(&mut peer);
+    drop(peer);
+    host.until("the end", Host::is_over);
+    assert!(matches!(host.last, Err(Error::Rejected(401))));
+}
+
+/// F-14: frames cut anywhere give the same events and the same answers, and between the reads no buffer is held but
+/// what a cut frame needs.
+#[test]
+fn f14_frames_split_anywhere() {
+    let input =
+        [masked(TEXT, "grüße".as_bytes()), masked(PING, b"hi"), masked(0x02, b"ab"), masked(0x80, b"cd")]
+            .concat();
+    let output = [plain(TEXT, "grüße".as_bytes()), plain(PONG, b"hi"), plain(BINARY, b"abcd")].concat();
+    let (mut peer, mut host) = open(Config::server());
+    for cut in 0..input.len() {
+        host.seen.clear();
+        peer.write_all(&input[..cut]).expect("written");
+        host.turn();
+        assert!(host.socket.held() <= cut, "{} bytes held at {cut}", host.socket.held());
+        peer.write_all(&input[cut..]).expect("written");
+        host.until("the last message", |host| host.seen.len() == 3);
+        assert_eq!(host.seen, ["text 7", "ping 2", "binary 4"], "cut at {cut}");
+        expect(&mut peer, &output);
+        assert_eq!(host.socket.held(), 0);
+    }
+}
+
+/// A stream that counts.
+struct Counted {
+    io: mio::net::TcpStream,
+    reads: Rc<Cell<u32>>,
+    writes: Rc<Cell<u32>>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.reads.set(self.reads.get() + 1);
+        self.io.read(out)
+    }
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writes.set(self.writes.get() + 1);
+        self.io.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.io.flush()
+    }
+}
+
+impl Stream for Counted {
+    const SHORT_MEANS_BLOCKED: bool = <mio::net::TcpStream as Stream>::SHORT_MEANS_BLOCKED;
+
+    fn shut_down(&mut self) -> io::Result<()> {
+        self.io.shut_down()
+    }
+}
+
+impl Registered for Counted {
+    fn source(&mut self) -> &mut mio::net::TcpStream {
+        &mut self.io
+    }
+}
+
+/// A hundred messages that came together are one read and one write.
+#[test]
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn a_readiness_is_one_read_and_one_write() {
+    let (mut peer, io) = sockets();
+    let (reads, writes) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
+    let counted = Counted { io, reads: reads.clone(), writes: writes.clone() };
+    let mut host = Host::new(Socket::accept(counted, Config::server(), Instant::ZERO));
+    shake_hands(&mut peer, &mut host);
+    host.settle();
+    reads.set(0);
+    writes.set(0);
+    peer.write_all(&masked(TEXT, b"0123456789abcdef").repeat(100)).expect("written");
+    host.until("all", |host| host.seen.len() == 100);
+    expect(&mut peer, &plain(TEXT, b"0123456789abcdef").repeat(100));
+    assert_eq!((reads.get(), writes.get()), (1, 1));
+}
+
+/// N-02, N-05, C-06: a peer that does not read is not read from, and what waits for it is bounded; when it reads
+/// again, nothing is lost.
+#[test]
+fn n02_a_stalled_reader_costs_what_the_limit_says() {
+    const MESSAGES: usize = 2_000;
+    const LEN: usize = 20_000;
+    let mut config = Config::server();
+    config.limits.max_queue = 256 << 10;
+    let (mut peer, mut host) = open(config);
+    let payload: Vec<u8> = (0..LEN).map(|at| (at % 251) as u8).collect();
+    let frame = masked(BINARY, &payload);
+    let mut writer = peer.try_clone().expect("cloned");
+    let writing = std::thread::spawn(move || (0..MESSAGES).try_for_each(|_| writer.write_all(&frame)));
+    host.until("a full queue", |host| host.socket.interest() == Some(Interest::WRITABLE));
+    (0..20).for_each(|_| host.turn());
+    assert!(host.seen.len() < MESSAGES, "40 MB fit into the sockets: the test shows nothing");
+    assert!(matches!(host.last, Ok(State::Waiting)));
+
+    let expected = plain(BINARY, &payload);
+    let reading = std::thread::spawn(move || {
+        (0..MESSAGES).for_each(|_| expect(&mut peer, &expected));
+        peer
+    });
+    host.until("all messages", |host| {
+        host.seen.len() == MESSAGES && host.socket.interest() == Some(Interest::READABLE)
+    });
+    writing.join().expect("no panic").expect("written");
+    let _peer = reading.join().expect("every byte");
+    // The queue, in a buffer of at most twice its size, and the loop's buffer with what was read before.
+    assert!(host.most <= 2 * (256 << 10) + (64 << 10), "{} bytes", host.most);
+    assert_eq!(host.socket.held(), 0);
+}
+
+/// C-06: pings from a peer that reads nothing cost a bounded queue.
+#[test]
+fn c06_a_ping_flood_is_bounded() {
+    let (mut peer, mut host) = open(Config::server());
+    let mut writer = peer.try_clone().expect("cloned");
+    let flood = masked(PING, &[7; 100]).repeat(200_000);
+    let writing = std::thread::spawn(move || writer.write_all(&flood));
+    host.until("silence", |host| {
+        host.socket.interest() == Some(Interest::WRITABLE) || host.seen.len() == 200_000
+    });
+    (0..10).for_each(|_| host.turn());
+    assert!(host.most <= 256 << 10, "{} bytes", host.most);
+    peer.set_read_timeout(None).expect("set");
+    let reading = std::thread::spawn(move || io::copy(&mut peer, &mut io::sink()));
+    host.until("all pings", |host| host.seen.len() == 200_000);
+    writing.join().expect("no panic").expect("written");
+    host.until("all pongs", |host| host.socket.interest() == Some(Interest::READABLE));
+    assert!(host.most <= 256 << 10, "{} bytes", host.most);
+    let Host { socket, buffers, now, .. } = &mut host;
+    socket.close(buffers, *now, None).expect("open");
+    let _ = socket.flush(buffers, *now);
+    drop(host);
+    let _ = reading.join();
+}
+
+/// Messages larger than the loop's buffer, whole and in fragments, go both ways; the memory for them is given back.
+#[test]
+fn large_messages_come_and_go() {
+    let mut config = Config::server();
+    config.limits.max_message = 4 << 20;
+    config.limits.max_frame = 4 << 20;
+    let (mut peer, mut host) = open(config);
+    let payload: Vec<u8> = (0..3 << 20).map(|at| (at % 253) as u8).collect();
+    let (one, two) = payload.split_at(1_000_001);
+    let input = [masked(BINARY, &payload), masked(0x02, one), masked(PING, b"in between"), masked(0x80, two)]
+        .concat();
+    let output = [plain(BINARY, &payload), plain(PONG, b"in between"), plain(BINARY, &payload)].concat();
+    let mut writer = peer.try_clone().expect("cloned");
+    let writing = std::thread::spawn(move || writer.write_all(&input));
+    let reading = std::thread::spawn(move || {
+        expect(&mut peer, &output);
+        peer
+    });
+    host.until("both", |host| host.seen.len() == 3 && host.socket.held() == 0);
+    writing.join().expect("no panic").expect("written");
+    let _peer = reading.join().expect("every byte");
+}
+
+/// the close is echoed, our side ends first, and what the peer still sends is read and thrown away
+/// until it ends too.
+#[test]
+fn x10_a_close_lingers_for_the_peer() {
+    let (mut peer, mut host) = open(Config::server());
+    peer.write_all(&[masked(TEXT, b"last"), masked(CLOSE, b"\x03\xe8bye"), masked(TEXT, b"late")].concat())
+        .expect("written");
+    host.until("the close", |host| host.seen.len() == 2);
+    assert_eq!(host.seen, ["text 4", "close Some(1000)"]);
+    peer.write_all(&masked(TEXT, b"later")).expect("no reset");
+    host.settle();
+    assert!(matches!(host.last, Ok(State::Waiting)), "{:?}", host.last);
+    expect(&mut peer, &[plain(TEXT, b"last"), plain(CLOSE, b"\x03\xe8")].concat());
+    expect_end(&mut peer);
+    assert!(matches!(
+        host.socket.send(&mut host.buffers, host.now, "no"),
+        Err(Error::Refused(SendError::Closed))
+    ));
+    drop(peer);
+    host.until("the end", Host::is_over);
+    assert!(matches!(host.last, Ok(State::Closed)), "{:?}", host.last);
+    assert_eq!(host.seen.len(), 2);
+    assert_eq!(host.socket.deadline(), None);
+}
+
+/// a peer that does not end its side is waited for 2 s, or 64 KiB.
+#[test]
+fn x10_the_linger_is_bounded() {
+    for talkative in [false, true] {
+        let (mut peer, mut host) = open(Config::server());
+        peer.write_all(&masked(CLOSE, b"\x03\xe8")).expect("written");
+        host.until("the close", |host| host.seen.len() == 1);
+        assert_eq!(host.socket.deadline(), Some(Instant::from_secs(2)));
+        if talkative {
+            let _ = peer.write_all(&[0; 100_000]);
+            host.until("the end", Host::is_over);
+        } else {
+            host.tick(Instant::from_millis(1_999));
+            assert!(matches!(host.last, Ok(State::Waiting)));
+            host.tick(Instant::from_secs(2));
+        }
+        assert!(matches!(host.last, Ok(State::Closed)), "{:?}", host.last);
+    }
+}
+
+/// a peer that does not answer our close frame is given up after 10 s.
+#[test]
+fn x11_a_close_without_an_answer() {
+    let (mut peer, mut host) = open(Config::server());
+    let Host { socket, buffers, now, .. } = &mut host;
+    socket.close(buffers, *now, Some(CloseFrame { code: CloseCode::GOING_AWAY, reason: "" })).expect("open");
+    host.last = socket.flush(buffers, *now);
+    expect(&mut peer, &plain(CLOSE, b"\x03\xe9"));
+    // what was on its way still comes.
+    peer.write_all(&masked(PING, b"")).expect("written");
+    host.until("the ping", |host| host.seen == ["ping 0"]);
+    host.tick(Instant::from_secs(10));
+    assert!(matches!(host.last, Err(Error::Timeout(Timer::Close))), "{:?}", host.last);
+}
+
+/// F-03, X-17: a broken rule ends in one close frame with its code, after the answers to what came before (F-19).
+#[test]
+fn f03_a_violation_is_told_and_reported_at_the_end() {
+    let (mut peer, mut host) = open(Config::server());
+    peer.write_all(&[masked(TEXT, b"good"), plain(TEXT, b"unmasked"), masked(TEXT, b"no more")].concat())
+        .expect("written");
+    host.settle();
+    assert!(matches!(host.last, Ok(State::Waiting)), "told first: {:?}", host.last);
+    expect(&mut peer, &plain(TEXT, b"good"));
+    let mut close = Vec::new();
+    peer.read_to_end(&mut close).expect("FIN, not a reset");
+    assert_eq!((close[0], &close[2..4]), (CLOSE, &b"\x03\xea"[..]));
+    assert_eq!(close.len(), 2 + usize::from(close[1]), "one frame");
+    drop(peer);
+    host.until("the end", Host::is_over);
+    assert!(matches!(host.last, Err(Error::Violation(Violation::UnmaskedFrame))), "{:?}", host.last);
+    assert_eq!(host.seen, ["text 4"]);
+}
+
+/// an end without a close frame is a loss, also when it raises no edge of its own, because it came with data.
+#[test]
+fn x13_an_end_without_a_close_frame() {
+    let (mut peer, mut host) = open(Config::server());
+    host.settle();
+    peer.write_all(&masked(TEXT, b"and off")).expect("written");
+    peer.shutdown(Shutdown::Write).expect("shut down");
+    host.until("the end", Host::is_over);
+    assert_eq!(host.seen, ["text 7"]);
+    match &host.last {
+        Err(Error::Lost(error)) => assert_eq!(error.kind(), ErrorKind::UnexpectedEof),
+        other => panic!("{other:?}"),
+    }
+    // what was accepted is flushed once.
+    expect(&mut peer, &plain(TEXT, b"and off"));
+    assert_eq!(host.socket.held(), 0);
+}
+
+/// and an end inside the request is one, too.
+#[test]
+fn an_end_inside_the_request() {
+    let (mut peer, ours) = sockets();
+    let mut host = Host::new(Socket::accept(ours, Config::server(), Instant::ZERO));
+    peer.write_all(&REQUEST[..50]).expect("written");
+    drop(peer);
+    host.until("the end", Host::is_over);
+    assert!(matches!(host.last, Err(Error::Lost(_))), "{:?}", host.last);
+}
+
+/// C-08: silence brings a ping, any sign of life is good, and silence after it is the end.
+#[test]
+fn c08_a_silent_peer_is_asked_and_given_up() {
+    let (mut peer, mut host) = open(Config::server());
+    assert_eq!(host.socket.deadline(), Some(Instant::from_secs(20)));
+    host.tick(Instant::from_secs(20));
+    expect(&mut peer, &plain(PING, b""));
+    host.now = Instant::from_secs(30);
+    peer.write_all(&masked(PONG, b"")).expect("written");
+    host.until("the pong", |host| host.seen == ["pong 0"]);
+    assert_eq!(host.socket.deadline(), Some(Instant::from_secs(50)));
+    host.tick(Instant::from_secs(50));
+    assert_eq!(host.socket.deadline(), Some(Instant::from_secs(70)));
+    host.tick(Instant::from_secs(70));
+    assert!(matches!(host.last, Err(Error::Timeout(Timer::Pong))), "{:?}", host.last);
+}
+
+/// F-16: over a stream that is upgraded already, a client masks, and takes what came behind the handshake.
+#[test]
+fn f16_a_client_over_an_upgraded_stream() {
+    let (mut peer, ours) = sockets();
+    let leftover = plain(TEXT, b"hello");
+    let socket = Socket::from_upgraded(ours, Role::Client, &leftover, Config::client(), Instant::ZERO)
+        .expect("entropy");
+    let mut host = Host::new(socket);
+    host.last = Ok(State::Again);
+    host.until("the leftover", |host| host.seen == ["text 5"]);
+    let mut echo = [0; 11];
+    peer.read_exact(&mut echo).expect("a frame");
+    assert_eq!(echo[..2], [TEXT, 0x80 | 5]);
+    let payload: Vec<u8> = (0..5).map(|at| echo[6 + at] ^ echo[2 + at % 4]).collect();
+    assert_eq!(payload, b"hello");
+}
+
+/// Always readable, always writable.
+struct Endless;
+
+impl Read for Endless {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        // An empty ping in seven bytes would be cut by a full buffer; six bytes are cut too, and resume.
+        let frame = masked(BINARY, b"");
+        out.iter_mut().zip(frame.iter().cycle()).for_each(|(out, byte)| *out = *byte);
+        Ok(out.len() / frame.len() * frame.len())
+    }
+}
+
+impl Write for Endless {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Endless {
+    fn shut_down(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A peer that is faster than we are does not keep the loop from the others.
+#[test]
+fn an_endless_stream_is_left_for_the_others() {
+    let mut socket =
+        Socket::from_upgraded(Endless, Role::Server, &[], Config::server(), Instant::ZERO).expect("a server");
+    let (mut buffers, mut messages) = (Buffers::new(), 0);
+    let state = socket.on_readable(&mut buffers, Instant::ZERO, |_, reply| {
+        messages += 1;
+        reply.send("x").expect("room");
+    });
+    assert!(matches!(state, Ok(State::Again)), "{state:?}");
+    assert!((1..1_000_000).contains(&messages), "{messages}");
+    assert_eq!(socket.held(), 0);
+    let state = socket.proceed(&mut buffers, Instant::ZERO, |_, _| {});
+    assert!(matches!(state, Ok(State::Again)), "{state:?}");
+}
