@@ -252,7 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     fn take_event(&mut self) {
         let storage_len = self.session.storage_len();
         let message = match self.session.event() {
-            Some(Event::Text(text)) => Message::Text(Utf8::from(&*text)),
+            Some(Event::Text(text)) => Message::Text(Utf8::from(text)),
             Some(Event::Binary(bytes)) if bytes.len() < DETACHED || 2 * bytes.len() < storage_len => {
                 Message::Binary(Bytes::copy_from_slice(bytes))
             }

@@ -395,7 +395,8 @@ mod tests {
     fn overflow_policies() {
         use Overflow::{Close, Conflate, DropNew, DropOld};
         let full = Err(Refused::Full);
-        let table: &[(Overflow, &str, Result<(), Refused>, &[&str])] = &[
+        type Row = (Overflow, &'static str, Result<(), Refused>, &'static [&'static str]);
+        let table: &[Row] = &[
             (Close, "e", full, &["close 1013"]),
             (DropNew, "e", full, &["a", "x:1", "c", "y:1"]),
             (DropOld, "e", Ok(()), &["x:1", "c", "y:1", "e"]),
@@ -512,7 +513,8 @@ mod tests {
     /// The writer is woken by each lane, once for each time that it found nothing.
     #[test]
     fn the_writer_is_woken() {
-        let lanes: [fn(&Outbox) -> Result<(), Refused>; 4] = [
+        type Queue = fn(&Outbox) -> Result<(), Refused>;
+        let lanes: [Queue; 4] = [
             |outbox| push(outbox, "a"),
             |outbox| outbox.push_control(Control::Ping("".into())),
             |outbox| outbox.close(None),

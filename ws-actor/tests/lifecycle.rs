@@ -117,7 +117,7 @@ fn check(seen: Vec<Seen>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     /// B3, B4, D4: random connections, killed at random points in random ways, in a pool of two actors.
     #[test]
