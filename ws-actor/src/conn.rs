@@ -81,10 +81,10 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         discarding: false,
         closing_since: None,
         alarm: None,
-        link,
+        link: Some(link),
     };
     let reason = poll_fn(|cx| conn.poll(cx)).await;
-    conn.link.finish(reason);
+    conn.finish(reason);
 }
 
 struct Conn<S> {
@@ -108,7 +108,8 @@ struct Conn<S> {
     closing_since: Option<Instant>,
     /// Boxed, and re-armed only when it must ring earlier: most of its errands are put off before they are due.
     alarm: Option<(Instant, Pin<Box<Sleep>>)>,
-    link: Link,
+    /// Until the last word is out: who lingers is no connection any more.
+    link: Option<Link>,
 }
 
 /// Whether a step moved something, so that the others are worth another look.
@@ -148,15 +149,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
 
     /// How the connection ended: what this side wanted, else what was noticed first.
     fn reason(&mut self, last: Reason) -> Reason {
-        self.link.ending().or_else(|| self.cause.take()).unwrap_or(last)
+        let ending = self.link.as_ref().and_then(Link::ending);
+        ending.or_else(|| self.cause.take()).unwrap_or(last)
+    }
+
+    /// Tells the actor, who need not wait for a peer that is slow to hang up.
+    fn finish(&mut self, reason: Reason) {
+        if let Some(link) = self.link.take() {
+            link.finish(reason);
+        }
     }
 
     /// Gives the event in hand to the actor.
     fn deliver(&mut self, cx: &Context<'_>) -> Moved {
-        if self.link.is_free() {
-            return false;
-        }
-        if self.link.poll_deliver(cx).is_ready() {
+        let Some(link) = self.link.as_mut().filter(|link| !link.is_free()) else { return false };
+        if link.poll_deliver(cx).is_ready() {
             self.event_since = None;
             true
         } else {
@@ -167,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
 
     /// Whether the socket may be read: nothing is in hand, or nothing will be, because data is dropped from now on.
     fn may_receive(&self) -> bool {
-        !self.eof && (self.link.is_free() || self.discarding)
+        !self.eof && (self.discarding || self.link.as_ref().is_none_or(Link::is_free))
     }
 
     /// Takes what has arrived, until the socket has no more or the actor has to be waited for.
@@ -245,7 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     fn take_event(&mut self) {
         let storage_len = self.session.storage_len();
         let message = match self.session.event() {
-            Some(Event::Text(text)) => Message::Text(Utf8::from(&*text)),
+            Some(Event::Text(text)) => Message::Text(Utf8::from(text)),
             Some(Event::Binary(bytes)) if bytes.len() < DETACHED || 2 * bytes.len() < storage_len => {
                 Message::Binary(Bytes::copy_from_slice(bytes))
             }
@@ -256,14 +263,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             Some(Event::Close(closed)) => {
                 let frame = closed.frame.map(CloseFrame::from);
                 self.cause.get_or_insert(Reason::Peer(frame));
-                self.link.hang_up();
+                self.hang_up();
                 return;
             }
             // Pings are answered by the core; pongs were heard by it. Chunks come only to who asks for them.
             Some(Event::Ping(_) | Event::Pong(_) | Event::Chunk(_)) | None => return,
         };
         // Refused only while data is dropped.
-        let _ = self.link.hold(message);
+        if let Some(link) = &mut self.link {
+            let _ = link.hold(message);
+        }
+    }
+
+    fn hang_up(&self) {
+        if let Some(link) = &self.link {
+            link.hang_up();
+        }
     }
 
     fn note(&mut self, failure: Failure) {
@@ -272,7 +287,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             Failure::Timeout(timer) => Reason::Timeout(timer),
             Failure::Eof => Reason::Io(io::ErrorKind::UnexpectedEof),
         });
-        self.link.hang_up();
+        self.hang_up();
     }
 
     /// Encodes what waits and writes what is encoded, and shuts down when the core says so.
@@ -292,7 +307,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 }
                 Poll::Pending => {
                     self.stuck_since.get_or_insert(self.now);
-                    if self.link.ending().is_some() {
+                    if self.link.as_ref().and_then(Link::ending).is_some() {
                         self.closing_since.get_or_insert(self.now);
                     }
                     return Ok(moved);
@@ -305,6 +320,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                     result?;
                     self.shut_down = true;
                     self.session.connection().shut_down(self.now);
+                    let reason = self.reason(Reason::Io(io::ErrorKind::UnexpectedEof));
+                    self.finish(reason);
                     moved = true;
                 }
                 Poll::Pending => {
@@ -329,7 +346,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             if !connection.can_send() {
                 break;
             }
-            match self.link.poll_outgoing(cx) {
+            let Some(link) = &self.link else { break };
+            match link.poll_outgoing(cx) {
                 Poll::Ready(Out::Data(frame)) => self.output.begin(frame),
                 Poll::Ready(Out::Control(control)) => {
                     // The core's queue was emptied above, and lengths were checked when this was sent.
@@ -340,7 +358,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 }
                 Poll::Ready(Out::Close(frame)) => {
                     let _ = connection.close(self.now, frame.as_ref().map(CloseFrame::borrow));
-                    if !matches!(self.link.ending(), Some(Reason::Local(_))) {
+                    if !matches!(link.ending(), Some(Reason::Local(_))) {
                         // Cut: nobody wants what the peer may still say.
                         connection.discard_data();
                         self.discarding = true;
@@ -377,10 +395,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             }
             if mailbox.is_some_and(|deadline| deadline <= self.now) {
                 self.event_since = None;
-                self.link.cut(CloseFrame::TARGET_BUSY, Reason::TargetBusy);
+                if let Some(link) = &self.link {
+                    link.cut(CloseFrame::TARGET_BUSY, Reason::TargetBusy);
+                }
                 return Ok(true);
             }
-            if !self.link.is_free() && !self.eof {
+            if !self.may_receive() && !self.eof {
                 self.session.connection().pause(self.now);
             }
             let core = self.session.connection_ref().deadline();

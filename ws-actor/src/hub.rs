@@ -183,6 +183,8 @@ impl Hub {
     /// Queues a message to one connection as soon as its outbox has room. Senders get room in the order in which
     /// they began to wait.
     ///
+    /// Room means half of the outbox here: the other half is for senders that do not wait.
+    ///
     /// For tasks of their own that produce faster than a client reads. An actor that waits here serves nobody
     /// meanwhile; it should use [`Hub::send`].
     ///

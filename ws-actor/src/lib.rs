@@ -1,4 +1,85 @@
 //! Realtime applications over WebSocket: actors, rooms, and a Hub that reaches every connection.
+//!
+//! An application is one or more **actors**. An actor is a value that one task owns; for each of its connections it is
+//! told [`Connect`], then every message, then [`Disconnect`], once each and in this order, whatever happens. It
+//! answers through the [`Hub`], which any task and any thread can hold: send to one connection, to a [`Room`], or to
+//! all. A [`Server`] listens, and serves plain HTTP on the same port if asked to.
+//!
+//! ```no_run
+//! use ws_actor::{Connect, Context, Disconnect, Hub, Inbound, Route, Server, WsActor};
+//!
+//! #[derive(Default)]
+//! struct Chat {
+//!     said: u64,
+//! }
+//!
+//! impl WsActor for Chat {
+//!     type Cast = ();
+//!
+//!     async fn connect(&mut self, cx: &mut Context<Self>, connect: Connect) {
+//!         let _ = cx.room("chat").join(connect.id);
+//!         let _ = cx.send(connect.id, format!("{} messages so far", self.said));
+//!     }
+//!
+//!     async fn message(&mut self, cx: &mut Context<Self>, inbound: Inbound) {
+//!         self.said += 1;
+//!         cx.room("chat").broadcast_except(inbound.id, inbound.message);
+//!     }
+//!
+//!     async fn disconnect(&mut self, cx: &mut Context<Self>, gone: Disconnect) {
+//!         // It has left its rooms already.
+//!         cx.room("chat").broadcast(format!("{} left: {}", gone.id, gone.reason));
+//!     }
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let hub = Hub::new();
+//!     let chat = hub.spawn("chat", Chat::default)?;
+//!     let listening = Server::new(&hub)
+//!         .route(Route::ws("/ws").target(chat))
+//!         .on_http(|_| async { http::Response::new("Connect to /ws".to_owned()) })
+//!         .listen("127.0.0.1:8080")
+//!         .await?;
+//!     println!("ws://{}/ws", listening.local_addr());
+//!
+//!     // From any task, also while the actor is busy:
+//!     for id in hub.connections() {
+//!         let _ = hub.send(id, "hello from outside");
+//!     }
+//!     listening.stopped().await;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Who waits for whom
+//!
+//! ```text
+//!  socket ──read──▶ one event in hand ──▶ mailbox ──▶ actor     reading waits: the actor is slow, TCP pushes back
+//!  socket ◀─write── outbox ◀── send, broadcast, close           sending never waits: it says Full
+//! ```
+//!
+//! One task drives a connection. It holds at most **one** event that the actor has not taken, and reads no further
+//! before it has; writing goes on meanwhile, so an actor and its clients cannot wait for each other in a circle.
+//! Every queue is bounded, in messages and in bytes: an outbox ([`OutboxLimits`], what happens then is its
+//! [`Overflow`]), a mailbox (1 024 messages, 8 MiB).
+//!
+//! | who is slow or broken | what happens |
+//! |---|---|
+//! | a client that takes no messages | its outbox fills and the [`Overflow`] policy decides, closing it with 1013 by default; a socket that takes no byte for the write timeout is cut |
+//! | an actor | its clients are not read; after the mailbox timeout they are closed with 1013 |
+//! | an actor that panics | its connections are closed with 1011, its name is free, nobody else notices |
+//! | a peer that breaks the protocol | it is closed with the code of the rule, and [`Reason::Protocol`] names it |
+//! | a client that vanishes | it is pinged, and given up after [`Settings`]`.protocol.timeouts` |
+//!
+//! # What is safe by default
+//!
+//! Pages of other hosts are refused ([`Origins`]); messages are limited to 1 MiB, heads to 16 KiB and 10 s; upgrades to
+//! paths that are no route are 404, malformed ones are refused by the rule that they break, before any `101`.
+//! [`Server::on_refusal`] tells a log. For anything beyond loopback, put TLS in front.
+//!
+//! A [`ConnId`] names one connection of one start of the program; kept longer, it names nothing. The `chat` example
+//! shows all of this in two hundred lines and a page.
 #![forbid(unsafe_code)]
 
 mod actor;
@@ -29,7 +110,7 @@ pub use id::{ConnId, NodeId, ParseConnIdError};
 pub use outbox::{OutboxLimits, Overflow};
 pub use outgoing::Outgoing;
 pub use room::{JoinError, MAX_ROOM_NAME, MAX_ROOMS, Room};
-pub use route::{Origins, Route};
+pub use route::{OriginCheck, Origins, Route};
 pub use server::{Listening, Server, Settings};
 pub use target::{CastError, Target};
 pub use upgrade::Refusal;

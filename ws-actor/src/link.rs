@@ -125,3 +125,127 @@ impl Drop for Link {
         mailbox.detach(id, last);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{connect, noop, target};
+    use crate::mailbox::{Letter, MAX_LETTERS};
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    fn full() -> Target {
+        let target = target();
+        for _ in 0..MAX_LETTERS {
+            assert_eq!(target.cast(0_u32), Ok(()));
+        }
+        target
+    }
+
+    fn open(hub: &Hub, target: &Target) -> Link {
+        Link::open(hub, target, OutboxLimits::new(), connect).expect("the target is open")
+    }
+
+    fn read(target: &Target) -> Option<Letter> {
+        match target.mailbox().poll_read(&noop()) {
+            Poll::Ready(letter) => letter,
+            Poll::Pending => None,
+        }
+    }
+
+    fn events(target: &Target) -> Vec<String> {
+        std::iter::from_fn(|| read(target))
+            .filter_map(|letter| match letter {
+                Letter::Event(Event::Connect(_)) => Some("connect".to_owned()),
+                Letter::Event(Event::Message(inbound)) => inbound.message.as_text().map(str::to_owned),
+                Letter::Event(Event::Disconnect(gone)) => Some(gone.reason.to_string()),
+                Letter::Cast(_) => None,
+            })
+            .collect()
+    }
+
+    /// B3: an actor that never heard of a connection is not told of its end.
+    #[test]
+    fn unheard_of() {
+        let (hub, target) = (Hub::new(), full());
+        let mut link = open(&hub, &target);
+        assert_eq!(link.poll_deliver(&noop()), Poll::Pending);
+        drop(link);
+        assert_eq!(events(&target), [""; 0]);
+        assert_eq!(hub.connection_count(), 0);
+    }
+
+    /// B3, B4: what was in hand arrives before the Disconnect, however the link ends and however full the mailbox is.
+    #[test]
+    fn in_hand_at_the_end() {
+        for reason in [None, Some(Reason::Peer(None))] {
+            let (hub, target) = (Hub::new(), full());
+            assert!(read(&target).is_some());
+            let mut link = open(&hub, &target);
+            assert_eq!(link.poll_deliver(&noop()), Poll::Ready(Ok(())));
+            assert_eq!(link.hold(Message::text("last")), Ok(()));
+            assert_eq!(link.hold(Message::text("one too many")), Err(Message::text("one too many")));
+            assert_eq!(link.poll_deliver(&noop()), Poll::Pending);
+            let expected = reason.clone().unwrap_or(Reason::Aborted).to_string();
+            match reason {
+                Some(reason) => link.finish(reason),
+                None => drop(link),
+            }
+            assert_eq!(events(&target), ["connect", "last", &*expected]);
+        }
+    }
+
+    proptest! {
+        /// B3, B4: connections that come, speak and go in any order, before a mailbox that is full or nearly so.
+        #[test]
+        fn lives_in_order(steps in proptest::collection::vec((0..6_u8, 0..8_usize), 0..300)) {
+            let (hub, target) = (Hub::new(), full());
+            let mut links: Vec<(Link, u64)> = Vec::new();
+            let mut said: HashMap<ConnId, u64> = HashMap::new();
+            let mut letters = Vec::new();
+            for (step, n) in steps {
+                match step {
+                    0 => links.push((open(&hub, &target), 0)),
+                    1 => letters.extend(read(&target)),
+                    2 if !links.is_empty() => drop(links.swap_remove(n % links.len())),
+                    _ if !links.is_empty() => {
+                        let at = n % links.len();
+                        let (link, next) = &mut links[at];
+                        let _ = link.poll_deliver(&noop());
+                        if link.is_free() && link.hold(Message::text(next.to_string())).is_ok() {
+                            *next += 1;
+                            said.insert(link.id(), *next);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            drop(links);
+            letters.extend(std::iter::from_fn(|| read(&target)));
+            let mut heard: HashMap<ConnId, (u64, bool)> = HashMap::new();
+            for letter in letters {
+                match letter {
+                    Letter::Event(Event::Connect(connect)) => {
+                        prop_assert!(heard.insert(connect.id, (0, false)).is_none());
+                    }
+                    Letter::Event(Event::Message(inbound)) => {
+                        let life = heard.entry(inbound.id).or_insert((u64::MAX, true));
+                        let next = life.0.to_string();
+                        prop_assert!(!life.1 && inbound.message.as_text() == Some(&*next));
+                        life.0 += 1;
+                    }
+                    Letter::Event(Event::Disconnect(gone)) => {
+                        let life = heard.entry(gone.id).or_insert((u64::MAX, true));
+                        prop_assert!(!life.1);
+                        life.1 = true;
+                        // Nothing that was taken from the socket is lost.
+                        prop_assert_eq!(life.0, said.get(&gone.id).copied().unwrap_or(0));
+                    }
+                    Letter::Cast(_) => {}
+                }
+            }
+            prop_assert!(heard.values().all(|life| life.1));
+            prop_assert_eq!(hub.connection_count(), 0);
+        }
+    }
+}

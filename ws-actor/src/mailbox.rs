@@ -298,6 +298,11 @@ mod tests {
         assert!(mailbox.poll_read(&noop()).is_ready());
         assert!(mailbox.poll_read(&noop()).is_ready());
         assert_eq!(counts.each_ref().map(|count| count.woken()), [1, 0, 0]);
+        // There is room for two, but not for a newcomer.
+        let mut newcomer = None;
+        let poll = mailbox.poll_post(&noop(), &mut newcomer, &mut event(id(), 9));
+        assert_eq!(poll, Poll::Pending);
+        mailbox.give_up(&mut newcomer);
         mailbox.give_up(&mut tickets[0]);
         assert_eq!(counts.each_ref().map(|count| count.woken()), [1, 1, 0]);
         assert_eq!(post(2, &mut tickets[2]), Poll::Pending);

@@ -178,7 +178,7 @@ impl Outbox {
             state.senders.leave(ticket);
             return Poll::Ready(Err(Refused::Closed));
         }
-        if !state.senders.is_first(*ticket) || !self.has_room(&state, frame.len()) {
+        if !state.senders.is_first(*ticket) || !self.has_half(&state, frame.len()) {
             state.senders.wait(ticket, cx.waker());
             return Poll::Pending;
         }
@@ -297,6 +297,14 @@ impl Outbox {
         (state.data.len(), state.bytes, state.dropped)
     }
 
+    /// Room for a sender that waits: half of all. The other half is for those who do not, else a producer that is as
+    /// fast as its client would keep the outbox full, and the next plain send would overflow it.
+    fn has_half(&self, state: &State, len: usize) -> bool {
+        state.data.is_empty()
+            || state.data.len() < self.limits.max_messages / 2
+                && state.bytes + len <= self.limits.max_bytes / 2
+    }
+
     fn has_room(&self, state: &State, len: usize) -> bool {
         state.data.is_empty()
             || state.data.len() < self.limits.max_messages && state.bytes + len <= self.limits.max_bytes
@@ -339,8 +347,8 @@ impl State {
 
     /// The first sender in line, if it is worth its while to look again.
     fn next_sender(&mut self, limits: &OutboxLimits) -> Option<Waker> {
-        let room =
-            self.data.is_empty() || self.data.len() < limits.max_messages && self.bytes < limits.max_bytes;
+        let room = self.data.is_empty()
+            || self.data.len() < limits.max_messages / 2 && self.bytes < limits.max_bytes / 2;
         if room { self.senders.next() } else { None }
     }
 }
@@ -395,7 +403,8 @@ mod tests {
     fn overflow_policies() {
         use Overflow::{Close, Conflate, DropNew, DropOld};
         let full = Err(Refused::Full);
-        let table: &[(Overflow, &str, Result<(), Refused>, &[&str])] = &[
+        type Row = (Overflow, &'static str, Result<(), Refused>, &'static [&'static str]);
+        let table: &[Row] = &[
             (Close, "e", full, &["close 1013"]),
             (DropNew, "e", full, &["a", "x:1", "c", "y:1"]),
             (DropOld, "e", Ok(()), &["x:1", "c", "y:1", "e"]),
@@ -488,6 +497,22 @@ mod tests {
         assert_eq!(poll(2, &mut tickets[2]), Poll::Ready(Ok(())));
     }
 
+    /// B10: senders that wait fill half of an outbox, and leave the rest to those who do not.
+    #[test]
+    fn waiting_senders_leave_room() {
+        let outbox = outbox(8, 1 << 10, Overflow::Close);
+        let mut ticket = None;
+        for _ in 0..4 {
+            let poll = outbox.poll_push(&noop(), &mut ticket, &frame("a"), None);
+            assert_eq!(poll, Poll::Ready(Ok(())));
+        }
+        assert_eq!(outbox.poll_push(&noop(), &mut ticket, &frame("a"), None), Poll::Pending);
+        for _ in 0..4 {
+            assert_eq!(push(&outbox, "b"), Ok(()));
+        }
+        assert_eq!(push(&outbox, "b"), Err(Refused::Full));
+    }
+
     /// B10: the end of a connection is told to those who wait for room.
     #[test]
     fn waiting_senders_learn_of_the_end() {
@@ -512,7 +537,8 @@ mod tests {
     /// The writer is woken by each lane, once for each time that it found nothing.
     #[test]
     fn the_writer_is_woken() {
-        let lanes: [fn(&Outbox) -> Result<(), Refused>; 4] = [
+        type Queue = fn(&Outbox) -> Result<(), Refused>;
+        let lanes: [Queue; 4] = [
             |outbox| push(outbox, "a"),
             |outbox| outbox.push_control(Control::Ping("".into())),
             |outbox| outbox.close(None),

@@ -75,6 +75,9 @@ impl Route {
     }
 }
 
+/// Whether pages of an origin, given as it was sent, may connect.
+pub type OriginCheck = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
 /// Which pages may open a connection (RFC 6455, section 10.2).
 ///
 /// A browser lets any page connect to any server, cookies included, and leaves it to the server to look at
@@ -100,7 +103,7 @@ pub enum Origins {
     /// Every page on the internet, with its visitors' cookies.
     Any,
     /// Those for which this says yes. It is given the origin as it was sent.
-    Custom(Arc<dyn Fn(&[u8]) -> bool + Send + Sync>),
+    Custom(OriginCheck),
 }
 
 impl fmt::Debug for Origins {

@@ -208,6 +208,7 @@ impl Server {
     }
 
     /// Answers an upgrade; another request comes back.
+    #[expect(clippy::result_large_err, reason = "the other request is no error, and is moved once")]
     fn take_upgrade<B>(
         &self,
         mut request: http::Request<B>,

@@ -93,6 +93,7 @@ pub(crate) fn report(server: &Shared, target: &[u8], ends: Ends, status: u16, re
 }
 
 /// What an upgrade that an HTTP server read comes to.
+#[expect(clippy::large_enum_variant, reason = "taken apart where it is made")]
 pub(crate) enum Outcome {
     /// It is no upgrade to WebSocket.
     Http,

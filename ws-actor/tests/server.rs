@@ -316,12 +316,14 @@ async fn dealt_round_robin() {
         let second = Client::open(addr, "/ws").await;
         log_b.connect().await;
         drop((first, second));
-        (log_a.disconnect().await, log_b.disconnect().await);
+        log_a.disconnect().await;
+        log_b.disconnect().await;
     }
     assert_eq!(a.cast(0_u32), Ok(()));
     support::until("the name is free", || hub.lookup("a").is_none()).await;
     let _clients = [Client::open(addr, "/ws").await, Client::open(addr, "/ws").await];
-    (log_b.connect().await, log_b.connect().await);
+    log_b.connect().await;
+    log_b.connect().await;
     assert_eq!(b.cast(0_u32), Ok(()));
     support::until("the name is free", || hub.lookup("b").is_none()).await;
     for path in ["/ws", "/none"] {
