@@ -1,12 +1,12 @@
 //! The handle that comes with a lent message, to answer it.
 
 use std::future::poll_fn;
-use std::task::ready;
+use std::task::{Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::{Connection, Instant, Message, Part};
 
-use crate::error::Error;
+use crate::error::{Error, lost};
 use crate::wire::{LARGE, Large, Wire};
 
 /// Sends on a connection while one of its messages is lent.
@@ -45,7 +45,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
         let message = message.into();
         poll_fn(|cx| self.wire.poll_room(cx)).await.map_err(Error::Lost)?;
         if message.as_bytes().len() < LARGE {
-            return self.wire.queue(self.connection, message, part);
+            return self.wire.queue_in_room(self.connection, message, part);
         }
         let now = self.now;
         let mut large = Large::begin(self.wire, self.connection, message, part)?;
@@ -82,13 +82,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
         poll_fn(|cx| {
             loop {
                 self.wire.queue_control(self.connection);
-                ready!(self.wire.poll_flush(cx))?;
+                ready!(self.wire.poll_flush(cx)).map_err(Error::Lost)?;
                 if self.connection.pending() == 0 {
-                    return std::task::Poll::Ready(Ok(()));
+                    return Poll::Ready(Ok(()));
+                }
+                if self.wire.is_stuck() {
+                    // Nothing leaves any more, whatever is still owed.
+                    return Poll::Ready(Err(lost()));
                 }
             }
         })
         .await
-        .map_err(Error::Lost)
     }
 }
