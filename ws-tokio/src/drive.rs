@@ -89,6 +89,11 @@ impl Pace {
         self.closed = Some(Box::new(CloseReason { code, reason, interrupted: closed.interrupted }));
     }
 
+    /// To be looked at soon: with the message after the next, when a slow consumer has had one in hand.
+    pub(crate) fn look_soon(&mut self) {
+        self.unwatched = 1;
+    }
+
     /// Whether it is time for a look at the clock while output waits.
     #[inline]
     pub(crate) fn looks_up(&mut self) -> bool {
@@ -116,6 +121,8 @@ pub(crate) trait Drive: Endpoint {
     fn tick(&mut self, beside: &mut Self::Beside, now: Instant) -> Result<(), Failure>;
     fn recv_eof(&mut self, beside: &mut Self::Beside, now: Instant) -> Result<(), Failure>;
     fn shut_down(&mut self, now: Instant);
+    fn observe(&mut self, now: Instant);
+    fn pause(&mut self, now: Instant);
     fn can_recv(&self) -> bool;
     fn remaining(&self) -> u64;
 }
@@ -149,6 +156,14 @@ impl Drive for Connection {
 
     fn shut_down(&mut self, now: Instant) {
         self.shut_down(now);
+    }
+
+    fn observe(&mut self, now: Instant) {
+        self.observe(now);
+    }
+
+    fn pause(&mut self, now: Instant) {
+        self.pause(now);
     }
 
     fn can_recv(&self) -> bool {
@@ -203,6 +218,14 @@ impl Drive for Receiver {
         self.shut_down(now);
     }
 
+    fn observe(&mut self, now: Instant) {
+        self.observe(now);
+    }
+
+    fn pause(&mut self, now: Instant) {
+        self.pause(now);
+    }
+
     fn can_recv(&self) -> bool {
         self.is_open()
     }
@@ -236,6 +259,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
     /// One turn without an event: lets out what waits, keeps time, and reads; `false`: the transport is done with.
     #[inline(never)]
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, need: usize) -> Poll<bool> {
+        if std::mem::take(&mut self.wire.waited) {
+            // Reading goes on now, and not when the wait began: a pong gets its full time from here (C-08).
+            self.pace.now = self.pace.clock.now();
+            self.session.connection().pause(self.pace.now);
+            return Poll::Ready(true);
+        }
         loop {
             let flushed = self.pump(cx);
             match self.session.connection_ref().transport(self.beside) {
@@ -327,6 +356,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
 
     /// Lets out what waits, as far as the transport takes it; whether all of it went.
     pub(crate) fn pump(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.session.connection_ref().pending(self.beside) > 0 {
+            // What waited may be a ping: its answer is due from now on (C-08).
+            self.pace.now = self.pace.clock.now();
+            self.session.connection().observe(self.pace.now);
+        }
         loop {
             self.session.connection().queue_control(self.beside, self.wire);
             match self.wire.poll_flush(cx) {

@@ -43,7 +43,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
     #[inline]
     pub async fn send_part(&mut self, message: impl Into<Message<'_>>, part: Part) -> Result<(), Error> {
         let message = message.into();
-        poll_fn(|cx| self.wire.poll_room(cx)).await.map_err(Error::Lost)?;
+        poll_fn(|cx| {
+            let room = self.wire.poll_room(cx);
+            if room.is_pending() {
+                self.wait();
+            }
+            room
+        })
+        .await
+        .map_err(Error::Lost)?;
         if message.as_bytes().len() < LARGE {
             return self.wire.queue_in_room(self.connection, message, part);
         }
@@ -52,13 +60,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
         poll_fn(|cx| {
             let sent = large.poll(cx);
             if sent.is_pending() {
-                // Nothing is read meanwhile.
                 self.connection.pause(now);
             }
             sent
         })
         .await
         .map_err(Error::Lost)
+    }
+
+    /// Nothing is read meanwhile: what the peer says counts later.
+    fn wait(&mut self) {
+        self.connection.pause(self.now);
+        self.wire.waited = true;
     }
 
     /// Queues a message, and never waits.
@@ -82,7 +95,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
         poll_fn(|cx| {
             loop {
                 self.wire.queue_control(self.connection);
-                ready!(self.wire.poll_flush(cx)).map_err(Error::Lost)?;
+                let flushed = self.wire.poll_flush(cx);
+                if flushed.is_pending() {
+                    self.wait();
+                }
+                ready!(flushed).map_err(Error::Lost)?;
                 if self.connection.pending() == 0 {
                     return Poll::Ready(Ok(()));
                 }

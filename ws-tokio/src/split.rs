@@ -236,7 +236,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ReadHalf<S> {
     #[inline]
     fn found(&mut self) {
         match self.session.event() {
-            Some(Event::Ping(_)) => self.answer(),
+            Some(Event::Ping(_)) => {
+                self.answer();
+                return self.pace.look_soon();
+            }
             Some(Event::Close(closed)) => {
                 self.pace.note_close(&closed);
                 self.answer();
@@ -269,6 +272,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ReadHalf<S> {
         let Self { session, pace, shared, owes } = self;
         shared.wakers.register(READER, cx);
         let mut inner = lock(&shared.inner);
+        if inner.ping_left {
+            session.connection().observe(pace.clock.now());
+        }
         shared.take_news(&mut inner, session.connection());
         let mut cx = Context::from_waker(&shared.both);
         let Inner { wire, sender, .. } = &mut *inner;

@@ -165,7 +165,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     fn found(&mut self, cx: &mut Context<'_>) {
         match self.session.event() {
             // Its pong waits among the replies.
-            Some(Event::Ping(_)) => self.wire.queue_control(self.session.connection()),
+            Some(Event::Ping(_)) => {
+                self.wire.queue_control(self.session.connection());
+                return self.pace.look_soon();
+            }
             Some(Event::Close(closed)) => self.pace.note_close(&closed),
             _ => {}
         }
@@ -235,6 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 Poll::Pending => {
                     // Nothing is read meanwhile: what the peer says in the meantime counts later.
                     self.session.connection().pause(self.pace.now);
+                    self.wire.waited = true;
                     if !self.drive(|mut driver| driver.poll_time(cx)) {
                         return Poll::Pending;
                     }

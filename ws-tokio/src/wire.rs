@@ -66,6 +66,8 @@ pub(crate) struct Wire<S> {
     dirty: bool,
     /// A write failed: nothing leaves any more, and what is queued is dropped.
     pub(crate) broken: bool,
+    /// Somebody waited for room instead of reading, and nobody has read since.
+    pub(crate) waited: bool,
     /// The payload of a frame is still to come: nothing may get in between.
     pub(crate) cut: bool,
     max_queue: usize,
@@ -73,7 +75,17 @@ pub(crate) struct Wire<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(crate) fn new(io: S, max_queue: usize) -> Self {
-        Self { io, out: Vec::new(), start: 0, end: 0, dirty: false, broken: false, cut: false, max_queue }
+        Self {
+            io,
+            out: Vec::new(),
+            start: 0,
+            end: 0,
+            dirty: false,
+            broken: false,
+            waited: false,
+            cut: false,
+            max_queue,
+        }
     }
 
     /// Bytes that wait.
@@ -372,7 +384,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Large<'a, S> {
 
     /// As [`Payload::poll`].
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.payload.poll(self.wire, cx)
+        let sent = self.payload.poll(self.wire, cx);
+        self.wire.waited |= sent.is_pending();
+        sent
     }
 }
 
