@@ -199,6 +199,11 @@ impl Connection {
         Ok(())
     }
 
+    /// Tells the time, and nothing else; see [`Receiver::observe`].
+    pub fn observe(&mut self, now: Instant) {
+        self.receiver.observe(now);
+    }
+
     /// Nobody reads the transport, for lack of a consumer; see [`Receiver::pause`].
     pub fn pause(&mut self, now: Instant) {
         self.receiver.pause(now);

@@ -1,7 +1,7 @@
 //! WebSocket (RFC 6455) without IO: bytes and time in, events and bytes out.
 //!
 //! This crate never reads, writes, sleeps, or asks for the time or for entropy. Whoever has a loop of his own (epoll,
-//! io_uring, embassy, a game, a simulator) drives a [`Connection`] from two byte slices and a clock. The adapters of
+//! `io_uring`, embassy, a game, a simulator) drives a [`Connection`] from two byte slices and a clock. The adapters of
 //! this workspace do nothing else.
 //!
 //! # The contract

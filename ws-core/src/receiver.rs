@@ -165,6 +165,11 @@ impl Receiver {
         self.timers.ping_left();
     }
 
+    /// Tells the time, and nothing else: before a late `transmit`, so that a ping which leaves by it counts from there.
+    pub fn observe(&mut self, now: Instant) {
+        self.timers.advance(now);
+    }
+
     /// Nobody reads the transport, for lack of a consumer: until the next `recv` a missing pong proves nothing.
     ///
     /// An event in hand counts as that by itself.

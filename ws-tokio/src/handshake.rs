@@ -256,8 +256,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
                 return Err(AcceptError::Answer(error));
             }
         };
-        self.stream.write_all(&answer).await?;
-        self.stream.flush().await?;
+        // A peer that takes nothing is given as long as it had for its request.
+        tokio::time::timeout(self.config.timeouts.handshake, async {
+            self.stream.write_all(&answer).await?;
+            self.stream.flush().await
+        })
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
         let leftover = &self.input[self.handshake.consumed().unwrap_or(self.input.len())..];
         Ok(WebSocket::with_clock(self.stream, Role::Server, leftover, self.config, self.clock, [0; 32]))
     }

@@ -2,12 +2,14 @@
 #![forbid(unsafe_code)]
 
 mod connect;
+mod drive;
 mod error;
 mod handshake;
 mod owned;
 mod pool;
 pub mod proxy;
 mod reply;
+mod split;
 mod stream;
 mod timer;
 #[cfg(feature = "tls")]
@@ -24,6 +26,7 @@ pub use error::Error;
 pub use handshake::{AcceptError, Acceptance, Incoming, Refusal, accept, accept_with};
 pub use owned::OwnedMessage;
 pub use reply::Reply;
+pub use split::{ReadHalf, ReuniteError, WriteHalf};
 pub use stream::MaybeTls;
 pub use upgrade::answer_upgrade;
 pub use websocket::{CloseReason, WebSocket};

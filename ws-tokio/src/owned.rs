@@ -122,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
     }
 }
 
-/// A sink that is ready as long as less than 128 KiB wait; `poll_close` closes with 1000, and is done when the peer has
+/// A sink that is ready as long as less than 64 KiB wait; `poll_close` closes with 1000, and is done when the peer has
 /// answered and the transport has ended.
 impl<S: AsyncRead + AsyncWrite + Unpin> Sink<OwnedMessage> for WebSocket<S> {
     type Error = Error;
@@ -133,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<OwnedMessage> for WebSocket<S> {
 
     fn start_send(self: Pin<&mut Self>, message: OwnedMessage) -> Result<(), Error> {
         let this = self.get_mut();
-        this.wire.queue(this.session.connection(), message.borrow(), Part::Whole)
+        this.wire.queue_in_room(this.session.connection(), message.borrow(), Part::Whole)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

@@ -7,13 +7,13 @@
 use std::cell::RefCell;
 
 /// The size of a leased buffer: what one read can bring. Only what is read into is ever touched.
-pub(crate) const LEASE: usize = 128 << 10;
+pub(crate) const LEASE: usize = 256 << 10;
 
 /// A rest of up to this many bytes is copied into memory of its size while it waits; a larger one keeps its lease.
 pub(crate) const SMALL_REST: usize = 4 << 10;
 
 /// Most buffers of that size that a thread keeps: 2 MiB.
-const MOST: usize = 16;
+const MOST: usize = 8;
 
 /// Most bytes of larger buffers that a thread keeps.
 const MOST_LARGE: usize = 8 << 20;

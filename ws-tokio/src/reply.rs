@@ -1,12 +1,12 @@
 //! The handle that comes with a lent message, to answer it.
 
 use std::future::poll_fn;
-use std::task::ready;
+use std::task::{Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::{Connection, Instant, Message, Part};
 
-use crate::error::Error;
+use crate::error::{Error, lost};
 use crate::wire::{LARGE, Large, Wire};
 
 /// Sends on a connection while one of its messages is lent.
@@ -43,22 +43,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
     #[inline]
     pub async fn send_part(&mut self, message: impl Into<Message<'_>>, part: Part) -> Result<(), Error> {
         let message = message.into();
-        poll_fn(|cx| self.wire.poll_room(cx)).await.map_err(Error::Lost)?;
+        poll_fn(|cx| {
+            let room = self.wire.poll_room(cx);
+            if room.is_pending() {
+                self.wait();
+            }
+            room
+        })
+        .await
+        .map_err(Error::Lost)?;
         if message.as_bytes().len() < LARGE {
-            return self.wire.queue(self.connection, message, part);
+            return self.wire.queue_in_room(self.connection, message, part);
         }
         let now = self.now;
         let mut large = Large::begin(self.wire, self.connection, message, part)?;
         poll_fn(|cx| {
             let sent = large.poll(cx);
             if sent.is_pending() {
-                // Nothing is read meanwhile.
                 self.connection.pause(now);
             }
             sent
         })
         .await
         .map_err(Error::Lost)
+    }
+
+    /// Nothing is read meanwhile: what the peer says counts later.
+    fn wait(&mut self) {
+        self.connection.pause(self.now);
+        self.wire.waited = true;
     }
 
     /// Queues a message, and never waits.
@@ -82,13 +95,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
         poll_fn(|cx| {
             loop {
                 self.wire.queue_control(self.connection);
-                ready!(self.wire.poll_flush(cx))?;
+                let flushed = self.wire.poll_flush(cx);
+                if flushed.is_pending() {
+                    self.wait();
+                }
+                ready!(flushed).map_err(Error::Lost)?;
                 if self.connection.pending() == 0 {
-                    return std::task::Poll::Ready(Ok(()));
+                    return Poll::Ready(Ok(()));
+                }
+                if self.wire.is_stuck() {
+                    // Nothing leaves any more, whatever is still owed.
+                    return Poll::Ready(Err(lost()));
                 }
             }
         })
         .await
-        .map_err(Error::Lost)
     }
 }

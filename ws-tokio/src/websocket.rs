@@ -2,32 +2,18 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::{
-    Advance, CloseCode, CloseFrame, ConfigRef, Connection, Event, Instant, Message, Part, Role, SendError,
-    Session, Transport,
+    Advance, CloseCode, CloseFrame, ConfigRef, Connection, Event, Message, Part, Role, SendError, Session,
 };
 
-use crate::error::Error;
-use crate::pool::{self, SMALL_REST};
+use crate::drive::{Driver, Pace};
+use crate::error::{Error, lost};
 use crate::reply::Reply;
-use crate::timer::{Clock, Timer};
-use crate::wire::{CORK, Wire};
-
-/// A queued reply leaves when it is older than this, even if more input waits.
-const PATIENCE: Duration = Duration::from_millis(1);
-
-/// To look at the clock for each message would cost more than all else. After a look that found a quick consumer, so
-/// many messages go by before the next.
-const GLANCE: u8 = 8;
-
-/// After so many reads in a row the other tasks of the thread get their turn. A peer that sends as fast as it is read
-/// would keep them waiting otherwise; and while it waits itself, its next reads bring more.
-const READS_A_TURN: u8 = 4;
+use crate::timer::Clock;
+use crate::wire::Wire;
 
 /// What the peer's close frame said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +33,7 @@ pub struct CloseReason {
 /// deadlines are kept.
 ///
 /// # Memory
-/// An idle connection holds no buffer. While bytes are in flight it leases one of its thread's 128 KiB buffers for
+/// An idle connection holds no buffer. While bytes are in flight it leases one of its thread's 256 KiB buffers for
 /// each direction. Bounded by the configuration: a message by [`Limits::max_message`](ws_core::Limits::max_message)
 /// (its buffer by four times that: the gap of fragments, and growth by doubling), the output by
 /// [`Limits::max_queue`](ws_core::Limits::max_queue) and one message, and 8 KiB of pongs.
@@ -56,49 +42,6 @@ pub struct WebSocket<S> {
     pub(crate) session: Session<Vec<u8>>,
     pub(crate) wire: Wire<S>,
     pub(crate) pace: Pace,
-}
-
-/// What paces a connection: the time, the state of its end.
-#[derive(Debug)]
-pub(crate) struct Pace {
-    pub(crate) clock: Clock,
-    timer: Timer,
-    /// The time of the last wake-up that brought something.
-    pub(crate) now: Instant,
-    /// Reads since the task last had to wait.
-    reads: u8,
-    /// How many messages go by before the next look at the clock.
-    unwatched: u8,
-    /// The peer's close frame.
-    pub(crate) closed: Option<Box<CloseReason>>,
-    /// Why the connection failed, until it is reported, which is when the transport is done with.
-    failed: Option<Box<Error>>,
-    /// The writing side is shut down.
-    shut: bool,
-    /// The transport has no more to read.
-    eof: bool,
-}
-
-impl Pace {
-    pub(crate) fn new(clock: Clock) -> Self {
-        let now = clock.now();
-        Self {
-            clock,
-            timer: Timer::default(),
-            now,
-            reads: 0,
-            unwatched: 0,
-            closed: None,
-            failed: None,
-            shut: false,
-            eof: false,
-        }
-    }
-
-    fn fail(&mut self, error: impl Into<Error>) {
-        // The first failure is the cause; those that follow are consequences.
-        self.failed.get_or_insert_with(|| Box::new(error.into()));
-    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
@@ -144,7 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// `None`: the connection was closed cleanly, and the transport is done with; [`close_reason`](Self::close_reason)
     /// has what the peer said. Pings are answered on the way.
     ///
-    /// Replies leave together, in one write, when no complete message is left to lend, when 128 KiB of them wait, or
+    /// Replies leave together, in one write, when no complete message is left to lend, when 64 KiB of them wait, or
     /// when the oldest has waited 1 ms: looked at with a batch's second message, and every eighth after it.
     ///
     /// # Errors
@@ -211,11 +154,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                     1
                 }
             };
-            if !ready!(self.poll_read(cx, need)) {
-                return Poll::Ready(match self.pace.failed.take() {
-                    Some(error) => Err(*error),
-                    None => Ok(false),
-                });
+            if !ready!(self.drive(|mut driver| driver.poll_read(cx, need))) {
+                return Poll::Ready(self.pace.verdict());
             }
         }
     }
@@ -223,184 +163,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Looks after the output before an event is lent.
     #[inline]
     fn found(&mut self, cx: &mut Context<'_>) {
-        if self.wire.queued() > 0 {
-            match self.pace.unwatched.checked_sub(1) {
-                Some(unwatched) => self.pace.unwatched = unwatched,
-                None => self.hurry(cx),
+        match self.session.event() {
+            // Its pong waits among the replies.
+            Some(Event::Ping(_)) => {
+                self.wire.queue_control(self.session.connection());
+                return self.pace.look_soon();
             }
+            Some(Event::Close(closed)) => self.pace.note_close(&closed),
+            _ => {}
         }
-        if let Some(Event::Close(closed)) = self.session.event() {
-            let (code, reason) = match closed.frame {
-                Some(frame) => (frame.code, frame.reason.to_owned()),
-                None => (CloseCode::NO_STATUS, String::new()),
-            };
-            self.pace.closed = Some(Box::new(CloseReason { code, reason, interrupted: closed.interrupted }));
+        if self.wire.queued() > 0 && self.pace.looks_up() {
+            self.drive(|mut driver| driver.hurry(cx));
         }
     }
 
-    /// A slow consumer with more input waiting does not hold back its first answers.
-    #[inline(never)]
-    fn hurry(&mut self, cx: &mut Context<'_>) {
-        let now = self.pace.clock.now();
-        if now.saturating_since(self.pace.now) > PATIENCE {
-            self.pace.now = now;
-            self.pump(cx);
-        } else {
-            self.pace.unwatched = GLANCE;
-        }
-    }
-
-    /// One turn without an event: lets out what waits, keeps time, and reads; `false`: the transport is done with.
-    #[inline(never)]
-    fn poll_read(&mut self, cx: &mut Context<'_>, need: usize) -> Poll<bool> {
-        loop {
-            let flushed = self.pump(cx);
-            match self.session.connection_ref().transport() {
-                // What could be said to a peer that is gone was said.
-                transport
-                    if transport == Transport::Close
-                        || (transport == Transport::Shutdown && self.pace.eof) =>
-                {
-                    self.leave(cx);
-                    return Poll::Ready(false);
-                }
-                // An error means that the peer has ended it before us.
-                Transport::Shutdown
-                    if flushed && !self.pace.shut && self.wire.poll_shutdown(cx).is_ready() =>
-                {
-                    self.pace.shut = true;
-                    self.pace.now = self.pace.clock.now();
-                    self.session.connection().shut_down(self.pace.now);
-                }
-                _ => {}
-            }
-            // Not in a large message: to change between several would drive each out of the cache.
-            if self.pace.reads >= READS_A_TURN && self.session.storage_len() <= pool::LEASE {
-                self.pace.reads = 0;
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            // A peer that does not read is not read from (C-06, N-05).
-            let read = if self.wire.queued() < CORK { self.poll_fill(cx, need) } else { Poll::Pending };
-            match read {
-                Poll::Ready(Ok(0)) => self.end(None),
-                Poll::Ready(Ok(n)) => {
-                    self.session.received(n);
-                    self.pace.now = self.pace.clock.now();
-                    self.pace.unwatched = 0;
-                    self.pace.reads = self.pace.reads.saturating_add(1);
-                    return Poll::Ready(true);
-                }
-                Poll::Ready(Err(error)) => self.end(Some(error)),
-                Poll::Pending => {
-                    self.pace.reads = 0;
-                    if !self.poll_time(cx) {
-                        self.rest();
-                        return Poll::Pending;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Ends our side of a transport that is done with, whenever the connection is dropped: the peer may wait for that, and
-    /// TLS wants it said. Nobody waits for it here.
-    fn leave(&mut self, cx: &mut Context<'_>) {
-        if !self.pace.shut {
-            self.pace.shut = true;
-            let _ = self.wire.poll_shutdown(cx);
-        }
-    }
-
-    fn poll_fill(&mut self, cx: &mut Context<'_>, need: usize) -> Poll<io::Result<usize>> {
-        self.fit_storage();
-        let space = self.session.space(pool::lease, need);
-        let mut buf = ReadBuf::new(space);
-        ready!(Pin::new(&mut self.wire.io).poll_read(cx, &mut buf))?;
-        Poll::Ready(Ok(buf.filled().len()))
-    }
-
-    /// Moves a small rest into a leased buffer, and a full buffer into one that the thread holds and that takes the
-    /// whole message; growing by doubling is what is left.
-    fn fit_storage(&mut self) {
-        let (size, filled) = (self.session.storage_len(), self.session.buffered());
-        let other = if size == 0 {
-            None
-        } else if filled <= SMALL_REST && size < pool::LEASE {
-            Some(pool::lease())
-        } else if filled == size {
-            let remaining = usize::try_from(self.session.connection_ref().remaining()).unwrap_or(usize::MAX);
-            pool::lease_large(size.saturating_add(remaining).saturating_add(1))
-        } else {
-            None
-        };
-        if let Some(storage) = other {
-            match self.session.move_to(storage) {
-                Ok(old) => old.into_iter().for_each(pool::give),
-                Err(unfit) => pool::give(unfit),
-            }
-        }
-    }
-
-    /// Nothing arrives: the buffer goes back to the thread, and the rest of a message into memory of its size if it is small.
-    fn rest(&mut self) {
-        let (size, filled) = (self.session.storage_len(), self.session.buffered());
-        if size < pool::LEASE {
-            return;
-        }
-        let storage = match filled {
-            0 => self.session.rest().map(|(storage, _)| storage),
-            1..=SMALL_REST => self.session.move_to(vec![0; filled]).ok().flatten(),
-            _ => None,
-        };
-        storage.into_iter().for_each(pool::give);
-    }
-
-    /// Lets out what waits, as far as the transport takes it; whether all of it went.
-    fn pump(&mut self, cx: &mut Context<'_>) -> bool {
-        loop {
-            self.wire.queue_control(self.session.connection());
-            match self.wire.poll_flush(cx) {
-                // After a failed write nothing leaves any more, whatever is still owed.
-                Poll::Ready(Ok(())) if self.session.connection_ref().pending() == 0 || self.wire.broken => {
-                    return true;
-                }
-                Poll::Ready(Ok(())) => {}
-                // The peer may have said more before it went: reading goes on, and finds the end by itself.
-                Poll::Ready(Err(error)) => {
-                    if self.session.connection_ref().can_recv() {
-                        self.pace.fail(Error::Lost(error));
-                    }
-                    return true;
-                }
-                Poll::Pending => return false,
-            }
-        }
-    }
-
-    /// The transport has no more to read.
-    fn end(&mut self, error: Option<io::Error>) {
-        self.pace.eof = true;
-        self.pace.now = self.pace.clock.now();
-        if let Err(failure) = self.session.connection().recv_eof(self.pace.now) {
-            match error {
-                Some(error) => self.pace.fail(Error::Lost(error)),
-                None => self.pace.fail(failure),
-            }
-        }
-    }
-
-    /// Keeps the deadlines; whether one was reached, so that something may have changed.
-    fn poll_time(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(deadline) = self.session.connection_ref().deadline() else { return false };
-        if self.pace.timer.poll(cx, self.pace.clock, deadline).is_pending() {
-            return false;
-        }
-        self.pace.now = self.pace.clock.now();
-        if let Err(failure) = self.session.connection().tick(self.pace.now) {
-            self.pace.fail(failure);
-        }
-        true
+    /// What goes on without an event.
+    #[inline]
+    fn drive<T>(&mut self, turn: impl FnOnce(Driver<'_, S, Connection>) -> T) -> T {
+        let Self { session, wire, pace } = self;
+        turn(Driver { session, beside: &mut (), wire, pace })
     }
 
     /// Sends a message and waits until the transport has taken it.
@@ -450,12 +231,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                 Poll::Ready(Ok(())) if self.session.connection_ref().pending() == 0 => {
                     return Poll::Ready(Ok(()));
                 }
+                // After a failed write nothing leaves any more, whatever is still owed.
+                Poll::Ready(Ok(())) if self.wire.is_stuck() => return Poll::Ready(Err(lost())),
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Error::Lost(error))),
                 Poll::Pending => {
                     // Nothing is read meanwhile: what the peer says in the meantime counts later.
                     self.session.connection().pause(self.pace.now);
-                    if !self.poll_time(cx) {
+                    self.wire.waited = true;
+                    if !self.drive(|mut driver| driver.poll_time(cx)) {
                         return Poll::Pending;
                     }
                 }

@@ -13,11 +13,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::frame::{Header, MAX_HEADER};
 use ws_core::{Connection, Message, Part, SendError, Sender, mask};
 
-use crate::error::Error;
+use crate::error::{Error, lost};
 use crate::pool::{self, SMALL_REST};
 
 /// Replies are gathered up to this many bytes; then they leave even if more input waits.
-pub(crate) const CORK: usize = 128 << 10;
+pub(crate) const CORK: usize = 64 << 10;
 
 /// From this length on a payload goes out beside the header instead of being copied behind it.
 pub(crate) const LARGE: usize = 32 << 10;
@@ -66,12 +66,26 @@ pub(crate) struct Wire<S> {
     dirty: bool,
     /// A write failed: nothing leaves any more, and what is queued is dropped.
     pub(crate) broken: bool,
+    /// Somebody waited for room instead of reading, and nobody has read since.
+    pub(crate) waited: bool,
+    /// The payload of a frame is still to come: nothing may get in between.
+    pub(crate) cut: bool,
     max_queue: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(crate) fn new(io: S, max_queue: usize) -> Self {
-        Self { io, out: Vec::new(), start: 0, end: 0, dirty: false, broken: false, max_queue }
+        Self {
+            io,
+            out: Vec::new(),
+            start: 0,
+            end: 0,
+            dirty: false,
+            broken: false,
+            waited: false,
+            cut: false,
+            max_queue,
+        }
     }
 
     /// Bytes that wait.
@@ -88,23 +102,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         message: Message<'_>,
         part: Part,
     ) -> Result<(), Error> {
+        self.encode(from, message, part, self.max_queue)
+    }
+
+    /// Encodes a message after a wait for room: a single one, so the limit of the queue does not bind it.
+    #[inline]
+    pub(crate) fn queue_in_room(
+        &mut self,
+        from: &mut impl Encode,
+        message: Message<'_>,
+        part: Part,
+    ) -> Result<(), Error> {
+        self.encode(from, message, part, usize::MAX)
+    }
+
+    #[inline]
+    fn encode(
+        &mut self,
+        from: &mut impl Encode,
+        message: Message<'_>,
+        part: Part,
+        most: usize,
+    ) -> Result<(), Error> {
         loop {
             match from.send_part(message, part, self.out.get_mut(self.end..).unwrap_or_default()) {
                 Ok(n) => {
                     self.end += n;
                     return Ok(());
                 }
-                Err(SendError::NoSpace { needed }) => self.make_room(needed)?,
+                Err(SendError::NoSpace { needed }) => self.make_room(needed, most)?,
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Makes `needed` bytes of free space, within the limit of the queue.
+    /// Makes `needed` bytes of free space, as long as no more than `most` wait then.
     #[cold]
-    fn make_room(&mut self, needed: usize) -> Result<(), Error> {
+    fn make_room(&mut self, needed: usize, most: usize) -> Result<(), Error> {
+        if self.broken {
+            return Err(lost());
+        }
         let queued = self.queued();
-        if queued > 0 && queued.saturating_add(needed) > self.max_queue {
+        if queued > 0 && queued.saturating_add(needed) > most {
             return Err(Error::QueueFull);
         }
         self.reserve(needed);
@@ -130,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Queues control frames, as long as little enough waits before them: a ping counts as sent when it gets here.
     pub(crate) fn queue_control(&mut self, from: &mut impl Encode) {
-        while from.pending() > 0 && self.queued() < CORK && !self.broken {
+        while from.pending() > 0 && self.queued() < CORK && !self.broken && !self.cut {
             if self.end == self.out.len() {
                 self.reserve(from.pending().min(CORK));
             }
@@ -138,10 +177,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Writes until less than [`CORK`] bytes wait.
+    /// Writes until less than [`CORK`] bytes wait, and less than the queue may hold.
     #[inline]
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.queued() >= CORK {
+        let most = self.max_queue.clamp(1, CORK);
+        while self.queued() >= most {
             ready!(self.poll_write(cx))?;
         }
         Poll::Ready(Ok(()))
@@ -207,6 +247,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         pool::give(std::mem::take(&mut self.out));
     }
 
+    /// Whether what is owed cannot leave any more.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.broken || self.cut
+    }
+
+    /// The transport is done with. What has not left by now never does.
+    pub(crate) fn end(&mut self) {
+        if self.queued() > 0 || self.dirty || self.cut {
+            self.abandon();
+        }
+    }
+
+    /// As after a failed write.
+    pub(crate) fn abandon(&mut self) {
+        self.broken = true;
+        self.dirty = false;
+        self.release();
+    }
+
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
@@ -219,24 +278,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 }
 
 /// A large payload on its way out: its header is queued, and the payload follows from where it stands.
-///
-/// Dropped half way it copies the rest behind what waits, so that a frame is never cut.
-pub(crate) struct Large<'a, S: AsyncRead + AsyncWrite + Unpin> {
-    wire: &'a mut Wire<S>,
+#[derive(Debug)]
+pub(crate) struct Payload<'a> {
     /// What has neither been written nor queued.
-    payload: &'a [u8],
+    left: &'a [u8],
     /// The mask, turned to fit the first byte of it.
     key: Option<[u8; 4]>,
 }
 
-impl<'a, S: AsyncRead + AsyncWrite + Unpin> Large<'a, S> {
-    /// Queues the header. From here on the message counts as sent.
-    pub(crate) fn begin(
-        wire: &'a mut Wire<S>,
+impl<'a> Payload<'a> {
+    /// Queues the header. From here on the message counts as sent, and nothing but the payload may follow.
+    pub(crate) fn begin<S: AsyncRead + AsyncWrite + Unpin>(
+        wire: &mut Wire<S>,
         from: &mut impl Encode,
         message: Message<'a>,
         part: Part,
     ) -> Result<Self, Error> {
+        if wire.broken {
+            return Err(lost());
+        }
         // What is owed goes before, all of it.
         while from.pending() > 0 {
             wire.reserve(from.pending());
@@ -248,34 +308,50 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Large<'a, S> {
         wire.reserve(len);
         wire.out[wire.end..wire.end + len].copy_from_slice(&head[..len]);
         wire.end += len;
-        Ok(Self { wire, payload: message.as_bytes(), key: header.mask })
+        wire.cut = true;
+        Ok(Self { left: message.as_bytes(), key: header.mask })
     }
 
-    /// Ready when all of the payload is written or queued.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let beside = self.key.is_none() && self.wire.io.is_write_vectored();
-        while !self.payload.is_empty() {
+    /// Ready when all of it is written or queued.
+    pub(crate) fn poll<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        wire: &mut Wire<S>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let beside = self.key.is_none() && wire.io.is_write_vectored();
+        while !self.left.is_empty() {
+            if wire.broken {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
             if beside {
-                let wire = &mut *self.wire;
-                let parts = [IoSlice::new(&wire.out[wire.start..wire.end]), IoSlice::new(self.payload)];
+                let parts = [IoSlice::new(&wire.out[wire.start..wire.end]), IoSlice::new(self.left)];
                 let parts = if wire.start == wire.end { &parts[1..] } else { &parts[..] };
                 let result = ready!(Pin::new(&mut wire.io).poll_write_vectored(cx, parts));
-                let taken = wire.written(result, self.payload.len())?;
-                self.payload = &self.payload[taken..];
+                let taken = wire.written(result, self.left.len())?;
+                self.left = &self.left[taken..];
             } else {
-                ready!(self.wire.poll_room(cx))?;
-                self.copy(CORK);
+                ready!(wire.poll_room(cx))?;
+                self.copy(wire, CORK);
             }
         }
+        wire.cut = false;
         Poll::Ready(Ok(()))
     }
 
-    /// Copies up to `most` bytes of the payload behind what waits.
-    fn copy(&mut self, most: usize) {
-        let (now, later) = self.payload.split_at(most.min(self.payload.len()));
-        self.wire.reserve(now.len());
-        let end = self.wire.end + now.len();
-        let out = &mut self.wire.out[self.wire.end..end];
+    /// Given up half way: the rest is copied behind what waits, so that a frame is never cut.
+    pub(crate) fn finish<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>) {
+        if !wire.broken {
+            self.copy(wire, usize::MAX);
+        }
+        wire.cut = false;
+    }
+
+    /// Copies up to `most` bytes behind what waits.
+    fn copy<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>, most: usize) {
+        let (now, later) = self.left.split_at(most.min(self.left.len()));
+        wire.reserve(now.len());
+        let end = wire.end + now.len();
+        let out = &mut wire.out[wire.end..end];
         match self.key {
             Some(key) => {
                 mask::mask_copy(now, out, key);
@@ -283,15 +359,39 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Large<'a, S> {
             }
             None => out.copy_from_slice(now),
         }
-        self.wire.end = end;
-        self.payload = later;
+        wire.end = end;
+        self.left = later;
+    }
+}
+
+/// A [`Payload`] and the wire that nobody else uses meanwhile.
+pub(crate) struct Large<'a, S: AsyncRead + AsyncWrite + Unpin> {
+    wire: &'a mut Wire<S>,
+    payload: Payload<'a>,
+}
+
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Large<'a, S> {
+    /// As [`Payload::begin`].
+    pub(crate) fn begin(
+        wire: &'a mut Wire<S>,
+        from: &mut impl Encode,
+        message: Message<'a>,
+        part: Part,
+    ) -> Result<Self, Error> {
+        let payload = Payload::begin(wire, from, message, part)?;
+        Ok(Self { wire, payload })
+    }
+
+    /// As [`Payload::poll`].
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let sent = self.payload.poll(self.wire, cx);
+        self.wire.waited |= sent.is_pending();
+        sent
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Drop for Large<'_, S> {
     fn drop(&mut self) {
-        if !self.wire.broken {
-            self.copy(usize::MAX);
-        }
+        self.payload.finish(self.wire);
     }
 }

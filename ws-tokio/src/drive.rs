@@ -1,0 +1,428 @@
+//! What goes on while no event is lent: letting out what waits, keeping time, reading, ending.
+//!
+//! One implementation for a connection in one piece and for the receiving half of a split one. They differ in where
+//! the sending half is: inside the endpoint, or [beside](Drive::Beside) it.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use ws_core::{
+    CloseCode, Closed, Connection, Endpoint, Failure, Instant, Receiver, Sender, Session, Transport,
+};
+
+use crate::error::Error;
+use crate::pool::{self, SMALL_REST};
+use crate::timer::{Clock, Timer};
+use crate::websocket::CloseReason;
+use crate::wire::{CORK, Wire};
+
+/// A queued reply leaves when it is older than this, even if more input waits.
+const PATIENCE: Duration = Duration::from_millis(1);
+
+/// To look at the clock for each message would cost more than all else. After a look that found a quick consumer, so
+/// many messages go by before the next.
+const GLANCE: u8 = 8;
+
+/// After so many reads in a row the other tasks of the thread get their turn. A peer that sends as fast as it is read
+/// would keep them waiting otherwise; and while it waits itself, its next reads bring more.
+const READS_A_TURN: u8 = 4;
+
+/// What paces a connection: the time, the state of its end.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    pub(crate) clock: Clock,
+    timer: Timer,
+    /// The time of the last wake-up that brought something.
+    pub(crate) now: Instant,
+    /// Reads since the task last had to wait.
+    reads: u8,
+    /// How many messages go by before the next look at the clock.
+    unwatched: u8,
+    /// The peer's close frame.
+    pub(crate) closed: Option<Box<CloseReason>>,
+    /// Why the connection failed, until it is reported, which is when the transport is done with.
+    failed: Option<Box<Error>>,
+    /// The writing side is shut down.
+    shut: bool,
+    /// The transport has no more to read.
+    eof: bool,
+}
+
+impl Pace {
+    pub(crate) fn new(clock: Clock) -> Self {
+        let now = clock.now();
+        Self {
+            clock,
+            timer: Timer::default(),
+            now,
+            reads: 0,
+            unwatched: 0,
+            closed: None,
+            failed: None,
+            shut: false,
+            eof: false,
+        }
+    }
+
+    pub(crate) fn fail(&mut self, error: impl Into<Error>) {
+        // The first failure is the cause; those that follow are consequences.
+        self.failed.get_or_insert_with(|| Box::new(error.into()));
+    }
+
+    /// What `recv` says when the transport is done with: the failure, once, or that there is nothing.
+    pub(crate) fn verdict(&mut self) -> Result<bool, Error> {
+        match self.failed.take() {
+            Some(error) => Err(*error),
+            None => Ok(false),
+        }
+    }
+
+    /// Keeps what the peer's close frame said.
+    pub(crate) fn note_close(&mut self, closed: &Closed<'_>) {
+        let (code, reason) = match closed.frame {
+            Some(frame) => (frame.code, frame.reason.to_owned()),
+            None => (CloseCode::NO_STATUS, String::new()),
+        };
+        self.closed = Some(Box::new(CloseReason { code, reason, interrupted: closed.interrupted }));
+    }
+
+    /// To be looked at soon: with the message after the next, when a slow consumer has had one in hand.
+    pub(crate) fn look_soon(&mut self) {
+        self.unwatched = 1;
+    }
+
+    /// Whether it is time for a look at the clock while output waits.
+    #[inline]
+    pub(crate) fn looks_up(&mut self) -> bool {
+        match self.unwatched.checked_sub(1) {
+            Some(unwatched) => {
+                self.unwatched = unwatched;
+                false
+            }
+            None => true,
+        }
+    }
+}
+
+/// What is driven: a whole connection, or a receiving half with its sending half beside it.
+pub(crate) trait Drive: Endpoint {
+    /// The sending half, where it is not part of the endpoint.
+    type Beside;
+
+    fn pending(&self, beside: &Self::Beside) -> usize;
+    fn queue_control<S>(&mut self, beside: &mut Self::Beside, wire: &mut Wire<S>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin;
+    fn transport(&self, beside: &Self::Beside) -> Transport;
+    fn deadline(&self, beside: &Self::Beside) -> Option<Instant>;
+    fn tick(&mut self, beside: &mut Self::Beside, now: Instant) -> Result<(), Failure>;
+    fn recv_eof(&mut self, beside: &mut Self::Beside, now: Instant) -> Result<(), Failure>;
+    fn shut_down(&mut self, now: Instant);
+    fn observe(&mut self, now: Instant);
+    fn pause(&mut self, now: Instant);
+    fn can_recv(&self) -> bool;
+    fn remaining(&self) -> u64;
+}
+
+impl Drive for Connection {
+    type Beside = ();
+
+    fn pending(&self, (): &()) -> usize {
+        self.pending()
+    }
+
+    fn queue_control<S: AsyncRead + AsyncWrite + Unpin>(&mut self, (): &mut (), wire: &mut Wire<S>) {
+        wire.queue_control(self);
+    }
+
+    fn transport(&self, (): &()) -> Transport {
+        self.transport()
+    }
+
+    fn deadline(&self, (): &()) -> Option<Instant> {
+        self.deadline()
+    }
+
+    fn tick(&mut self, (): &mut (), now: Instant) -> Result<(), Failure> {
+        self.tick(now)
+    }
+
+    fn recv_eof(&mut self, (): &mut (), now: Instant) -> Result<(), Failure> {
+        self.recv_eof(now)
+    }
+
+    fn shut_down(&mut self, now: Instant) {
+        self.shut_down(now);
+    }
+
+    fn observe(&mut self, now: Instant) {
+        self.observe(now);
+    }
+
+    fn pause(&mut self, now: Instant) {
+        self.pause(now);
+    }
+
+    fn can_recv(&self) -> bool {
+        self.can_recv()
+    }
+
+    fn remaining(&self) -> u64 {
+        self.remaining()
+    }
+}
+
+impl Drive for Receiver {
+    type Beside = Sender;
+
+    fn pending(&self, sender: &Sender) -> usize {
+        sender.pending()
+    }
+
+    fn queue_control<S: AsyncRead + AsyncWrite + Unpin>(&mut self, sender: &mut Sender, wire: &mut Wire<S>) {
+        wire.queue_control(sender);
+        if sender.take_ping_left() {
+            self.ping_left();
+        }
+    }
+
+    fn transport(&self, sender: &Sender) -> Transport {
+        self.transport(sender.pending())
+    }
+
+    fn deadline(&self, sender: &Sender) -> Option<Instant> {
+        if Drive::transport(self, sender) == Transport::Close { None } else { self.deadline() }
+    }
+
+    fn tick(&mut self, sender: &mut Sender, now: Instant) -> Result<(), Failure> {
+        match self.tick(now) {
+            Ok(Some(reply)) => sender.reply(reply),
+            Ok(None) => {}
+            Err(failure) => {
+                sender.stop();
+                return Err(failure);
+            }
+        }
+        Ok(())
+    }
+
+    fn recv_eof(&mut self, sender: &mut Sender, now: Instant) -> Result<(), Failure> {
+        sender.stop();
+        self.recv_eof(now)
+    }
+
+    fn shut_down(&mut self, now: Instant) {
+        self.shut_down(now);
+    }
+
+    fn observe(&mut self, now: Instant) {
+        self.observe(now);
+    }
+
+    fn pause(&mut self, now: Instant) {
+        self.pause(now);
+    }
+
+    fn can_recv(&self) -> bool {
+        self.is_open()
+    }
+
+    fn remaining(&self) -> u64 {
+        self.remaining()
+    }
+}
+
+/// Everything that a turn without an event touches.
+pub(crate) struct Driver<'a, S, C: Drive> {
+    pub(crate) session: &'a mut Session<Vec<u8>, C>,
+    pub(crate) beside: &'a mut C::Beside,
+    pub(crate) wire: &'a mut Wire<S>,
+    pub(crate) pace: &'a mut Pace,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
+    /// A slow consumer with more input waiting does not hold back its first answers.
+    #[inline(never)]
+    pub(crate) fn hurry(&mut self, cx: &mut Context<'_>) {
+        let now = self.pace.clock.now();
+        if now.saturating_since(self.pace.now) > PATIENCE {
+            self.pace.now = now;
+            self.pump(cx);
+        } else {
+            self.pace.unwatched = GLANCE;
+        }
+    }
+
+    /// One turn without an event: lets out what waits, keeps time, and reads; `false`: the transport is done with.
+    #[inline(never)]
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, need: usize) -> Poll<bool> {
+        if std::mem::take(&mut self.wire.waited) {
+            // Reading goes on now, and not when the wait began: a pong gets its full time from here (C-08).
+            self.pace.now = self.pace.clock.now();
+            self.session.connection().pause(self.pace.now);
+            return Poll::Ready(true);
+        }
+        loop {
+            let flushed = self.pump(cx);
+            match self.session.connection_ref().transport(self.beside) {
+                Transport::Close => {
+                    self.leave(cx);
+                    return Poll::Ready(false);
+                }
+                // What could be said to a peer that is gone was said.
+                Transport::Shutdown if self.pace.eof => {
+                    self.leave(cx);
+                    return Poll::Ready(false);
+                }
+                // An error means that the peer has ended it before us.
+                Transport::Shutdown
+                    if flushed && !self.pace.shut && self.wire.poll_shutdown(cx).is_ready() =>
+                {
+                    self.pace.shut = true;
+                    self.pace.now = self.pace.clock.now();
+                    self.session.connection().shut_down(self.pace.now);
+                }
+                _ => {}
+            }
+            // Not in a large message: to change between several would drive each out of the cache.
+            if self.pace.reads >= READS_A_TURN && self.session.storage_len() <= pool::LEASE {
+                self.pace.reads = 0;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            // A peer that does not read is not read from (C-06, N-05).
+            let read = if self.wire.queued() < CORK { self.poll_fill(cx, need) } else { Poll::Pending };
+            match read {
+                Poll::Ready(Ok(0)) => self.end(None),
+                Poll::Ready(Ok(n)) => {
+                    self.session.received(n);
+                    self.pace.now = self.pace.clock.now();
+                    self.pace.unwatched = 0;
+                    self.pace.reads = self.pace.reads.saturating_add(1);
+                    return Poll::Ready(true);
+                }
+                Poll::Ready(Err(error)) => self.end(Some(error)),
+                Poll::Pending => {
+                    self.pace.reads = 0;
+                    if !self.poll_time(cx) {
+                        self.rest();
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends our side of a transport that is done with, whenever the connection is dropped: the peer may wait for that,
+    /// and TLS wants it said. Nobody waits for it here.
+    fn leave(&mut self, cx: &mut Context<'_>) {
+        if !self.pace.shut {
+            self.pace.shut = true;
+            let _ = self.wire.poll_shutdown(cx);
+        }
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>, need: usize) -> Poll<io::Result<usize>> {
+        self.fit_storage();
+        let space = self.session.space(pool::lease, need);
+        let mut buf = ReadBuf::new(space);
+        ready!(Pin::new(&mut self.wire.io).poll_read(cx, &mut buf))?;
+        Poll::Ready(Ok(buf.filled().len()))
+    }
+
+    /// Moves a small rest into a leased buffer, and a full buffer into one that the thread holds and that takes the
+    /// whole message; growing by doubling is what is left.
+    fn fit_storage(&mut self) {
+        let (size, filled) = (self.session.storage_len(), self.session.buffered());
+        let other = if size == 0 {
+            None
+        } else if filled <= SMALL_REST && size < pool::LEASE {
+            Some(pool::lease())
+        } else if filled == size {
+            let remaining = usize::try_from(self.session.connection_ref().remaining()).unwrap_or(usize::MAX);
+            pool::lease_large(size.saturating_add(remaining).saturating_add(1))
+        } else {
+            None
+        };
+        if let Some(storage) = other {
+            match self.session.move_to(storage) {
+                Ok(old) => old.into_iter().for_each(pool::give),
+                Err(unfit) => pool::give(unfit),
+            }
+        }
+    }
+
+    /// Nothing arrives: the buffer goes back to the thread, and the rest of a message into memory of its size if it is
+    /// small.
+    fn rest(&mut self) {
+        let (size, filled) = (self.session.storage_len(), self.session.buffered());
+        if size < pool::LEASE {
+            return;
+        }
+        let storage = match filled {
+            0 => self.session.rest().map(|(storage, _)| storage),
+            1..=SMALL_REST => self.session.move_to(vec![0; filled]).ok().flatten(),
+            _ => None,
+        };
+        storage.into_iter().for_each(pool::give);
+    }
+
+    /// Lets out what waits, as far as the transport takes it; whether all of it went.
+    pub(crate) fn pump(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.session.connection_ref().pending(self.beside) > 0 {
+            // What waited may be a ping: its answer is due from now on (C-08).
+            self.pace.now = self.pace.clock.now();
+            self.session.connection().observe(self.pace.now);
+        }
+        loop {
+            self.session.connection().queue_control(self.beside, self.wire);
+            match self.wire.poll_flush(cx) {
+                // After a failed write nothing leaves any more, whatever is still owed.
+                Poll::Ready(Ok(()))
+                    if self.session.connection_ref().pending(self.beside) == 0 || self.wire.broken =>
+                {
+                    return true;
+                }
+                // Half a frame is out, and its sender goes on with it.
+                Poll::Ready(Ok(())) if self.wire.cut => return false,
+                Poll::Ready(Ok(())) => {}
+                // The peer may have said more before it went: reading goes on, and finds the end by itself.
+                Poll::Ready(Err(error)) => {
+                    if self.session.connection_ref().can_recv() {
+                        self.pace.fail(Error::Lost(error));
+                    }
+                    return true;
+                }
+                Poll::Pending => return false,
+            }
+        }
+    }
+
+    /// The transport has no more to read.
+    fn end(&mut self, error: Option<io::Error>) {
+        self.pace.eof = true;
+        self.pace.now = self.pace.clock.now();
+        if let Err(failure) = self.session.connection().recv_eof(self.beside, self.pace.now) {
+            match error {
+                Some(error) => self.pace.fail(Error::Lost(error)),
+                None => self.pace.fail(failure),
+            }
+        }
+    }
+
+    /// Keeps the deadlines; whether one was reached, so that something may have changed.
+    pub(crate) fn poll_time(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(deadline) = self.session.connection_ref().deadline(self.beside) else { return false };
+        if self.pace.timer.poll(cx, self.pace.clock, deadline).is_pending() {
+            return false;
+        }
+        self.pace.now = self.pace.clock.now();
+        if let Err(failure) = self.session.connection().tick(self.beside, self.pace.now) {
+            self.pace.fail(failure);
+        }
+        true
+    }
+}

@@ -1,0 +1,159 @@
+//! What a connection costs, counted by the allocator: nothing a message, and no buffer while idle.
+
+#[path = "rig/count.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared by several test files")]
+mod count;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use ws_tokio::core::{Config, ConfigRef, Message, Role};
+use ws_tokio::{OwnedMessage, WebSocket};
+
+async fn pair(config: &ConfigRef) -> (WebSocket<TcpStream>, WebSocket<TcpStream>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let (client, server) = tokio::join!(TcpStream::connect(address), listener.accept());
+    let (client, server) = (client.expect("listening"), server.expect("a peer").0);
+    client.set_nodelay(true).expect("a socket");
+    server.set_nodelay(true).expect("a socket");
+    let server = WebSocket::from_upgraded(server, Role::Server, &[], config.clone()).expect("a server");
+    let client = WebSocket::from_upgraded(client, Role::Client, &[], config.clone()).expect("entropy");
+    (server, client)
+}
+
+/// Sends `message` `count` times from the client, and has the server echo it.
+async fn echo(
+    server: &mut WebSocket<TcpStream>,
+    client: &mut WebSocket<TcpStream>,
+    message: Message<'_>,
+    count: usize,
+) {
+    for _ in 0..count {
+        let there = async {
+            client.send(message).await.expect("open");
+            let (back, _) = client.recv().await.expect("open").expect("a message");
+            assert_eq!(back, message);
+        };
+        let back = async {
+            let (message, mut reply) = server.recv().await.expect("open").expect("a message");
+            reply.send(message).await.expect("open");
+            reply.flush().await.expect("open");
+        };
+        tokio::join!(there, back);
+    }
+}
+
+/// No allocation a message in the steady state, small and large, text and binary, by `recv` and `Reply::send`.
+#[tokio::test]
+async fn no_allocation_per_message() {
+    let (mut server, mut client) = pair(&Config::client().into()).await;
+    let large = vec![b'l'; 30_000];
+    let text = "text ä ".repeat(100);
+    let messages =
+        [Message::Text("hello"), Message::Binary(&[]), Message::Text(&text), Message::Binary(&large)];
+    for message in messages {
+        echo(&mut server, &mut client, message, 20).await;
+    }
+    for message in messages {
+        let before = count::calls();
+        echo(&mut server, &mut client, message, 500).await;
+        let made = count::calls() - before;
+        assert_eq!(made, 0, "for 500 messages of {} bytes", message.as_bytes().len());
+    }
+}
+
+/// An idle connection, after use, holds no buffer: less than 2 KiB in all.
+#[tokio::test]
+async fn an_idle_connection_is_small() {
+    const COUNT: usize = 200;
+    let config = ConfigRef::from(Config::server());
+    let (mut server, mut client) = pair(&config).await;
+    echo(&mut server, &mut client, Message::Binary(&[1; 60_000]), 3).await;
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let mut peers = Vec::with_capacity(COUNT);
+    let mut sockets = Vec::with_capacity(COUNT);
+    for _ in 0..COUNT {
+        let (peer, socket) = tokio::join!(TcpStream::connect(address), listener.accept());
+        peers.push(peer.expect("listening"));
+        sockets.push(socket.expect("a peer").0);
+    }
+    let before = count::held();
+    let mut idle: Vec<WebSocket<TcpStream>> = Vec::with_capacity(COUNT);
+    for (socket, peer) in sockets.drain(..).zip(&mut peers) {
+        let mut ws = WebSocket::from_upgraded(socket, Role::Server, &[], config.clone()).expect("a server");
+        // Half of them are left with half a message in hand.
+        let half: &[u8] = if idle.len() % 2 == 0 { &[] } else { &[0x82, 0x85, 0, 0, 0, 0, b'h'] };
+        peer.write_all(&[&[0x82, 0x82, 0, 0, 0, 0, b'h', b'i'], half].concat()).await.expect("open");
+        let (message, mut reply) = ws.recv().await.expect("open").expect("a message");
+        assert_eq!(message.as_bytes(), b"hi");
+        reply.send(message).await.expect("open");
+        let waits = tokio::time::timeout(std::time::Duration::from_millis(1), ws.recv()).await;
+        assert!(waits.is_err(), "nothing more");
+        let mut echoed = [0; 4];
+        peer.read_exact(&mut echoed).await.expect("the reply has left");
+        idle.push(ws);
+    }
+    let each = (count::held() - before) / COUNT as isize;
+    println!("{each} bytes of heap an idle connection");
+    assert!(each < 2048, "{each} bytes");
+}
+
+/// The memory for a large message goes back: what remains is bounded by what a thread keeps, not by the connection.
+#[tokio::test]
+async fn a_large_buffer_is_returned() {
+    let mut config = Config::server();
+    config.limits.max_message = 64 << 20;
+    config.limits.max_frame = 64 << 20;
+    let (mut server, mut client) = pair(&config.into()).await;
+    echo(&mut server, &mut client, Message::Binary(&[1; 100]), 3).await;
+    let before = count::held();
+    let large = vec![5; 40 << 20];
+    echo(&mut server, &mut client, Message::Binary(&large), 1).await;
+    drop(large);
+    for ws in [&mut server, &mut client] {
+        let waits = tokio::time::timeout(std::time::Duration::from_millis(5), ws.recv()).await;
+        assert!(waits.is_err(), "nothing more");
+    }
+    let kept = count::held() - before;
+    assert!(kept <= (8 << 20) + (1 << 20), "{kept} bytes are kept");
+}
+
+/// A small owned message costs its own size, and pins no receive buffer.
+#[tokio::test]
+async fn a_small_owned_message_pins_nothing() {
+    let (mut server, mut client) = pair(&Config::server().into()).await;
+    echo(&mut server, &mut client, Message::Binary(&[1; 100]), 3).await;
+    let mut kept: Vec<OwnedMessage> = Vec::with_capacity(100);
+    let before = count::held();
+    for _ in 0..100 {
+        client.send(&[9; 200]).await.expect("open");
+        kept.push(server.recv_owned().await.expect("open").expect("a message"));
+    }
+    let each = (count::held() - before) / 100;
+    assert!(each < 400, "{each} bytes for 200");
+    drop(kept);
+    assert!(count::held() - before < 100, "and they are free again");
+}
+
+/// A large owned message takes the receive buffer along: never two copies of it at once, and at most four times its
+/// size is pinned by it.
+#[tokio::test]
+async fn a_large_owned_message_is_not_copied() {
+    let (mut server, mut client) = pair(&Config::server().into()).await;
+    let large = vec![7; 1 << 20];
+    // So that the client's side has its memory.
+    echo(&mut server, &mut client, Message::Binary(&large[..900_000]), 2).await;
+    let message = tokio::join!(async { client.send(&large).await.expect("open") }, async {
+        let base = count::held();
+        count::restart_peak();
+        let message = server.recv_owned().await.expect("open").expect("a message");
+        (message, count::peak_above(base), count::held() - base)
+    })
+    .1;
+    let (message, peak, held) = message;
+    assert_eq!(message, OwnedMessage::from(large.clone()));
+    assert!(peak <= 4 << 20, "{peak} bytes at the peak");
+    assert!(held <= 4 << 20, "{held} bytes pinned");
+}

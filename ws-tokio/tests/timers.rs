@@ -1,0 +1,247 @@
+//! Deadlines under a virtual clock: each comes when it should, and not while the application is to blame.
+
+mod rig;
+
+use std::time::Duration;
+
+use rig::{BINARY, CLOSE, Far, Near, PING, PONG, TEXT, close_body, masked, plain, settle, transport};
+use tokio::time::{self, Instant};
+use ws_tokio::core::{CloseCode, CloseFrame, Config, Role, Timer};
+use ws_tokio::{AcceptError, Error, WebSocket, accept};
+
+fn connection(role: Role) -> (WebSocket<Near>, Far) {
+    let (near, far) = transport();
+    let config = match role {
+        Role::Server => Config::server(),
+        Role::Client => Config::client(),
+    };
+    (WebSocket::from_upgraded(near, role, &[], config).expect("entropy"), far)
+}
+
+fn pings(far: &Far) -> usize {
+    far.frames().iter().filter(|frame| frame.opcode == PING).count()
+}
+
+/// HS-31: one absolute deadline for the whole head: a byte a second changes nothing.
+#[tokio::test(start_paused = true)]
+async fn hs31_a_head_has_ten_seconds() {
+    let (near, far) = transport();
+    let began = Instant::now();
+    let server = tokio::spawn(async move { accept(near).await.map(drop) });
+    for byte in rig::REQUEST.iter().take(60) {
+        far.feed([*byte]);
+        time::sleep(Duration::from_secs(1)).await;
+        if server.is_finished() {
+            break;
+        }
+    }
+    let ended = began.elapsed();
+    assert!(ended >= Duration::from_secs(10) && ended <= Duration::from_secs(13), "{ended:?}");
+    let result = server.await.expect("no panic");
+    assert!(matches!(result, Err(AcceptError::Request(_))), "{result:?}");
+    assert!(far.written().starts_with(b"HTTP/1.1 408 "));
+}
+
+/// C-08: after 20 s of silence a ping; any byte is a life sign; without one the connection is lost 20 s later.
+#[tokio::test(start_paused = true)]
+async fn c08_keepalive() {
+    for role in [Role::Server, Role::Client] {
+        let make = if role == Role::Server { masked } else { plain };
+        let (mut ws, far) = connection(role);
+        let began = Instant::now();
+        let task = tokio::spawn(async move { (ws.recv().await.map(|_| ()), ws) });
+        time::sleep(Duration::from_millis(19_900)).await;
+        assert_eq!(pings(&far), 0);
+        time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(pings(&far), 1);
+        // At 39 s half a pong, at 58 s the rest of it: alive.
+        time::sleep(Duration::from_millis(18_900)).await;
+        let pong = make(PONG, b"");
+        far.feed(&pong[..1]);
+        time::sleep(Duration::from_secs(19)).await;
+        far.feed(&pong[1..]);
+        time::sleep(Duration::from_millis(19_900)).await;
+        assert_eq!(pings(&far), 1, "{role:?}");
+        time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(pings(&far), 2, "{role:?}");
+        let (ending, mut ws) = task.await.expect("no panic");
+        assert!(matches!(ending, Err(Error::Timeout(Timer::Pong))), "{ending:?}");
+        assert_eq!(ending.expect_err("failed").close_code(), Some(CloseCode::ABNORMAL));
+        assert_eq!(began.elapsed().as_secs(), 98, "20 s and 20 s after the last byte");
+        assert!(matches!(ws.recv().await, Ok(None)));
+    }
+}
+
+/// C-08: "the application pauses 60 s (virtual) behind 1 MiB of data, and the connection lives".
+#[tokio::test(start_paused = true)]
+async fn c08_a_slow_application_does_not_kill_its_peer() {
+    let (mut ws, far) = connection(Role::Server);
+    for _ in 0..16 {
+        far.feed(masked(BINARY, &[0; 60_000]));
+    }
+    // The answer to our ping stands behind all that.
+    far.feed(masked(PONG, b""));
+    far.feed(masked(TEXT, b"end"));
+    for i in 0..16 {
+        let message = ws.recv().await.expect("it lives").expect("a message");
+        assert_eq!(message.0.as_bytes().len(), 60_000, "{i}");
+        time::sleep(Duration::from_secs(60)).await;
+    }
+    assert_eq!(ws.recv().await.expect("it lives").expect("a message").0.as_bytes(), b"end");
+}
+
+/// C-08: the same while the peer's pong stands behind data that nobody takes because a send is waited for.
+#[tokio::test(start_paused = true)]
+async fn c08_a_blocked_send_does_not_kill_the_peer() {
+    let (mut ws, far) = connection(Role::Server);
+    let task = tokio::spawn(async move {
+        // Long enough for the keepalive ping to leave.
+        let idle = time::timeout(Duration::from_secs(21), ws.recv()).await;
+        assert!(idle.is_err(), "nothing came");
+        ws.send(&vec![0; 100_000]).await.expect("it lives");
+        ws.recv().await.map(|message| message.is_some())
+    });
+    time::sleep(Duration::from_secs(20)).await;
+    settle().await;
+    assert_eq!(pings(&far), 1);
+    far.allow(0);
+    time::sleep(Duration::from_secs(5)).await;
+    far.feed(masked(PONG, b""));
+    far.feed(masked(TEXT, b"here"));
+    time::sleep(Duration::from_secs(120)).await;
+    far.allow(usize::MAX);
+    assert!(task.await.expect("no panic").expect("it lives"));
+}
+
+/// C-08: a pong that is on its way when a blocked send comes to its end has its full time, however the send waited.
+#[tokio::test(start_paused = true)]
+async fn c08_a_pong_has_its_time_after_a_blocked_send() {
+    for how in 0..5 {
+        let (mut ws, far) = connection(Role::Server);
+        let task = tokio::spawn(async move {
+            let idle = time::timeout(Duration::from_secs(21), ws.recv()).await;
+            assert!(idle.is_err(), "nothing came");
+            match how {
+                0 => ws.send("small").await.expect("it lives"),
+                1 => ws.send(&vec![0; 100_000]).await.expect("it lives"),
+                2 => ws.reply().send(&vec![0; 100_000]).await.expect("it lives"),
+                3 => {
+                    ws.reply().queue(&vec![0; 70_000]).expect("room");
+                    ws.reply().send("small").await.expect("it lives");
+                }
+                _ => {
+                    ws.reply().queue("small").expect("room");
+                    ws.reply().flush().await.expect("it lives");
+                }
+            }
+            ws.recv().await.map(|message| message.is_some())
+        });
+        time::sleep(Duration::from_secs(20)).await;
+        settle().await;
+        assert_eq!(pings(&far), 1);
+        far.allow(0);
+        time::sleep(Duration::from_secs(120)).await;
+        far.allow(usize::MAX);
+        // Now the peer gets to it.
+        time::sleep(Duration::from_secs(15)).await;
+        far.feed(masked(PONG, b""));
+        far.feed(masked(TEXT, b"here"));
+        assert!(task.await.expect("no panic").expect("it lives"), "{how}");
+    }
+}
+
+/// C-08: "until our Ping has left": one that waited behind blocked output is answered in time if within 20 s of that.
+#[tokio::test(start_paused = true)]
+async fn c08_a_ping_counts_from_when_it_left() {
+    let (mut ws, far) = connection(Role::Server);
+    far.allow(0);
+    ws.reply().queue(&[0; 70_000]).expect("room");
+    let began = Instant::now();
+    let task = tokio::spawn(async move { ws.recv().await.map(|_| ()) });
+    time::sleep(Duration::from_secs(39)).await;
+    far.allow(usize::MAX);
+    let ending = task.await.expect("no panic");
+    assert!(matches!(ending, Err(Error::Timeout(Timer::Pong))), "{ending:?}");
+    assert_eq!(began.elapsed().as_secs(), 59);
+    assert_eq!(pings(&far), 1);
+}
+
+/// an unanswered close frame is given 10 s, and data of the peer's makes it no longer.
+#[tokio::test(start_paused = true)]
+async fn x11_the_peer_does_not_answer_our_close() {
+    for role in [Role::Server, Role::Client] {
+        let make = if role == Role::Server { masked } else { plain };
+        let (mut ws, far) = connection(role);
+        let began = Instant::now();
+        let task = tokio::spawn(async move { ws.close(Some(CloseFrame::new(CloseCode::NORMAL, ""))).await });
+        for _ in 0..9 {
+            time::sleep(Duration::from_secs(1)).await;
+            far.feed(make(TEXT, b"still talking"));
+        }
+        let ending = task.await.expect("no panic");
+        assert!(matches!(ending, Err(Error::Timeout(Timer::Close))), "{ending:?}");
+        assert_eq!(began.elapsed().as_secs(), 10);
+    }
+}
+
+/// after both close frames a server lingers for 2 s, a client waits 10 s for the end; both are clean.
+#[tokio::test(start_paused = true)]
+async fn x10_the_transport_is_given_time_to_end() {
+    for (role, seconds, shut) in [(Role::Server, 2, true), (Role::Client, 10, false)] {
+        for ours_first in [false, true] {
+            let make = if role == Role::Server { masked } else { plain };
+            let (mut ws, far) = connection(role);
+            let began = Instant::now();
+            let task = tokio::spawn(async move {
+                if ours_first {
+                    return ws.close(Some(CloseFrame::new(CloseCode::NORMAL, ""))).await;
+                }
+                ws.recv().await.map(|message| assert!(message.is_none()))
+            });
+            far.feed(make(CLOSE, &close_body(1000, "")));
+            settle().await;
+            assert_eq!(far.is_shut(), shut, "{role:?}: the server shuts down first");
+            task.await.expect("no panic").expect("clean");
+            assert_eq!(began.elapsed().as_secs(), seconds, "{role:?} {ours_first}");
+        }
+    }
+}
+
+/// Deadlines of their own: each setting moves its own deadline.
+#[tokio::test(start_paused = true)]
+async fn settings() {
+    let (near, far) = transport();
+    let mut config = Config::server();
+    config.timeouts.keepalive = Some(Duration::from_secs(3));
+    config.timeouts.pong = Duration::from_secs(1);
+    let mut ws = WebSocket::from_upgraded(near, Role::Server, &[], config).expect("a server");
+    let began = Instant::now();
+    assert!(matches!(ws.recv().await, Err(Error::Timeout(Timer::Pong))));
+    assert_eq!(began.elapsed().as_secs(), 4);
+    assert_eq!(pings(&far), 1);
+
+    let (near, far) = transport();
+    let mut config = Config::server();
+    config.timeouts.keepalive = None;
+    let mut ws = WebSocket::from_upgraded(near, Role::Server, &[], config).expect("a server");
+    let idle = time::timeout(Duration::from_secs(1_000_000), ws.recv()).await;
+    assert!(idle.is_err(), "without keepalive silence is no failure");
+    assert_eq!(pings(&far), 0);
+}
+
+/// A waiting connection does not turn on the spot: a few polls an hour, not thousands.
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_idle() {
+    let (mut ws, far) = connection(Role::Server);
+    let task = tokio::spawn(async move { ws.recv().await.map(|_| ()) });
+    for _ in 0..60 {
+        time::sleep(Duration::from_secs(60)).await;
+        far.feed(masked(PONG, b""));
+        if task.is_finished() {
+            break;
+        }
+        time::sleep(Duration::from_secs(10)).await;
+        far.feed(masked(PONG, b""));
+    }
+    assert!(far.polls() < 2_000, "{} polls", far.polls());
+}
