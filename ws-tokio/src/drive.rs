@@ -30,6 +30,9 @@ const GLANCE: u8 = 8;
 /// would keep them waiting otherwise; and while it waits itself, its next reads bring more.
 const READS_A_TURN: u8 = 4;
 
+/// With so many bytes of pongs that cannot leave, a reading half stops reading.
+const MANY_ANSWERS: usize = 1 << 10;
+
 /// What paces a connection: the time, the state of its end.
 #[derive(Debug)]
 pub(crate) struct Pace {
@@ -113,6 +116,10 @@ pub(crate) trait Drive: Endpoint {
     type Beside;
 
     fn pending(&self, beside: &Self::Beside) -> usize;
+
+    /// Whether to read on with so much output queued: a peer that does not read is not read from (C-06, N-05).
+    fn may_read(&self, beside: &Self::Beside, queued: usize) -> bool;
+
     fn queue_control<S>(&mut self, beside: &mut Self::Beside, wire: &mut Wire<S>)
     where
         S: AsyncRead + AsyncWrite + Unpin;
@@ -132,6 +139,10 @@ impl Drive for Connection {
 
     fn pending(&self, (): &()) -> usize {
         self.pending()
+    }
+
+    fn may_read(&self, (): &(), queued: usize) -> bool {
+        queued < CORK
     }
 
     fn queue_control<S: AsyncRead + AsyncWrite + Unpin>(&mut self, (): &mut (), wire: &mut Wire<S>) {
@@ -180,6 +191,12 @@ impl Drive for Receiver {
 
     fn pending(&self, sender: &Sender) -> usize {
         sender.pending()
+    }
+
+    /// Messages of the writing half hold up nobody but itself: two peers of which each waits for the other to read
+    /// would wait for ever. Only answers that pile up do.
+    fn may_read(&self, sender: &Sender, queued: usize) -> bool {
+        queued < CORK || sender.pending() < MANY_ANSWERS
     }
 
     fn queue_control<S: AsyncRead + AsyncWrite + Unpin>(&mut self, sender: &mut Sender, wire: &mut Wire<S>) {
@@ -293,8 +310,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            // A peer that does not read is not read from (C-06, N-05).
-            let read = if self.wire.queued() < CORK { self.poll_fill(cx, need) } else { Poll::Pending };
+            let may_read = self.session.connection_ref().may_read(self.beside, self.wire.queued());
+            let read = if may_read { self.poll_fill(cx, need) } else { Poll::Pending };
             match read {
                 Poll::Ready(Ok(0)) => self.end(None),
                 Poll::Ready(Ok(n)) => {

@@ -105,6 +105,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The reading half of a [`WebSocket`], made by [`WebSocket::split`].
 ///
+/// It goes on reading while the writing half waits for room, unless a kilobyte of pongs cannot leave either.
+///
 /// It answers pings, echoes the peer's close frame, sends the keepalive ping and keeps all deadlines, as long as it is
 /// polled, and shuts the transport down when all is said. Nobody reads once it is dropped.
 #[derive(Debug)]

@@ -56,6 +56,24 @@ async fn both_directions_flow_at_once() {
     }
 }
 
+/// C-06: a flood of pings that cannot be answered is not read for ever, nor does it grow what waits.
+#[tokio::test]
+async fn c06_a_flood_of_pings_pauses_the_reader() {
+    let (mut read, mut write, far) = server();
+    far.allow(0);
+    write.queue(&[0; 70_000]).expect("room");
+    (0..100).for_each(|_| far.feed(masked(PING, &[b'p'; 100]).repeat(20)));
+    for _ in 0..200 {
+        assert!(poll_once(pin!(read.recv())).is_pending());
+    }
+    assert!(far.unread() >= 95, "{}", far.unread());
+    far.allow(usize::MAX);
+    for _ in 0..200 {
+        assert!(poll_once(pin!(read.recv())).is_pending());
+    }
+    assert_eq!(far.unread(), 0);
+}
+
 /// C-03: pongs leave while only the reading half is polled, and those it was too early for with the writing half.
 #[tokio::test]
 async fn c03_pongs_leave_with_either_half() {
