@@ -125,7 +125,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         most: usize,
     ) -> Result<(), Error> {
         loop {
-            match from.send_part(message, part, self.out.get_mut(self.end..).unwrap_or_default()) {
+            // A lease may have more room than the queue is allowed; one message is, when nothing waits.
+            let room = if self.queued() == 0 { usize::MAX } else { self.start.saturating_add(most) };
+            let room = room.min(self.out.len());
+            match from.send_part(message, part, self.out.get_mut(self.end..room).unwrap_or_default()) {
                 Ok(n) => {
                     self.end += n;
                     return Ok(());
