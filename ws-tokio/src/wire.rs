@@ -102,6 +102,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         message: Message<'_>,
         part: Part,
     ) -> Result<(), Error> {
+        // A lease has more room than a small queue may fill.
+        let queued = self.queued();
+        if queued > 0 && queued.saturating_add(message.as_bytes().len() + MAX_HEADER) > self.max_queue {
+            return Err(Error::QueueFull);
+        }
         self.encode(from, message, part, self.max_queue)
     }
 

@@ -84,7 +84,7 @@ async fn an_idle_connection_is_small() {
     for (socket, peer) in sockets.drain(..).zip(&mut peers) {
         let mut ws = WebSocket::from_upgraded(socket, Role::Server, &[], config.clone()).expect("a server");
         // Half of them are left with half a message in hand.
-        let half: &[u8] = if idle.len() % 2 == 0 { &[] } else { &[0x82, 0x85, 0, 0, 0, 0, b'h'] };
+        let half: &[u8] = if idle.len().is_multiple_of(2) { &[] } else { &[0x82, 0x85, 0, 0, 0, 0, b'h'] };
         peer.write_all(&[&[0x82, 0x82, 0, 0, 0, 0, b'h', b'i'], half].concat()).await.expect("open");
         let (message, mut reply) = ws.recv().await.expect("open").expect("a message");
         assert_eq!(message.as_bytes(), b"hi");
