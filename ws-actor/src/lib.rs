@@ -115,3 +115,8 @@ pub use server::{Listening, Server, Settings};
 pub use target::{CastError, Target};
 pub use upgrade::Refusal;
 pub use ws_core::{CloseCode, Utf8};
+
+/// The README's code is compiled, and run where it can be, with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

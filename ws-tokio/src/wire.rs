@@ -102,6 +102,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         message: Message<'_>,
         part: Part,
     ) -> Result<(), Error> {
+        // A lease has more room than a small queue may fill.
+        let queued = self.queued();
+        if queued > 0 && queued.saturating_add(message.as_bytes().len() + MAX_HEADER) > self.max_queue {
+            return Err(Error::QueueFull);
+        }
         self.encode(from, message, part, self.max_queue)
     }
 
@@ -125,10 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         most: usize,
     ) -> Result<(), Error> {
         loop {
-            // A lease may have more room than the queue is allowed; one message is, when nothing waits.
-            let room = if self.queued() == 0 { usize::MAX } else { self.start.saturating_add(most) };
-            let room = room.min(self.out.len());
-            match from.send_part(message, part, self.out.get_mut(self.end..room).unwrap_or_default()) {
+            match from.send_part(message, part, self.out.get_mut(self.end..).unwrap_or_default()) {
                 Ok(n) => {
                     self.end += n;
                     return Ok(());

@@ -259,9 +259,9 @@ async fn a_dropped_reply_is_whole_or_nothing() {
         let frames = far.frames();
         let lens: Vec<_> = frames.iter().map(|frame| frame.payload.len()).collect();
         if most == 0 {
-            assert_eq!(lens, [4])
+            assert_eq!(lens, [4]);
         } else {
-            assert_eq!(lens, [40_000, 4], "{most}")
+            assert_eq!(lens, [40_000, 4], "{most}");
         }
         if ready {
             break;

@@ -63,7 +63,7 @@ async fn messages_larger_than_memory() {
                     assert_eq!(std::mem::take(&mut first), chunk.first);
                     match &chunk.payload {
                         Payload::Text(text) => {
-                            assert!(letters.starts_with(text) || text.chars().all(|c| c == '€'))
+                            assert!(text.chars().all(|c| c == '€'));
                         }
                         Payload::Binary(bytes) => {
                             let mut left = &bytes[..];

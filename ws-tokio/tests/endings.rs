@@ -128,16 +128,6 @@ async fn x13_x15_ends_are_told_apart() {
     }
 }
 
-trait MapOk<T> {
-    fn map_ok<U>(self, map: impl FnOnce(T) -> U) -> std::task::Poll<Result<U, Error>>;
-}
-
-impl<T> MapOk<T> for std::task::Poll<Result<T, Error>> {
-    fn map_ok<U>(self, map: impl FnOnce(T) -> U) -> std::task::Poll<Result<U, Error>> {
-        self.map(|result| result.map(map))
-    }
-}
-
 /// a peer that sends FIN but keeps reading is lost; what was queued for it is flushed once, and not waited for.
 #[tokio::test]
 async fn x14_half_close() {
