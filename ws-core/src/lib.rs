@@ -36,9 +36,11 @@
 //! ```
 //! use ws_core::{CloseFrame, Config, Connection, Event, Instant, Message, Transport};
 //!
+//! static SERVER: Config = Config::server();
+//! static CLIENT: Config = Config::client();
 //! let mut now = Instant::ZERO;
-//! let mut server = Connection::server(Config::server(), now);
-//! let mut client = Connection::client(Config::client(), now, [7; 32]); // 32 bytes of real entropy
+//! let mut server = Connection::server(&SERVER, now);
+//! let mut client = Connection::client(&CLIENT, now, [7; 32]); // 32 bytes of real entropy
 //!
 //! let (mut up, mut down) = ([0; 512], [0; 512]); // what is on its way to the server, and to the client
 //! let mut sent = client.send(Message::Text("hello"), &mut up).unwrap();

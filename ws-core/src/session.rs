@@ -154,7 +154,7 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
     /// Goes on to the next event. What the last one lent is consumed.
     ///
     /// # Errors
-    /// As for [`Connection::recv`], once. A message that the storage cannot hold is [`Violation::MessageTooBig`].
+    /// As for [`Connection::recv`], once. A message that the storage cannot hold is [`Violation::MessageTooBig`](crate::Violation::MessageTooBig).
     #[inline(always)]
     pub fn advance(&mut self, now: Instant) -> Result<Advance, Failure> {
         self.release_event();
@@ -238,7 +238,7 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
     /// Fails the connection because a message does not fit into the storage.
     ///
     /// # Errors
-    /// Always: [`Violation::MessageTooBig`], with its close frame queued.
+    /// Always: [`Violation::MessageTooBig`](crate::Violation::MessageTooBig), with its close frame queued.
     pub fn overflow(&mut self, now: Instant) -> Result<(), Failure> {
         Err(self.connection.overflow(now))
     }

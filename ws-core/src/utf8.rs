@@ -5,7 +5,7 @@
 //! no more than the beginning of one character: at most 3 bytes.
 //!
 //! The bulk goes through simdutf8. Short text is mostly ASCII, and for that a loop over words is faster than the
-//! call: it comes first, up to [`SHORT`] bytes.
+//! call: it comes first, up to 128 bytes.
 
 use core::fmt;
 
