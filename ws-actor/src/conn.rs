@@ -10,8 +10,9 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use crate::link::Link;
 use crate::outbox::Out;
 use crate::outgoing::{Control, Frame};
 use crate::pool;
+use crate::report::{FailureReport, Observer};
 
 /// A partial message of at most this size is copied out of the leased buffer, which goes back.
 const SMALL_REST: usize = 4 << 10;
@@ -48,6 +50,12 @@ pub(crate) struct Patience {
     pub(crate) mailbox: Duration,
 }
 
+/// Who is told when the connection fails, and of whom.
+pub(crate) struct Watch {
+    pub(crate) observer: Arc<Observer<FailureReport>>,
+    pub(crate) remote_addr: SocketAddr,
+}
+
 /// Now, as the core counts it.
 pub(crate) fn now() -> Instant {
     static EPOCH: LazyLock<tokio::time::Instant> = LazyLock::new(tokio::time::Instant::now);
@@ -62,6 +70,7 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     early: &[u8],
     link: Link,
     patience: Patience,
+    watch: Option<Box<Watch>>,
 ) {
     let mut session = Session::new(connection);
     if !early.is_empty() {
@@ -82,6 +91,7 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         closing_since: None,
         alarm: None,
         link: Some(link),
+        watch,
     };
     let reason = poll_fn(|cx| conn.poll(cx)).await;
     conn.finish(reason);
@@ -110,6 +120,8 @@ struct Conn<S> {
     alarm: Option<(Instant, Pin<Box<Sleep>>)>,
     /// Until the last word is out: who lingers is no connection any more.
     link: Option<Link>,
+    /// Boxed, for most have nobody to tell.
+    watch: Option<Box<Watch>>,
 }
 
 /// Whether a step moved something, so that the others are worth another look.
@@ -156,6 +168,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     /// Tells the actor, who need not wait for a peer that is slow to hang up.
     fn finish(&mut self, reason: Reason) {
         if let Some(link) = self.link.take() {
+            if let Some(Watch { observer, remote_addr }) = self.watch.take().as_deref() {
+                // A rule may be broken after this side has asked to close, which names the end but is no failure.
+                observer.report_end(*remote_addr, link.id(), [Some(&reason), self.cause.as_ref()]);
+            }
             link.finish(reason);
         }
     }

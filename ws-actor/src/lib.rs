@@ -76,7 +76,7 @@
 //!
 //! Pages of other hosts are refused ([`Origins`]); messages are limited to 1 MiB, heads to 16 KiB and 10 s; upgrades to
 //! paths that are no route are 404, malformed ones are refused by the rule that they break, before any `101`.
-//! [`Server::on_refusal`] tells a log. For anything beyond loopback, put TLS in front.
+//! [`Server::on_refusal`] and [`Server::on_failure`] tell a log, at most so often that no peer can flood it. For anything beyond loopback, put TLS in front.
 //!
 //! A [`ConnId`] names one connection of one start of the program; kept longer, it names nothing. The `chat` example
 //! shows all of this in two hundred lines and a page.
@@ -94,6 +94,7 @@ mod mailbox;
 mod outbox;
 mod outgoing;
 mod pool;
+mod report;
 mod rewind;
 mod room;
 mod route;
@@ -109,6 +110,7 @@ pub use hub::{ConnInfo, Hub, SendError, Sent};
 pub use id::{ConnId, NodeId, ParseConnIdError};
 pub use outbox::{OutboxLimits, Overflow};
 pub use outgoing::Outgoing;
+pub use report::FailureReport;
 pub use room::{JoinError, MAX_ROOM_NAME, MAX_ROOMS, Room};
 pub use route::{OriginCheck, Origins, Route};
 pub use server::{Listening, Server, Settings};

@@ -48,7 +48,6 @@ impl Link {
         Ok(Self { hub, entry, target, hand, ticket: None, met: false, reason: None })
     }
 
-    #[cfg(test)]
     pub(crate) fn id(&self) -> ConnId {
         self.entry.id()
     }

@@ -262,7 +262,7 @@ mod tests {
         }
     }
 
-    /// B5, B14: a full mailbox takes no event and no cast; the event stays in the connection's hand.
+    /// B5, B14, N-04: a full mailbox takes no event and no cast; the event stays in the connection's hand.
     #[test]
     fn bounded_in_letters_and_bytes() {
         let mailbox = Mailbox::default();

@@ -30,9 +30,10 @@ use tokio::time::timeout;
 use ws_core::{Config, ConfigRef, Connection, Rejection};
 use ws_tokio::{AcceptError, Acceptance, Incoming};
 
-use crate::conn::{Patience, drive, now};
+use crate::conn::{Patience, Watch, drive, now};
 use crate::hub::Hub;
 use crate::link::Link;
+use crate::report::{FailureReport, Observer};
 use crate::rewind::Rewind;
 use crate::route::Route;
 use crate::upgrade::{Ends, Outcome, Refusal, decide, decide_http, report};
@@ -42,7 +43,6 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type HttpResponse = http::Response<UnsyncBoxBody<Bytes, BoxError>>;
 type HttpFuture = Pin<Box<dyn Future<Output = HttpResponse> + Send>>;
 type HttpHandler = Box<dyn Fn(http::Request<hyper::body::Incoming>) -> HttpFuture + Send + Sync>;
-type OnRefusal = Box<dyn Fn(&Refusal) + Send + Sync>;
 
 /// The settings of a [`Server`]: what its peers may make it hold, and how long they may take.
 #[derive(Clone, Debug)]
@@ -89,8 +89,16 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) routes: Vec<Route>,
     pub(crate) config: ConfigRef,
-    pub(crate) refused: Option<OnRefusal>,
+    pub(crate) refused: Option<Observer<Refusal>>,
+    failed: Option<Arc<Observer<FailureReport>>>,
     patience: Patience,
+}
+
+impl Shared {
+    fn watch(&self, ends: Ends) -> Option<Box<Watch>> {
+        let observer = Arc::clone(self.failed.as_ref()?);
+        Some(Box::new(Watch { observer, remote_addr: ends.remote }))
+    }
 }
 
 impl fmt::Debug for Server {
@@ -107,6 +115,7 @@ impl Server {
             routes: Vec::new(),
             config: Config::server().into(),
             refused: None,
+            failed: None,
             patience: Patience { write: Duration::ZERO, mailbox: Duration::ZERO },
         };
         Self { shared, http: None, max_handshakes: 0 }.settings(Settings::new())
@@ -144,10 +153,23 @@ impl Server {
         self
     }
 
-    /// Is told of every upgrade that is refused, for a log. It must not block.
+    /// Is told of upgrades that are refused, for a log: 100 at once and 100 a second at most, with the number of those
+    /// left out between. It must not block.
     #[must_use]
     pub fn on_refusal(mut self, report: impl Fn(&Refusal) + Send + Sync + 'static) -> Self {
-        self.shared.refused = Some(Box::new(report));
+        self.shared.refused = Some(Observer::new(report));
+        self
+    }
+
+    /// Is told of connections that fail once they are open, for a log: a rule that the peer broke, a deadline that it
+    /// missed, a socket that was lost or takes nothing, an actor that is busy or gone. Ends that were asked for are no
+    /// failures, nor are tasks that are dropped with their runtime.
+    ///
+    /// It is told of 100 at once and 100 a second at most, with the number of those left out between, and before the
+    /// actor gets its [`Disconnect`](crate::Disconnect). It must not block.
+    #[must_use]
+    pub fn on_failure(mut self, report: impl Fn(&FailureReport) + Send + Sync + 'static) -> Self {
+        self.shared.failed = Some(Arc::new(Observer::new(report)));
         self
     }
 
@@ -221,10 +243,11 @@ impl Server {
         };
         let upgraded = hyper::upgrade::on(&mut request);
         let patience = self.shared.patience;
+        let watch = self.shared.watch(ends);
         tokio::spawn(async move {
             // Without the upgrade the link ends unheard of.
             if let Ok(upgraded) = upgraded.await {
-                drive(TokioIo::new(upgraded), connection, &[], link, patience).await;
+                drive(TokioIo::new(upgraded), connection, &[], link, patience, watch).await;
             }
         });
         Ok(response)
@@ -315,8 +338,9 @@ async fn serve(server: Arc<Server>, io: TcpStream, remote: SocketAddr, permit: O
         Opened::WebSocket { io, early, link } => {
             let connection = Connection::server(server.shared.config.clone(), now());
             let patience = server.shared.patience;
+            let watch = server.shared.watch(ends);
             drop(server);
-            drive(io, connection, &early, link, patience).await;
+            drive(io, connection, &early, link, patience, watch).await;
         }
         // A task of its own, for hyper's state is larger than that of a connection.
         Opened::Http { io } => {
@@ -342,7 +366,7 @@ async fn open(server: &Server, io: TcpStream, ends: Ends) -> Option<Opened> {
     let mut incoming = match incoming {
         Ok(incoming) => incoming,
         Err(AcceptError::Request(rejection)) => {
-            report(shared, &[], ends, rejection.status(), &rejection.to_string());
+            report(shared, &[], ends, rejection.status(), &rejection.to_string(), rejection.section());
             return None;
         }
         Err(_) => return None,

@@ -13,6 +13,7 @@ use ws_core::{Accept, Connection, Request, ServerHandshake};
 use crate::conn::now;
 use crate::event::Connect;
 use crate::link::Link;
+use crate::report::write_suppressed;
 use crate::server::Shared;
 
 /// The two ends of a socket.
@@ -34,12 +35,17 @@ pub struct Refusal {
     pub status: u16,
     /// Why, in the words of the answer's body.
     pub reason: String,
+    /// The RFC and the section that have the rule, such as `RFC 6455, section 4.2.2`.
+    pub section: &'static str,
+    /// Reports that were left out since the one before, because there were too many.
+    pub suppressed: u64,
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { remote_addr, target, status, reason } = self;
-        write!(f, "{remote_addr} refused with {status}: {reason} ({target})")
+        let Self { remote_addr, target, status, reason, suppressed, .. } = self;
+        write!(f, "{remote_addr} refused with {status}: {reason} ({target})")?;
+        write_suppressed(f, *suppressed)
     }
 }
 
@@ -76,7 +82,9 @@ fn reject(
     status: u16,
     reason: &str,
 ) -> ws_tokio::Refusal {
-    report(server, request.target(), ends, status, reason);
+    // 10.2 has the origins; 4.2.2, "an appropriate HTTP error code", the rest.
+    let section = if status == 403 { "RFC 6455, section 10.2" } else { "RFC 6455, section 4.2.2" };
+    report(server, request.target(), ends, status, reason, section);
     let mut refusal = ws_tokio::Refusal::new(status, &format!("{reason}\n"));
     if status == 503 {
         refusal.headers.push(("Retry-After".to_owned(), b"1".to_vec()));
@@ -85,10 +93,19 @@ fn reject(
 }
 
 /// Reports a refusal, to whoever wants to know.
-pub(crate) fn report(server: &Shared, target: &[u8], ends: Ends, status: u16, reason: &str) {
+pub(crate) fn report(
+    server: &Shared,
+    target: &[u8],
+    ends: Ends,
+    status: u16,
+    reason: &str,
+    section: &'static str,
+) {
     if let Some(refused) = &server.refused {
-        let (target, reason) = (target.escape_ascii().to_string(), reason.to_owned());
-        refused(&Refusal { remote_addr: ends.remote, target, status, reason });
+        refused.report(|suppressed| {
+            let (target, reason) = (target.escape_ascii().to_string(), reason.to_owned());
+            Refusal { remote_addr: ends.remote, target, status, reason, section, suppressed }
+        });
     }
 }
 
@@ -125,7 +142,7 @@ pub(crate) fn decide_http<B>(server: &Shared, request: &http::Request<B>, ends: 
             }
         },
         Err(rejection) => {
-            report(server, &[], ends, rejection.status(), &rejection.to_string());
+            report(server, &[], ends, rejection.status(), &rejection.to_string(), rejection.section());
             handshake.refuse(now, rejection, &mut out)
         }
         // A head that has its empty line is complete.

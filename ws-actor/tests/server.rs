@@ -3,13 +3,17 @@
 mod support;
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use support::{Client, Log, frame, listen, refusals, soon, upgrade, witness};
 use tokio::io::AsyncReadExt;
-use ws_actor::{Connect, Context, Hub, Inbound, Origins, Route, Server, Settings, Target, WsActor};
+use ws_actor::{
+    CloseCode, CloseFrame, Connect, Context, FailureReport, Hub, Inbound, Origins, Reason, Refusal, Route,
+    Server, Settings, Target, WsActor,
+};
+use ws_core::Violation;
 use ws_core::frame::Opcode;
 
 async fn page(request: http::Request<hyper::body::Incoming>) -> http::Response<String> {
@@ -38,7 +42,8 @@ async fn http_and_websocket_on_one_port() {
     assert_eq!(http.request(post).await.body, "POST /form");
 }
 
-/// A1: an upgrade on a connection that spoke HTTP before comes to the same decision, and loses no early byte.
+/// A1: an upgrade on a connection that spoke HTTP before comes to the same decision, and loses no early byte; HS-33: what
+/// follows one that is refused is not read as a request.
 #[tokio::test]
 async fn upgrade_on_a_kept_connection() {
     let hub = Hub::new();
@@ -65,9 +70,9 @@ async fn upgrade_on_a_kept_connection() {
     for (path, more, status) in [("/nowhere", "", 404), ("/ws", "Origin: http://evil.example\r\n", 403)] {
         let mut client = Client::new(addr).await;
         assert_eq!(client.request(GET).await.status, 200);
-        let response = client.request(&upgrade(addr, path, more)).await;
+        let response = client.request(&format!("{}{GET}", upgrade(addr, path, more))).await;
         assert_eq!(response.status, status);
-        assert!(client.is_at_end().await, "HS-33: the connection is not used for another request");
+        assert!(client.is_at_end().await, "the connection is not used for another request");
     }
     assert_eq!(lines.lock().unwrap().len(), 2);
     let mut client = Client::new(addr).await;
@@ -330,6 +335,130 @@ async fn dealt_round_robin() {
         let response = Client::new(addr).await.request(&upgrade(addr, path, "")).await;
         assert_eq!(response.status, 503);
         assert!(response.head.contains("Retry-After"));
+    }
+}
+
+/// N-08: a connection that fails is reported with its kind, its peer and the section, one that is closed is not.
+#[tokio::test]
+async fn failures_are_reported() {
+    let hub = Hub::new();
+    let (target, mut log) = echo(&hub);
+    let reports = Arc::<Mutex<Vec<FailureReport>>>::default();
+    let to = Arc::clone(&reports);
+    let mut settings = Settings::new();
+    settings.protocol.timeouts.close = Duration::from_millis(50);
+    let server = Server::new(&hub)
+        .settings(settings)
+        .route(Route::ws("/ws").target(target))
+        .on_http(page)
+        .on_failure(move |report| to.lock().unwrap().push(report.clone()));
+    let addr = listen(server).await;
+
+    let mut closed = Client::open(addr, "/ws").await;
+    closed.close(1000).await;
+    log.disconnect().await;
+    let mut closed = Client::open(addr, "/ws").await;
+    assert!(hub.close(log.connect().await.id, CloseFrame::new(CloseCode::NORMAL, "")).is_ok());
+    closed.close_frame().await;
+    closed.close(1000).await;
+    log.disconnect().await;
+    assert_eq!(reports.lock().unwrap().len(), 0);
+
+    // Read by ws-tokio, and by hyper.
+    for is_kept in [false, true] {
+        for (bytes, failure, section) in [
+            // Reserved bits; text that is none; no more bytes; bytes enough, but no answer to a close frame.
+            (&[0xF1, 0x80, 0, 0, 0, 0][..], Reason::Protocol(Violation::ReservedBit), "5.2"),
+            (&[0x81, 0x81, 0, 0, 0, 0, 0xFF], Reason::Protocol(Violation::InvalidUtf8), "8.1"),
+            (&[], Reason::Io(std::io::ErrorKind::UnexpectedEof), "7.1.5"),
+            (&[0x81, 0x80, 0, 0, 0, 0], Reason::Timeout(ws_core::Timer::Close), "7.1.1"),
+        ] {
+            let mut client = Client::new(addr).await;
+            if is_kept {
+                assert_eq!(client.request(GET).await.status, 200);
+            }
+            assert_eq!(client.request(&upgrade(addr, "/ws", "")).await.status, 101);
+            let id = log.connect().await.id;
+            let peer = client.io.local_addr().unwrap();
+            client.write(bytes).await;
+            match failure {
+                Reason::Io(_) => drop(client),
+                Reason::Timeout(_) => {
+                    assert!(hub.close(id, CloseFrame::new(CloseCode::NORMAL, "")).is_ok());
+                    client.close_frame().await;
+                }
+                _ => {}
+            }
+            log.disconnect().await;
+            let report = reports.lock().unwrap().pop().expect("it is reported before the actor is told");
+            assert_eq!((report.remote_addr, report.id, &report.failure), (peer, id, &failure));
+            assert_eq!((report.section, report.suppressed), (section, 0));
+            let line = report.to_string();
+            assert!(
+                line.contains(&peer.to_string()) && line.contains(&format!("section {section})")),
+                "{line}"
+            );
+        }
+    }
+    assert_eq!(reports.lock().unwrap().len(), 0);
+}
+
+/// N-08: a flood of bad requests makes no flood of reports, and those that are left out are counted.
+#[tokio::test]
+async fn reports_are_limited() {
+    let hub = Hub::new();
+    let reports = Arc::<Mutex<Vec<Refusal>>>::default();
+    let to = Arc::clone(&reports);
+    let server = Server::new(&hub).on_refusal(move |refusal| to.lock().unwrap().push(refusal.clone()));
+    let addr = "127.0.0.1:80".parse().unwrap();
+    let refuse = || {
+        let request = http::Request::get("/nowhere")
+            .header("Host", "x")
+            .header("Upgrade", "websocket")
+            .header("Connection", "Upgrade")
+            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .header("Sec-WebSocket-Version", "13");
+        assert_eq!(server.upgrade(request.body(()).unwrap(), addr, addr).status(), 404);
+    };
+    let start = std::time::Instant::now();
+    (0..1_000).for_each(|_| refuse());
+    let most = 100 + start.elapsed().as_millis() / 10 + 1;
+    let told = reports.lock().unwrap().len();
+    assert!(told >= 100 && told as u128 <= most, "{told} of at most {most}");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    refuse();
+    let reports = reports.lock().unwrap();
+    let suppressed: u64 = reports.iter().map(|report| report.suppressed).sum();
+    assert_eq!(suppressed + reports.len() as u64, 1_001);
+    let last = reports.last().unwrap();
+    assert_eq!((last.remote_addr, last.section), (addr, "RFC 6455, section 4.2.2"));
+    let line = last.to_string();
+    assert!(
+        last.suppressed == 0 || line.ends_with(&format!("; {} more before it", last.suppressed)),
+        "{line}"
+    );
+}
+
+/// N-08: what a peer sends cannot end a line of the log or steer the terminal that shows it.
+#[tokio::test]
+async fn reports_are_escaped() {
+    let hub = Hub::new();
+    let (server, lines) = refusals(Server::new(&hub).route(Route::ws("/ws").target(echo(&hub).0)));
+    let addr = listen(server).await;
+    // NEL, CSI and the override of the writing direction, as UTF-8; LF and ESC as such are no part of a request.
+    let table = [
+        ("/\u{85}\u{9b}31m\u{202e}", "", 404, r"\xc2\x85\xc2\x9b31m"),
+        ("/ws", "Origin: http://\u{85}\u{9b}31m\u{202e}\r\n", 403, r"\xc2\x85\xc2\x9b31m"),
+        ("/a\nb", "", 400, ""),
+        ("/a\u{1b}[31m", "", 400, ""),
+    ];
+    for (path, more, status, escaped) in table {
+        let response = Client::new(addr).await.request(&upgrade(addr, path, more)).await;
+        assert_eq!(response.status, status, "{path:?}");
+        support::until("it is reported", || !lines.lock().unwrap().is_empty()).await;
+        let line = lines.lock().unwrap().remove(0);
+        assert!(line.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{line:?}");
+        assert!(line.contains(escaped), "{line}");
     }
 }
 

@@ -54,7 +54,7 @@ async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut ws: WebSocket<S>) -> Result
     Ok(())
 }
 
-/// HC-19: a name goes into SNI, an address does not; messages small and large go both ways, and it ends cleanly.
+/// HC-19, N-07: a name goes into SNI, an address does not; messages small and large go both ways, and it ends cleanly.
 #[tokio::test]
 async fn both_sides() {
     for (host, sni) in
