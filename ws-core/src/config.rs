@@ -135,7 +135,7 @@ pub struct HeadLimits {
 }
 
 impl HeadLimits {
-    /// The most fields that any head may have: the table for them stands on the stack.
+    /// The most fields that any head may have, whatever is set.
     pub const MOST_FIELDS: usize = 100;
 
     /// The defaults named at the fields.
