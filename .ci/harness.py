@@ -58,11 +58,11 @@ def free_port():
 class Server:
     """A program that was started and has said where it listens. Use it in a `with`: it ends with the block."""
 
-    def __init__(self, command, name="server", wait=20):
+    def __init__(self, command, name="server", wait=20, stdin=subprocess.DEVNULL):
         self.name = name
         self.lines = []
         self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
+            command, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
         )
         self.url = None
         listening = threading.Event()

@@ -9,7 +9,7 @@ use ws_tokio::core::{Config, ConfigRef};
 use ws_tokio::{Acceptance, accept_with};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> std::io::Result<()> {
+pub(crate) async fn main() -> std::io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".to_owned());
     let listener = TcpListener::bind(&address).await?;
     println!("listening on ws://{}", listener.local_addr()?);
