@@ -3,6 +3,8 @@
 // No test file uses all of it.
 #![allow(dead_code)]
 
+pub(crate) mod server;
+
 use std::fmt;
 
 /// The sample key of RFC 6455, section 1.3.
