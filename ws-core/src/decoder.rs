@@ -167,6 +167,12 @@ impl Decoder {
         !matches!(self.state, State::Closed | State::Failed)
     }
 
+    /// Whether nothing is held, and the next byte begins a message or a control frame.
+    #[inline]
+    pub(crate) fn is_between_messages(&self) -> bool {
+        self.state == State::Ready && self.held == 0 && self.gap == 0
+    }
+
     /// Whether the peer's close frame came.
     pub(crate) fn is_closed(&self) -> bool {
         self.state == State::Closed

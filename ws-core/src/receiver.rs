@@ -122,6 +122,17 @@ impl Receiver {
         Ok(step)
     }
 
+    /// As [`step`](Self::step) without input, which finds nothing then; `false`: nothing was done, take the step.
+    pub(crate) fn is_between_messages(&mut self, now: Instant) -> bool {
+        if !self.decoder.is_between_messages() {
+            return false;
+        }
+        self.timers.advance(now);
+        self.timers.wake();
+        self.seen = 0;
+        true
+    }
+
     /// Fails the connection because a message does not fit into the storage.
     pub(crate) fn overflow(&mut self, now: Instant) -> Failure {
         self.timers.advance(now);

@@ -128,10 +128,16 @@ impl Sender {
         let at = if self.pending > 0 { self.transmit(out) } else { 0 };
         let header = self.begin(opcode, message.kind(), payload.len() as u64, part);
         let Some(out) = out.get_mut(at..at + len) else { return Err(SendError::NoSpace { needed }) };
-        let mut head = [0; MAX_HEADER];
-        let head_len = header.encode(&mut head);
-        let (head_out, payload_out) = out.split_at_mut(head_len);
-        head_out.copy_from_slice(&head[..head_len]);
+        let head_len = match out.first_chunk_mut() {
+            Some(head) => header.encode(head),
+            None => {
+                let mut head = [0; MAX_HEADER];
+                let head_len = header.encode(&mut head);
+                out[..head_len].copy_from_slice(&head[..head_len]);
+                head_len
+            }
+        };
+        let payload_out = &mut out[head_len..];
         match header.mask {
             Some(key) => mask::mask_copy(payload, payload_out, key),
             None => payload_out.copy_from_slice(payload),

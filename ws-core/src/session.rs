@@ -171,6 +171,11 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
 
     #[inline(never)]
     fn advance_by_step(&mut self, now: Instant) -> Result<Advance, Failure> {
+        // What a task meets twice between any two messages of a quiet peer.
+        if self.buffer.len() == 0 && self.connection.receiver().is_between_messages(now) {
+            self.known = None;
+            return Ok(Advance::Read { at_least: 2 });
+        }
         self.trusted = self.knows_text();
         self.step = self.connection.step(now, self.buffer.filled())?;
         if let Some(text) = self.connection.receiver().text_so_far() {

@@ -323,8 +323,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                 }
                 Poll::Ready(Err(error)) => self.end(Some(error)),
                 Poll::Pending => {
-                    self.pace.reads = 0;
-                    if !self.poll_time(cx) {
+                    let clock_was_read = std::mem::take(&mut self.pace.reads) > 0;
+                    if clock_was_read && self.is_timer_set(cx) || !self.poll_time(cx) {
                         self.rest();
                         return Poll::Pending;
                     }
@@ -428,6 +428,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                 None => self.pace.fail(failure),
             }
         }
+    }
+
+    #[inline]
+    fn is_timer_set(&self, cx: &Context<'_>) -> bool {
+        let deadline = self.session.connection_ref().deadline(self.beside);
+        deadline.is_none_or(|deadline| self.pace.timer.is_set(cx, self.pace.now, deadline))
     }
 
     /// Keeps the deadlines; whether one was reached, so that something may have changed.

@@ -18,7 +18,6 @@ const MOST: usize = 8;
 /// Most bytes of larger buffers that a thread keeps.
 const MOST_LARGE: usize = 8 << 20;
 
-#[derive(Default)]
 struct Pool {
     leases: Vec<Vec<u8>>,
     /// Ascending by size.
@@ -26,7 +25,7 @@ struct Pool {
 }
 
 thread_local! {
-    static POOL: RefCell<Pool> = RefCell::default();
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool { leases: Vec::new(), large: Vec::new() }) };
 }
 
 /// A buffer of [`LEASE`] bytes.

@@ -40,6 +40,17 @@ struct Armed {
 }
 
 impl Timer {
+    /// Whether the task is sure to be woken by `deadline`, without a look at the runtime's timer. `now` was read since
+    /// the task was last woken: if the timer rings after that, it wakes the task again, and then this says no.
+    #[inline]
+    pub(crate) fn is_set(&self, cx: &Context<'_>, now: Instant, deadline: Instant) -> bool {
+        self.armed.as_ref().is_some_and(|armed| {
+            now < armed.until
+                && armed.until <= deadline
+                && armed.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
+        })
+    }
+
     /// `Ready` when `deadline` may have come; a `tick` then tells. It never says so before the time, but for one armed
     /// for an earlier deadline.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, clock: Clock, deadline: Instant) -> Poll<()> {
