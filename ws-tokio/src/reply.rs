@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::{Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use ws_core::{Connection, Instant, Message, Part};
+use ws_core::{Connection, Instant, Message, Part, SendError};
 
 use crate::error::{Error, lost};
 use crate::wire::{LARGE, Large, Wire};
@@ -43,6 +43,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
     #[inline]
     pub async fn send_part(&mut self, message: impl Into<Message<'_>>, part: Part) -> Result<(), Error> {
         let message = message.into();
+        // Room may not come any more.
+        if !self.connection.can_send() {
+            return Err(SendError::Closed.into());
+        }
         poll_fn(|cx| {
             let room = self.wire.poll_room(cx);
             if room.is_pending() {

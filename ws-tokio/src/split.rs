@@ -400,7 +400,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
     /// Both as for [`WebSocket::send_part`].
     pub async fn send_part(&mut self, message: impl Into<Message<'_>>, part: Part) -> Result<(), Error> {
         let message = message.into();
-        poll_fn(|cx| self.poll_room(cx)).await?;
+        // Also if the close frame was queued during the wait: room may not come any more.
+        poll_fn(|cx| {
+            if !lock(&self.shared.inner).sender.is_open() {
+                return Poll::Ready(Err(SendError::Closed.into()));
+            }
+            self.poll_room(cx)
+        })
+        .await?;
         if message.as_bytes().len() < LARGE {
             self.queue_in_room(message, part)?;
         } else {

@@ -7,9 +7,10 @@ mod rig;
 mod count;
 
 use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use rig::{BINARY, Far, Near, PING, PONG, TEXT, masked, poll_once, settle, transport};
+use rig::{BINARY, Far, Near, PING, PONG, TEXT, frame, masked, poll_once, settle, transport};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -141,6 +142,23 @@ async fn n02_send_waits() {
         far.allow(usize::MAX);
         task.await.expect("no panic");
         assert_eq!(far.frames().len(), 50);
+    }
+}
+
+/// F-17: a closing connection refuses at once, also while there is no room that could be waited for.
+#[tokio::test]
+async fn f17_a_closing_connection_refuses_without_a_wait() {
+    for len in [10, 100_000] {
+        let (mut ws, far) = server(1 << 20);
+        far.allow(0);
+        ws.reply().queue(&[0; 70_000]).expect("room");
+        ws.start_close(None).expect("open");
+        let payload = vec![0; len];
+        let refused = |sent| matches!(sent, Poll::Ready(Err(Error::Refused(SendError::Closed))));
+        assert!(refused(poll_once(pin!(ws.send(&payload)))), "{len}");
+        assert!(refused(poll_once(pin!(ws.reply().send(&payload)))), "{len}");
+        let (_read, mut write) = ws.split();
+        assert!(refused(poll_once(pin!(write.send(&payload)))), "{len}");
     }
 }
 
