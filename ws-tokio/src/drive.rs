@@ -30,6 +30,9 @@ const GLANCE: u8 = 8;
 /// would keep them waiting otherwise; and while it waits itself, its next reads bring more.
 const READS_A_TURN: u8 = 4;
 
+/// The same with a large buffer, that of a large message mostly.
+const READS_OF_LARGE: u8 = 128;
+
 /// With so many bytes of pongs that cannot leave, a reading half stops reading.
 const MANY_ANSWERS: usize = 1 << 10;
 
@@ -304,14 +307,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                 }
                 _ => {}
             }
-            // Not in a large message: to change between several would drive each out of the cache.
-            if self.pace.reads >= READS_A_TURN && self.session.storage_len() <= pool::LEASE {
+            // Later in a large message: to change between several would drive each out of the cache.
+            let most = if self.session.storage_len() <= pool::LEASE { READS_A_TURN } else { READS_OF_LARGE };
+            if self.pace.reads >= most {
                 self.pace.reads = 0;
+                // A peer that never pauses does not put off the deadline of a close.
+                if self.poll_time(cx) {
+                    continue;
+                }
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let may_read = self.session.connection_ref().may_read(self.beside, self.wire.queued());
-            let read = if may_read { self.poll_fill(cx, need) } else { Poll::Pending };
+            let read = if self.may_read() { self.poll_fill(cx, need) } else { Poll::Pending };
             match read {
                 Poll::Ready(Ok(0)) => self.end(None),
                 Poll::Ready(Ok(n)) => {
@@ -331,6 +338,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                 }
             }
         }
+    }
+
+    /// Whether to read on. While output is stuck only to look for a life sign before the peer is given up (C-08).
+    fn may_read(&self) -> bool {
+        let connection = self.session.connection_ref();
+        connection.may_read(self.beside, self.wire.queued())
+            || connection.deadline(self.beside).is_some_and(|deadline| deadline <= self.pace.clock.now())
     }
 
     /// Ends our side of a transport that is done with, whenever the connection is dropped: the peer may wait for that,

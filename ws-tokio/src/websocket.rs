@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::{
     Advance, CloseCode, CloseFrame, ConfigRef, Connection, Event, Message, Part, Role, SendError, Session,
+    Transport,
 };
 
 use crate::drive::{Driver, Pace};
@@ -216,7 +217,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Waits until the transport has taken everything that waits.
     ///
     /// # Errors
-    /// [`Error::Lost`] when the transport fails.
+    /// [`Error::Lost`] when the transport fails. Once, as `recv`, why the connection ended, when it is being closed and
+    /// the peer takes nothing for as long as a close may last.
     ///
     /// # Cancel safety
     /// Dropped early, the rest leaves with the next call.
@@ -241,6 +243,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                     self.wire.waited = true;
                     if !self.drive(|mut driver| driver.poll_time(cx)) {
                         return Poll::Pending;
+                    }
+                    // The peer took nothing for as long as a close may last.
+                    if self.session.connection_ref().transport() == Transport::Close {
+                        self.pace.verdict()?;
+                        return Poll::Ready(Err(lost()));
                     }
                 }
             }

@@ -150,6 +150,35 @@ async fn c08_a_pong_has_its_time_after_a_blocked_send() {
     }
 }
 
+/// C-08: a reader who does not read because his answers are stuck looks whether the pong is there before he gives up.
+#[tokio::test(start_paused = true)]
+async fn c08_a_pong_behind_stuck_answers_is_found() {
+    for answered in [true, false] {
+        let (mut ws, far) = connection(Role::Server);
+        let task = tokio::spawn(async move {
+            let idle = time::timeout(Duration::from_secs(21), ws.recv()).await;
+            assert!(idle.is_err(), "nothing came");
+            ws.reply().queue(&vec![0; 70_000]).expect("room");
+            ws.recv().await.map(|message| message.is_some())
+        });
+        time::sleep(Duration::from_secs(20)).await;
+        settle().await;
+        assert_eq!(pings(&far), 1);
+        far.allow(0);
+        time::sleep(Duration::from_secs(1)).await;
+        settle().await;
+        if answered {
+            far.feed(masked(PONG, b""));
+        }
+        time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(task.is_finished(), !answered);
+        far.allow(usize::MAX);
+        far.feed(masked(TEXT, b"here"));
+        let ending = task.await.expect("no panic");
+        assert_eq!(matches!(ending, Ok(true)), answered, "{ending:?}");
+    }
+}
+
 /// C-08: "until our Ping has left": one that waited behind blocked output is answered in time if within 20 s of that.
 #[tokio::test(start_paused = true)]
 async fn c08_a_ping_counts_from_when_it_left() {
@@ -181,6 +210,62 @@ async fn x11_the_peer_does_not_answer_our_close() {
         let ending = task.await.expect("no panic");
         assert!(matches!(ending, Err(Error::Timeout(Timer::Close))), "{ending:?}");
         assert_eq!(began.elapsed().as_secs(), 10);
+    }
+}
+
+/// the close deadline comes for a peer, too, that always has more to say: for whoever discards it, and for
+/// whoever takes it.
+#[tokio::test]
+async fn x11_a_peer_that_never_pauses_is_given_up() {
+    for len in [100, 400_000] {
+        for how in 0..3 {
+            let mut config = Config::server();
+            config.timeouts.close = Duration::from_millis(50);
+            let talker = rig::Talker::new(masked(BINARY, &vec![1; len]));
+            let mut ws = WebSocket::from_upgraded(talker, Role::Server, &[], config).expect("a server");
+            let normal = Some(CloseFrame::new(CloseCode::NORMAL, ""));
+            let ending = async {
+                match how {
+                    0 => ws.close(normal).await,
+                    1 => {
+                        ws.start_close(normal)?;
+                        while ws.recv().await?.is_some() {}
+                        Ok(())
+                    }
+                    _ => {
+                        let (mut read, mut write) = ws.split();
+                        write.close(normal).await?;
+                        while read.recv().await?.is_some() {}
+                        Ok(())
+                    }
+                }
+            };
+            let ending = time::timeout(Duration::from_secs(5), ending).await.expect("it has an end");
+            assert!(matches!(ending, Err(Error::Timeout(Timer::Close))), "{how}, {len}: {ending:?}");
+        }
+    }
+}
+
+/// the close deadline ends a `flush`, too: the close frame waits behind what the peer does not take.
+#[tokio::test(start_paused = true)]
+async fn x11_a_flush_behind_our_close_has_an_end() {
+    for violated in [false, true] {
+        let (mut ws, far) = connection(Role::Server);
+        far.allow(0);
+        ws.reply().queue("waits").expect("room");
+        if violated {
+            far.feed(vec![0xFF; 10]);
+            assert!(time::timeout(Duration::from_secs(1), ws.recv()).await.is_err());
+        } else {
+            ws.start_close(None).expect("open");
+        }
+        let flushed = time::timeout(Duration::from_secs(60), ws.flush()).await.expect("it has an end");
+        match flushed {
+            Err(Error::Timeout(Timer::Close)) => assert!(!violated),
+            Err(Error::Violation(_)) => assert!(violated),
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(ws.recv().await, Ok(None)), "told once");
     }
 }
 

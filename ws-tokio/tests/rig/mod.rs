@@ -309,6 +309,45 @@ impl AsyncWrite for Near {
     }
 }
 
+/// A peer that sends the same again and again, as fast as it is read, and takes all that is written.
+#[derive(Debug)]
+pub struct Talker {
+    speech: Vec<u8>,
+    at: usize,
+}
+
+impl Talker {
+    pub fn new(speech: Vec<u8>) -> Self {
+        Self { speech, at: 0 }
+    }
+}
+
+impl AsyncRead for Talker {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        while buf.remaining() > 0 {
+            let n = (this.speech.len() - this.at).min(buf.remaining());
+            buf.put_slice(&this.speech[this.at..this.at + n]);
+            this.at = (this.at + n) % this.speech.len();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Talker {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
 /// Polls once, with a waker that does nothing.
 pub fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
