@@ -230,6 +230,11 @@ impl Receiver {
         self.decoder.remaining()
     }
 
+    /// Bytes inside a fragmented message at the front of the input that are done with.
+    pub(crate) fn gap(&self) -> usize {
+        self.decoder.gap()
+    }
+
     /// Moves what a fragmented message has left behind to the front of `input`, and returns its length: for callers
     /// whose storage is full and cannot grow. The rest of `input` is as unconsumed as before.
     pub fn compact(&mut self, input: &mut [u8]) -> usize {

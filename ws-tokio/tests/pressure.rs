@@ -204,6 +204,30 @@ async fn a_broken_transport_ends_every_call() {
     assert!(matches!(ws.send("x").await, Err(Error::Refused(SendError::Closed))));
 }
 
+/// N-01, C-06: control frames between fragments, in a buffer that the message so far fills to the edge, come in many
+/// to a read: or a peer could have all of the message moved for each of its pings.
+#[tokio::test]
+async fn n01_pings_behind_a_full_buffer_are_read_in_many() {
+    for held in [100_000, 262_144 - 14, 262_144 - 20, 262_144 - 40, 524_288 - 14, 524_288 - 30] {
+        let (mut ws, far) = server(1 << 20);
+        far.feed(frame(BINARY, &vec![7; held], Some([1, 2, 3, 4])));
+        for _ in 0..100 {
+            assert!(poll_once(pin!(ws.recv())).is_pending());
+        }
+        let before = far.reads();
+        far.feed(masked(PING, b"").repeat(20_000));
+        for _ in 0..20_000 {
+            assert!(poll_once(pin!(ws.recv())).is_pending());
+        }
+        assert_eq!(far.unread(), 0);
+        let reads = far.reads() - before;
+        assert!(reads < 20, "{reads} reads for 120 000 bytes behind {held}");
+        far.feed(frame(0x80, b"end", Some([1, 2, 3, 4])));
+        let Poll::Ready(message) = poll_once(pin!(ws.recv())) else { panic!("a message") };
+        assert_eq!(message.expect("open").expect("a message").0.as_bytes().len(), held + 3);
+    }
+}
+
 /// C-09: too many pings of our own are refused, not stored.
 #[tokio::test]
 async fn c09_own_pings_are_bounded() {
