@@ -225,6 +225,11 @@ impl Connection {
         self.receiver.shut_down(now);
     }
 
+    /// While lingering: how many bytes to read at the most; see [`Receiver::linger_room`].
+    pub fn linger_room(&self) -> Option<usize> {
+        self.receiver.linger_room()
+    }
+
     /// The side this endpoint is on.
     pub fn role(&self) -> Role {
         self.receiver.role()

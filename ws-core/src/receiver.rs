@@ -186,6 +186,14 @@ impl Receiver {
         }
     }
 
+    /// While lingering: how many bytes are still discarded before it is over; `None` otherwise.
+    ///
+    /// An adapter that reads no more than that, and then waits for the [`deadline`](Self::deadline), spares a peer in
+    /// full flow the reset that would overtake our close frame: what it sends fills its window and no more.
+    pub fn linger_room(&self) -> Option<usize> {
+        self.timers.linger_room()
+    }
+
     /// When `tick` wants to be called; `None`: not before something else happens.
     pub fn deadline(&self) -> Option<Instant> {
         if self.end == End::Over { None } else { self.timers.deadline(&self.config.timeouts) }

@@ -123,6 +123,11 @@ impl Timers {
         self.discarded > LINGER_BYTES
     }
 
+    /// How many bytes may still come before lingering is over; `None`: it has not begun.
+    pub(crate) fn linger_room(&self) -> Option<usize> {
+        self.is_lingering().then(|| LINGER_BYTES.saturating_sub(self.discarded) as usize)
+    }
+
     pub(crate) fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {
         Some(match self.alarm {
             Alarm::Keepalive => self.heard.saturating_add(timeouts.keepalive?),

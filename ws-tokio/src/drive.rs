@@ -135,6 +135,7 @@ pub(crate) trait Drive: Endpoint {
     fn pause(&mut self, now: Instant);
     fn can_recv(&self) -> bool;
     fn remaining(&self) -> u64;
+    fn linger_room(&self) -> Option<usize>;
 }
 
 impl Drive for Connection {
@@ -186,6 +187,10 @@ impl Drive for Connection {
 
     fn remaining(&self) -> u64 {
         self.remaining()
+    }
+
+    fn linger_room(&self) -> Option<usize> {
+        self.linger_room()
     }
 }
 
@@ -252,6 +257,10 @@ impl Drive for Receiver {
 
     fn remaining(&self) -> u64 {
         self.remaining()
+    }
+
+    fn linger_room(&self) -> Option<usize> {
+        self.linger_room()
     }
 }
 
@@ -357,9 +366,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>, need: usize) -> Poll<io::Result<usize>> {
+        // A peer in full flow is left to fill its window: to close on it would reset it before it has read our close
+        // frame. It has until the deadline.
+        let most = self.session.connection_ref().linger_room().unwrap_or(usize::MAX);
+        if most == 0 {
+            return Poll::Pending;
+        }
         self.fit_storage();
         let space = self.session.space(pool::lease, need);
-        let mut buf = ReadBuf::new(space);
+        let most = most.min(space.len());
+        let mut buf = ReadBuf::new(&mut space[..most]);
         ready!(Pin::new(&mut self.wire.io).poll_read(cx, &mut buf))?;
         Poll::Ready(Ok(buf.filled().len()))
     }

@@ -292,6 +292,34 @@ async fn x10_the_transport_is_given_time_to_end() {
     }
 }
 
+/// a peer in full flow, as a browser with 17 MiB for a server that takes 1, is not reset before it has read why:
+/// 64 KiB are discarded, and then it has the rest of 2 s.
+#[tokio::test(start_paused = true)]
+async fn x10_a_peer_in_full_flow_reads_why() {
+    for halves in [false, true] {
+        let (mut ws, far) = connection(Role::Server);
+        let began = Instant::now();
+        let task = tokio::spawn(async move {
+            if halves {
+                let (mut read, _write) = ws.split();
+                return read.recv().await.map(|_| ());
+            }
+            ws.recv().await.map(|_| ())
+        });
+        let flow = masked(BINARY, &vec![0; 17 << 20]);
+        flow.chunks(30_000).for_each(|piece| far.feed(piece));
+        let pieces = far.unread();
+        settle().await;
+        assert!(far.is_shut() && !task.is_finished());
+        let ending = task.await.expect("no panic");
+        assert!(matches!(ending, Err(Error::Violation(_))), "{ending:?}");
+        assert_eq!(began.elapsed().as_secs(), 2);
+        assert!(pieces - far.unread() <= 4, "one, and 64 KiB");
+        let frames = far.frames();
+        assert_eq!((frames[0].opcode, &frames[0].payload[..2]), (CLOSE, &1009u16.to_be_bytes()[..]));
+    }
+}
+
 /// Deadlines of their own: each setting moves its own deadline.
 #[tokio::test(start_paused = true)]
 async fn settings() {
