@@ -209,6 +209,11 @@ impl Connection {
         self.receiver.pause(now);
     }
 
+    /// Since when a sign of life is due, if one is; see [`Receiver::awaits_pong_since`].
+    pub fn awaits_pong_since(&self) -> Option<Instant> {
+        self.receiver.awaits_pong_since()
+    }
+
     /// From now on data is checked and dropped; see [`Receiver::discard_data`].
     pub fn discard_data(&mut self) {
         self.receiver.discard_data();

@@ -165,6 +165,13 @@ impl Receiver {
         self.timers.ping_left();
     }
 
+    /// Since when a sign of life is due, if one is: since our keepalive ping was transmitted, or reading went on.
+    ///
+    /// An adapter that still holds the ping in a buffer [pauses](Self::pause) until it has written it.
+    pub fn awaits_pong_since(&self) -> Option<Instant> {
+        self.timers.awaits_pong_since()
+    }
+
     /// Tells the time, and nothing else: before a late `transmit`, so that a ping which leaves by it counts from there.
     pub fn observe(&mut self, now: Instant) {
         self.timers.advance(now);

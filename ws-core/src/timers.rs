@@ -93,6 +93,11 @@ impl Timers {
         }
     }
 
+    /// Since when a sign of life is due.
+    pub(crate) fn awaits_pong_since(&self) -> Option<Instant> {
+        (self.alarm == Alarm::Pong).then_some(self.since)
+    }
+
     /// The closing handshake begins, or is half done: ours is on its way, or the peer's came.
     pub(crate) fn close(&mut self) {
         if !matches!(self.alarm, Alarm::Linger | Alarm::Off) {

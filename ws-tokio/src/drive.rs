@@ -51,6 +51,8 @@ pub(crate) struct Pace {
     pub(crate) closed: Option<Box<CloseReason>>,
     /// Why the connection failed, until it is reported, which is when the transport is done with.
     failed: Option<Box<Error>>,
+    /// Since when the transport takes less than there is, as far as this was noticed.
+    stuck_since: Option<Instant>,
     /// The writing side is shut down.
     shut: bool,
     /// The transport has no more to read.
@@ -68,6 +70,7 @@ impl Pace {
             unwatched: 0,
             closed: None,
             failed: None,
+            stuck_since: None,
             shut: false,
             eof: false,
         }
@@ -136,6 +139,7 @@ pub(crate) trait Drive: Endpoint {
     fn can_recv(&self) -> bool;
     fn remaining(&self) -> u64;
     fn linger_room(&self) -> Option<usize>;
+    fn awaits_pong_since(&self) -> Option<Instant>;
 }
 
 impl Drive for Connection {
@@ -191,6 +195,10 @@ impl Drive for Connection {
 
     fn linger_room(&self) -> Option<usize> {
         self.linger_room()
+    }
+
+    fn awaits_pong_since(&self) -> Option<Instant> {
+        self.awaits_pong_since()
     }
 }
 
@@ -261,6 +269,10 @@ impl Drive for Receiver {
 
     fn linger_room(&self) -> Option<usize> {
         self.linger_room()
+    }
+
+    fn awaits_pong_since(&self) -> Option<Instant> {
+        self.awaits_pong_since()
     }
 }
 
@@ -340,12 +352,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                 Poll::Ready(Err(error)) => self.end(Some(error)),
                 Poll::Pending => {
                     self.pace.reads = 0;
+                    self.hold_pong_deadline();
                     if !self.poll_time(cx) {
                         self.rest();
                         return Poll::Pending;
                     }
                 }
             }
+        }
+    }
+
+    /// While our ping is stuck with the rest of the output nobody can answer it (C-08).
+    fn hold_pong_deadline(&mut self) {
+        let Some(stuck) = self.pace.stuck_since else { return };
+        if self.session.connection_ref().awaits_pong_since().is_some_and(|since| since >= stuck) {
+            self.session.connection().pause(self.pace.now);
+            self.wire.waited = true;
         }
     }
 
@@ -419,10 +441,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
 
     /// Lets out what waits, as far as the transport takes it; whether all of it went.
     pub(crate) fn pump(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut began = None;
         if self.session.connection_ref().pending(self.beside) > 0 {
             // What waited may be a ping: its answer is due from now on (C-08).
             self.pace.now = self.pace.clock.now();
             self.session.connection().observe(self.pace.now);
+            began = Some(self.pace.now);
         }
         loop {
             self.session.connection().queue_control(self.beside, self.wire);
@@ -431,6 +455,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                 Poll::Ready(Ok(()))
                     if self.session.connection_ref().pending(self.beside) == 0 || self.wire.broken =>
                 {
+                    self.pace.stuck_since = None;
                     return true;
                 }
                 // Half a frame is out, and its sender goes on with it.
@@ -443,7 +468,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                     }
                     return true;
                 }
-                Poll::Pending => return false,
+                Poll::Pending => {
+                    let now = began.unwrap_or_else(|| self.pace.clock.now());
+                    self.pace.stuck_since.get_or_insert(now);
+                    return false;
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The handle that comes with a lent message, to answer it.
 
 use std::future::poll_fn;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::{Connection, Instant, Message, Part, SendError};
@@ -47,15 +47,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
         if !self.connection.can_send() {
             return Err(SendError::Closed.into());
         }
-        poll_fn(|cx| {
-            let room = self.wire.poll_room(cx);
-            if room.is_pending() {
-                self.wait();
-            }
-            room
-        })
-        .await
-        .map_err(Error::Lost)?;
+        poll_fn(|cx| self.poll_room(cx)).await?;
         if message.as_bytes().len() < LARGE {
             return self.wire.queue_in_room(self.connection, message, part);
         }
@@ -70,6 +62,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
         })
         .await
         .map_err(Error::Lost)
+    }
+
+    /// Waits for room behind what is queued.
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let room = self.wire.poll_room(cx);
+        if room.is_pending() {
+            self.wait();
+        }
+        room.map_err(Error::Lost)
     }
 
     /// Nothing is read meanwhile: what the peer says counts later.

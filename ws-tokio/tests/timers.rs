@@ -2,8 +2,11 @@
 
 mod rig;
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::time::Duration;
 
+use futures_sink::Sink;
 use rig::{BINARY, CLOSE, Far, Near, PING, PONG, TEXT, close_body, masked, plain, settle, transport};
 use tokio::time::{self, Instant};
 use ws_tokio::core::{CloseCode, CloseFrame, Config, Role, Timer};
@@ -148,6 +151,85 @@ async fn c08_a_pong_has_its_time_after_a_blocked_send() {
         far.feed(masked(TEXT, b"here"));
         assert!(task.await.expect("no panic").expect("it lives"), "{how}");
     }
+}
+
+/// C-08: "until our Ping has left": a little that is stuck before the ping keeps it as well as much does; and a ping
+/// that left before the output got stuck is waited for as ever.
+#[tokio::test(start_paused = true)]
+async fn c08_a_ping_behind_a_little_stuck_output_has_not_left() {
+    for halves in [false, true] {
+        for left in [false, true] {
+            let (mut ws, far) = connection(Role::Server);
+            let (queue, queued) = tokio::sync::oneshot::channel::<()>();
+            let task = tokio::spawn(async move {
+                if halves {
+                    let (mut read, mut write) = ws.split();
+                    assert!(time::timeout(Duration::from_secs(15), read.recv()).await.is_err());
+                    if !left {
+                        write.queue("a little").expect("room");
+                    }
+                    tokio::select! {
+                        message = read.recv() => return message.map(|message| message.is_some()),
+                        _ = queued => {}
+                    }
+                    write.queue("a little").expect("room");
+                    return read.recv().await.map(|message| message.is_some());
+                }
+                assert!(time::timeout(Duration::from_secs(15), ws.recv()).await.is_err());
+                if !left {
+                    ws.reply().queue("a little").expect("room");
+                }
+                tokio::select! {
+                    message = ws.recv() => return message.map(|message| message.is_some()),
+                    _ = queued => {}
+                }
+                ws.reply().queue("a little").expect("room");
+                ws.recv().await.map(|message| message.is_some())
+            });
+            time::sleep(Duration::from_secs(10)).await;
+            if !left {
+                far.allow(0);
+            }
+            time::sleep(Duration::from_secs(15)).await;
+            assert_eq!(pings(&far), usize::from(left));
+            far.allow(0);
+            queue.send(()).expect("it waits");
+            time::sleep(Duration::from_secs(60)).await;
+            assert_eq!(task.is_finished(), left, "halves: {halves}");
+            far.allow(usize::MAX);
+            if !left {
+                settle().await;
+                assert_eq!(pings(&far), 1);
+                time::sleep(Duration::from_secs(15)).await;
+                assert!(!task.is_finished(), "it has its full time");
+                time::sleep(Duration::from_secs(6)).await;
+            }
+            let ending = task.await.expect("no panic");
+            assert!(matches!(ending, Err(Error::Timeout(Timer::Pong))), "{ending:?}");
+        }
+    }
+}
+
+/// C-08: a sink that waits for room reads nothing, and a pong has its full time after it.
+#[tokio::test(start_paused = true)]
+async fn c08_a_pong_has_its_time_after_a_sink_waited() {
+    let (mut ws, far) = connection(Role::Server);
+    let task = tokio::spawn(async move {
+        assert!(time::timeout(Duration::from_secs(21), ws.recv()).await.is_err());
+        ws.reply().queue(&[0; 70_000]).expect("room");
+        poll_fn(|cx| Pin::new(&mut ws).poll_ready(cx)).await.expect("it lives");
+        ws.recv().await.map(|message| message.is_some())
+    });
+    time::sleep(Duration::from_secs(20)).await;
+    settle().await;
+    assert_eq!(pings(&far), 1);
+    far.allow(0);
+    time::sleep(Duration::from_secs(120)).await;
+    far.allow(usize::MAX);
+    time::sleep(Duration::from_secs(15)).await;
+    far.feed(masked(PONG, b""));
+    far.feed(masked(TEXT, b"here"));
+    assert!(task.await.expect("no panic").expect("it lives"));
 }
 
 /// C-08: a reader who does not read because his answers are stuck looks whether the pong is there before he gives up.
