@@ -133,6 +133,8 @@ pub(crate) trait Drive: Endpoint {
     fn deadline(&self, beside: &Self::Beside) -> Option<Instant>;
     fn tick(&mut self, beside: &mut Self::Beside, now: Instant) -> Result<(), Failure>;
     fn recv_eof(&mut self, beside: &mut Self::Beside, now: Instant) -> Result<(), Failure>;
+    /// Nothing leaves any more: the peer has as long as for a close to end what is left.
+    fn stop_sending(&mut self, beside: &mut Self::Beside, now: Instant);
     fn shut_down(&mut self, now: Instant);
     fn observe(&mut self, now: Instant);
     fn pause(&mut self, now: Instant);
@@ -171,6 +173,11 @@ impl Drive for Connection {
 
     fn recv_eof(&mut self, (): &mut (), now: Instant) -> Result<(), Failure> {
         self.recv_eof(now)
+    }
+
+    fn stop_sending(&mut self, (): &mut (), now: Instant) {
+        // Refused when it is closing already, with the deadline set.
+        let _ = self.close(now, None);
     }
 
     fn shut_down(&mut self, now: Instant) {
@@ -245,6 +252,11 @@ impl Drive for Receiver {
     fn recv_eof(&mut self, sender: &mut Sender, now: Instant) -> Result<(), Failure> {
         sender.stop();
         self.recv_eof(now)
+    }
+
+    fn stop_sending(&mut self, sender: &mut Sender, now: Instant) {
+        sender.stop();
+        self.closing(now, None);
     }
 
     fn shut_down(&mut self, now: Instant) {
@@ -465,6 +477,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                 Poll::Ready(Err(error)) => {
                     if self.session.connection_ref().can_recv() {
                         self.pace.fail(Error::Lost(error));
+                        self.pace.now = self.pace.clock.now();
+                        self.session.connection().stop_sending(self.beside, self.pace.now);
                     }
                     return true;
                 }

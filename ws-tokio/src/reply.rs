@@ -105,12 +105,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
                     self.wait();
                 }
                 ready!(flushed).map_err(Error::Lost)?;
+                if self.wire.is_stuck() {
+                    // Nothing leaves any more, and what waited did not.
+                    return Poll::Ready(Err(lost()));
+                }
                 if self.connection.pending() == 0 {
                     return Poll::Ready(Ok(()));
-                }
-                if self.wire.is_stuck() {
-                    // Nothing leaves any more, whatever is still owed.
-                    return Poll::Ready(Err(lost()));
                 }
             }
         })

@@ -230,11 +230,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         loop {
             self.wire.queue_control(self.session.connection());
             match self.wire.poll_flush(cx) {
+                // After a failed write nothing leaves any more, and what waited did not.
+                Poll::Ready(Ok(())) if self.wire.is_stuck() => return Poll::Ready(Err(lost())),
                 Poll::Ready(Ok(())) if self.session.connection_ref().pending() == 0 => {
                     return Poll::Ready(Ok(()));
                 }
-                // After a failed write nothing leaves any more, whatever is still owed.
-                Poll::Ready(Ok(())) if self.wire.is_stuck() => return Poll::Ready(Err(lost())),
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Error::Lost(error))),
                 Poll::Pending => {

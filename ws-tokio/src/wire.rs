@@ -198,8 +198,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             ready!(self.poll_write(cx))?;
         }
         if self.dirty {
-            ready!(Pin::new(&mut self.io).poll_flush(cx)).inspect_err(|_| self.broken = true)?;
+            let flushed = ready!(Pin::new(&mut self.io).poll_flush(cx));
             self.dirty = false;
+            flushed.inspect_err(|_| self.broken = true)?;
         }
         Poll::Ready(Ok(()))
     }
@@ -233,8 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let n = match result {
             Ok(n) => n,
             Err(error) => {
-                self.broken = true;
-                self.release();
+                self.abandon();
                 return Err(error);
             }
         };
@@ -264,7 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// As after a failed write.
+    /// What waits is dropped, and nothing follows it.
     pub(crate) fn abandon(&mut self) {
         self.broken = true;
         self.dirty = false;

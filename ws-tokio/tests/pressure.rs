@@ -228,6 +228,20 @@ async fn n01_pings_behind_a_full_buffer_are_read_in_many() {
     }
 }
 
+/// What was queued and dropped because the transport takes nothing any more is not reported as flushed, even if it was
+/// `recv` that met the error.
+#[tokio::test]
+async fn a_flush_tells_what_a_read_has_met() {
+    for in_reply in [false, true] {
+        let (mut ws, far) = server(1 << 20);
+        far.stop_listening();
+        ws.reply().queue("lost").expect("room");
+        assert!(poll_once(pin!(ws.recv())).is_pending());
+        let flushed = if in_reply { ws.reply().flush().await } else { ws.flush().await };
+        assert!(matches!(flushed, Err(Error::Lost(_))), "{flushed:?}");
+    }
+}
+
 /// C-09: too many pings of our own are refused, not stored.
 #[tokio::test]
 async fn c09_own_pings_are_bounded() {

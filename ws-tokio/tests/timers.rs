@@ -402,6 +402,48 @@ async fn x10_a_peer_in_full_flow_reads_why() {
     }
 }
 
+/// A transport that takes nothing any more, and yet does not end, is not waited for for ever; what the peer still says
+/// is heard.
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_only_reads_has_an_end() {
+    for halves in [false, true] {
+        let (mut ws, far) = connection(Role::Server);
+        far.stop_listening();
+        far.feed(masked(PING, b"unanswered"));
+        let talker = far.clone();
+        tokio::spawn(async move {
+            time::sleep(Duration::from_secs(5)).await;
+            talker.feed(masked(TEXT, b"still here"));
+        });
+        let began = Instant::now();
+        let (heard, ending) = time::timeout(Duration::from_secs(3600), async {
+            settle().await;
+            let mut heard = 0;
+            let ending = if halves {
+                let (mut read, _write) = ws.split();
+                loop {
+                    match read.recv().await {
+                        Ok(Some(_)) => heard += 1,
+                        ending => break ending.map(|_| ()),
+                    }
+                }
+            } else {
+                loop {
+                    match ws.recv().await {
+                        Ok(Some(_)) => heard += 1,
+                        ending => break ending.map(|_| ()),
+                    }
+                }
+            };
+            (heard, ending)
+        })
+        .await
+        .expect("it has an end");
+        assert!(matches!(ending, Err(Error::Lost(_))), "{ending:?}");
+        assert_eq!((heard, began.elapsed().as_secs()), (1, 10));
+    }
+}
+
 /// Deadlines of their own: each setting moves its own deadline.
 #[tokio::test(start_paused = true)]
 async fn settings() {

@@ -118,6 +118,8 @@ struct State {
     input: VecDeque<Vec<u8>>,
     eof: bool,
     reset: bool,
+    /// Writes fail, and reads do not.
+    deaf: bool,
     /// How many bytes writes still take.
     room: usize,
     /// The most that one write takes.
@@ -179,6 +181,11 @@ impl Far {
     /// The peer is gone: reads and writes fail.
     pub fn reset(&self) {
         self.change(|state| state.reset = true);
+    }
+
+    /// Writes fail from now on, while reads go on.
+    pub fn stop_listening(&self) {
+        self.change(|state| state.deaf = true);
     }
 
     /// Takes this many bytes from now on, and no more.
@@ -275,7 +282,7 @@ impl AsyncWrite for Near {
     ) -> Poll<io::Result<usize>> {
         let state = &mut *self.0.lock().expect("no panic");
         state.polls += 1;
-        if state.reset {
+        if state.reset || state.deaf {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let mut room = state.room.min(state.most);
