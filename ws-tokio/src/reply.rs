@@ -21,7 +21,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
     /// Sends a message: encodes it at once when there is room, otherwise waits until there is.
     ///
     /// It leaves with the next call of `recv`, together with other replies; or with `flush`. A payload of 32 KiB and
-    /// more is written from where it stands.
+    /// more is written from where it stands. While it waits nothing is read, and no deadline is kept.
     ///
     /// # Errors
     /// [`Error::Refused`] when the connection is closing, [`Error::Lost`] when the transport fails.

@@ -121,6 +121,8 @@ pub struct ReadHalf<S> {
 /// The writing half of a [`WebSocket`], made by [`WebSocket::split`].
 ///
 /// To drop it does not close the connection: the reading half goes on, and so do pongs. Use [`close`](Self::close).
+/// It keeps no deadlines: that is the reading half's, as long as it is polled. Without that a `send` waits for a peer that
+/// takes nothing as long as the transport does.
 #[derive(Debug)]
 pub struct WriteHalf<S> {
     shared: Arc<Shared<S>>,

@@ -30,8 +30,9 @@ pub struct CloseReason {
 /// A WebSocket connection.
 ///
 /// One task reads and writes; [`split`](Self::split) is for two. Nothing happens while nobody calls: no hidden task
-/// answers pings or keeps time. As long as some method is awaited, pings are answered, the keepalive ping is sent and
-/// deadlines are kept.
+/// answers pings or keeps time. As long as `recv` or `close` is awaited, pings are answered, the keepalive ping is sent
+/// and deadlines are kept. A `send` or `flush` that waits reads nothing meanwhile, and waits for a peer that takes nothing
+/// as long as the transport does: put a timeout around it where that is too long.
 ///
 /// # Memory
 /// An idle connection holds no buffer. While bytes are in flight it leases one of its thread's 256 KiB buffers for
@@ -312,7 +313,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         &self.wire.io
     }
 
-    /// Takes the transport back, with the bytes that were received and not consumed. Queued output is dropped.
+    /// Takes the transport back, with the bytes that were received and not consumed. Queued output is dropped. Inside a
+    /// message these bytes are not those of the wire: what has come of its payload is unmasked already.
     pub fn into_inner(self) -> (S, Vec<u8>) {
         let (_, rest) = self.session.into_parts();
         let leftover = rest.map_or_else(Vec::new, |(mut storage, filled)| {
