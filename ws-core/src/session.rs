@@ -226,6 +226,10 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
             // could have all of the message moved for each ping.
             let is_small = self.connection.receiver().gap() < self.buffer.size() / 8;
             if !(is_small && self.buffer.grow()) {
+                // It may be that of another connection than the text that was validated here.
+                if self.connection.receiver().text_so_far() != self.known {
+                    self.known = None;
+                }
                 let freed = self.connection.receiver().compact(self.buffer.filled());
                 self.buffer.consume(freed);
             }
