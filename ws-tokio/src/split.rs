@@ -402,14 +402,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
     /// Both as for [`WebSocket::send_part`].
     pub async fn send_part(&mut self, message: impl Into<Message<'_>>, part: Part) -> Result<(), Error> {
         let message = message.into();
-        // Also if the close frame was queued during the wait: room may not come any more.
-        poll_fn(|cx| {
-            if !lock(&self.shared.inner).sender.is_open() {
-                return Poll::Ready(Err(SendError::Closed.into()));
-            }
-            self.poll_room(cx)
-        })
-        .await?;
+        poll_fn(|cx| self.poll_room(cx)).await?;
         if message.as_bytes().len() < LARGE {
             self.queue_in_room(message, part)?;
         } else {
@@ -420,7 +413,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
     }
 
     fn poll_room(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_inner(cx, |inner, cx| inner.wire.poll_room(cx).map_err(Error::Lost))
+        self.poll_inner(cx, |inner, cx| {
+            // Also if a close frame was queued during the wait: room may not come any more.
+            if !inner.sender.is_open() {
+                return Poll::Ready(Err(SendError::Closed.into()));
+            }
+            inner.wire.poll_room(cx).map_err(Error::Lost)
+        })
     }
 
     fn queue_in_room(&self, message: Message<'_>, part: Part) -> Result<(), Error> {

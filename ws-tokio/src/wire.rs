@@ -129,6 +129,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         part: Part,
         most: usize,
     ) -> Result<(), Error> {
+        // Only after a send that was forgotten, neither finished nor dropped.
+        if self.cut {
+            return Err(lost());
+        }
         loop {
             match from.send_part(message, part, self.out.get_mut(self.end..).unwrap_or_default()) {
                 Ok(n) => {
@@ -299,7 +303,7 @@ impl<'a> Payload<'a> {
         message: Message<'a>,
         part: Part,
     ) -> Result<Self, Error> {
-        if wire.broken {
+        if wire.is_stuck() {
             return Err(lost());
         }
         // What is owed goes before, all of it.
