@@ -88,9 +88,14 @@ impl<B: Storage> Buffer<B> {
         }
         if self.end == size {
             // Full to the last byte: twice as much, or whatever there is.
-            storage.grow(size.saturating_mul(2).max(64));
+            storage.grow(twice(size));
         }
         &mut storage.as_mut()[self.end..]
+    }
+
+    /// Makes the storage that is held twice as large, if it can grow.
+    pub(crate) fn grow(&mut self) -> bool {
+        self.storage.as_mut().is_some_and(|storage| storage.grow(twice(storage.as_ref().len())))
     }
 
     #[inline]
@@ -145,4 +150,8 @@ impl<B: Storage> Buffer<B> {
         self.end = filled.min(storage.as_ref().len());
         self.storage = Some(storage);
     }
+}
+
+fn twice(size: usize) -> usize {
+    size.saturating_mul(2).max(64)
 }

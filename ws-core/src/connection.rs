@@ -209,6 +209,11 @@ impl Connection {
         self.receiver.pause(now);
     }
 
+    /// Since when a sign of life is due, if one is; see [`Receiver::awaits_pong_since`].
+    pub fn awaits_pong_since(&self) -> Option<Instant> {
+        self.receiver.awaits_pong_since()
+    }
+
     /// From now on data is checked and dropped; see [`Receiver::discard_data`].
     pub fn discard_data(&mut self) {
         self.receiver.discard_data();
@@ -223,6 +228,11 @@ impl Connection {
     /// Everything was written and the writing side is shut down, as [`Transport::Shutdown`] demands.
     pub fn shut_down(&mut self, now: Instant) {
         self.receiver.shut_down(now);
+    }
+
+    /// While lingering: how many bytes to read at the most; see [`Receiver::linger_room`].
+    pub fn linger_room(&self) -> Option<usize> {
+        self.receiver.linger_room()
     }
 
     /// The side this endpoint is on.

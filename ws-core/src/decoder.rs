@@ -294,6 +294,10 @@ impl Decoder {
         }
     }
 
+    pub(crate) fn gap(&self) -> usize {
+        self.gap as usize
+    }
+
     /// Moves the message so far to the right, over the gap, and returns how many bytes at the front are free by that.
     pub(crate) fn close_gap(&mut self, work: &mut [u8]) -> usize {
         let (held, gap) = (self.held as usize, self.gap as usize);

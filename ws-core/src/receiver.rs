@@ -176,6 +176,13 @@ impl Receiver {
         self.timers.ping_left();
     }
 
+    /// Since when a sign of life is due, if one is: since our keepalive ping was transmitted, or reading went on.
+    ///
+    /// An adapter that still holds the ping in a buffer [pauses](Self::pause) until it has written it.
+    pub fn awaits_pong_since(&self) -> Option<Instant> {
+        self.timers.awaits_pong_since()
+    }
+
     /// Tells the time, and nothing else: before a late `transmit`, so that a ping which leaves by it counts from there.
     pub fn observe(&mut self, now: Instant) {
         self.timers.advance(now);
@@ -195,6 +202,14 @@ impl Receiver {
         if !self.decoder.is_open() {
             self.timers.linger();
         }
+    }
+
+    /// While lingering: how many bytes are still discarded before it is over; `None` otherwise.
+    ///
+    /// An adapter that reads no more than that, and then waits for the [`deadline`](Self::deadline), spares a peer in
+    /// full flow the reset that would overtake our close frame: what it sends fills its window and no more.
+    pub fn linger_room(&self) -> Option<usize> {
+        self.timers.linger_room()
     }
 
     /// When `tick` wants to be called; `None`: not before something else happens.
@@ -239,6 +254,11 @@ impl Receiver {
     /// Payload that the current frame still owes, in bytes: a peer's word, good as a hint for a lent buffer only.
     pub fn remaining(&self) -> u64 {
         self.decoder.remaining()
+    }
+
+    /// Bytes inside a fragmented message at the front of the input that are done with.
+    pub(crate) fn gap(&self) -> usize {
+        self.decoder.gap()
     }
 
     /// Moves what a fragmented message has left behind to the front of `input`, and returns its length: for callers

@@ -227,9 +227,17 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
     pub fn space(&mut self, lease: impl FnOnce() -> B, at_least: usize) -> &mut [u8] {
         self.release_event();
         if self.buffer.has_storage() && self.buffer.len() == self.buffer.size() {
-            // Fixed storage that is full may still have a gap inside a fragmented message.
-            let freed = self.connection.receiver().compact(self.buffer.filled());
-            self.buffer.consume(freed);
+            // A gap inside a fragmented message is room too. Where it is small, storage that can grow grows: or a peer
+            // could have all of the message moved for each ping.
+            let is_small = self.connection.receiver().gap() < self.buffer.size() / 8;
+            if !(is_small && self.buffer.grow()) {
+                // It may be that of another connection than the text that was validated here.
+                if self.connection.receiver().text_so_far() != self.known {
+                    self.known = None;
+                }
+                let freed = self.connection.receiver().compact(self.buffer.filled());
+                self.buffer.consume(freed);
+            }
         }
         self.buffer.space(lease, at_least)
     }

@@ -93,6 +93,11 @@ impl Timers {
         }
     }
 
+    /// Since when a sign of life is due.
+    pub(crate) fn awaits_pong_since(&self) -> Option<Instant> {
+        (self.alarm == Alarm::Pong).then_some(self.since)
+    }
+
     /// The closing handshake begins, or is half done: ours is on its way, or the peer's came.
     pub(crate) fn close(&mut self) {
         if !matches!(self.alarm, Alarm::Linger | Alarm::Off) {
@@ -121,6 +126,11 @@ impl Timers {
         }
         self.discarded = self.discarded.saturating_add(bytes);
         self.discarded > LINGER_BYTES
+    }
+
+    /// How many bytes may still come before lingering is over; `None`: it has not begun.
+    pub(crate) fn linger_room(&self) -> Option<usize> {
+        self.is_lingering().then(|| LINGER_BYTES.saturating_sub(self.discarded) as usize)
     }
 
     pub(crate) fn deadline(&self, timeouts: &Timeouts) -> Option<Instant> {

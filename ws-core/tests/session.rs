@@ -337,3 +337,26 @@ fn an_event_leaves_with_its_storage() {
         }
     }
 }
+
+/// A text is trusted only where it was validated: making room on behalf of another connection moves other bytes there.
+#[test]
+fn room_made_for_another_connection_is_not_trusted() {
+    let mut session = Session::<[u8; 16]>::new(client());
+    let mut other = client();
+    let mut binary = [0x02, 4, 1, 2, 3, 4, 0x00, 5];
+    assert_eq!(other.recv(T0, &mut binary).unwrap().consumed, 2);
+    let feed = |session: &mut Session<[u8; 16]>, bytes: &[u8]| {
+        session.space(|| [0; 16], 1)[..bytes.len()].copy_from_slice(bytes);
+        session.received(bytes.len());
+    };
+    feed(&mut session, b"\x01\x05abc\xC3\xA9");
+    assert!(matches!(session.advance(T0), Ok(Advance::Read { .. })));
+    feed(&mut session, b"_z\x80\x00_____");
+    feed(&mut session, b"__");
+    std::mem::swap(session.connection(), &mut other);
+    assert_eq!(session.space(|| [0; 16], 1).len(), 2);
+    std::mem::swap(session.connection(), &mut other);
+    let _ = session.advance(T0);
+    // "abc\xC3z" is no text.
+    assert_eq!(session.event(), None);
+}

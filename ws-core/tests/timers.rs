@@ -203,11 +203,13 @@ fn x10_lingering_is_bounded_in_bytes() {
         let mut shown = if failed { wire } else { vec![] };
         assert_eq!(c.recv(T0, &mut shown).unwrap().consumed, shown.len());
         assert_eq!(c.transport(), Transport::Shutdown, "failed: {failed}");
+        assert_eq!(c.linger_room(), Some(64 << 10));
         for _ in 0..64 {
             let mut more = [0; 1024];
             assert_eq!(c.recv(T0, &mut more).unwrap().consumed, 1024);
             assert_eq!(c.transport(), Transport::Shutdown);
         }
+        assert_eq!(c.linger_room(), Some(0));
         c.recv(T0, &mut [0]).unwrap();
         assert_eq!(c.transport(), Transport::Close);
     }

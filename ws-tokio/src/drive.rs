@@ -30,6 +30,9 @@ const GLANCE: u8 = 8;
 /// would keep them waiting otherwise; and while it waits itself, its next reads bring more.
 const READS_A_TURN: u8 = 4;
 
+/// The same with a large buffer, that of a large message mostly.
+const READS_OF_LARGE: u8 = 128;
+
 /// With so many bytes of pongs that cannot leave, a reading half stops reading.
 const MANY_ANSWERS: usize = 1 << 10;
 
@@ -48,6 +51,8 @@ pub(crate) struct Pace {
     pub(crate) closed: Option<Box<CloseReason>>,
     /// Why the connection failed, until it is reported, which is when the transport is done with.
     failed: Option<Box<Error>>,
+    /// Since when the transport takes less than there is, as far as this was noticed.
+    stuck_since: Option<Instant>,
     /// The writing side is shut down.
     shut: bool,
     /// The transport has no more to read.
@@ -65,6 +70,7 @@ impl Pace {
             unwatched: 0,
             closed: None,
             failed: None,
+            stuck_since: None,
             shut: false,
             eof: false,
         }
@@ -127,11 +133,15 @@ pub(crate) trait Drive: Endpoint {
     fn deadline(&self, beside: &Self::Beside) -> Option<Instant>;
     fn tick(&mut self, beside: &mut Self::Beside, now: Instant) -> Result<(), Failure>;
     fn recv_eof(&mut self, beside: &mut Self::Beside, now: Instant) -> Result<(), Failure>;
+    /// Nothing leaves any more: the peer has as long as for a close to end what is left.
+    fn stop_sending(&mut self, beside: &mut Self::Beside, now: Instant);
     fn shut_down(&mut self, now: Instant);
     fn observe(&mut self, now: Instant);
     fn pause(&mut self, now: Instant);
     fn can_recv(&self) -> bool;
     fn remaining(&self) -> u64;
+    fn linger_room(&self) -> Option<usize>;
+    fn awaits_pong_since(&self) -> Option<Instant>;
 }
 
 impl Drive for Connection {
@@ -165,6 +175,11 @@ impl Drive for Connection {
         self.recv_eof(now)
     }
 
+    fn stop_sending(&mut self, (): &mut (), now: Instant) {
+        // Refused when it is closing already, with the deadline set.
+        let _ = self.close(now, None);
+    }
+
     fn shut_down(&mut self, now: Instant) {
         self.shut_down(now);
     }
@@ -183,6 +198,14 @@ impl Drive for Connection {
 
     fn remaining(&self) -> u64 {
         self.remaining()
+    }
+
+    fn linger_room(&self) -> Option<usize> {
+        self.linger_room()
+    }
+
+    fn awaits_pong_since(&self) -> Option<Instant> {
+        self.awaits_pong_since()
     }
 }
 
@@ -231,6 +254,11 @@ impl Drive for Receiver {
         self.recv_eof(now)
     }
 
+    fn stop_sending(&mut self, sender: &mut Sender, now: Instant) {
+        sender.stop();
+        self.closing(now, None);
+    }
+
     fn shut_down(&mut self, now: Instant) {
         self.shut_down(now);
     }
@@ -249,6 +277,14 @@ impl Drive for Receiver {
 
     fn remaining(&self) -> u64 {
         self.remaining()
+    }
+
+    fn linger_room(&self) -> Option<usize> {
+        self.linger_room()
+    }
+
+    fn awaits_pong_since(&self) -> Option<Instant> {
+        self.awaits_pong_since()
     }
 }
 
@@ -304,14 +340,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                 }
                 _ => {}
             }
-            // Not in a large message: to change between several would drive each out of the cache.
-            if self.pace.reads >= READS_A_TURN && self.session.storage_len() <= pool::LEASE {
+            // Later in a large message: to change between several would drive each out of the cache.
+            let most = if self.session.storage_len() <= pool::LEASE { READS_A_TURN } else { READS_OF_LARGE };
+            if self.pace.reads >= most {
                 self.pace.reads = 0;
+                // A peer that never pauses does not put off the deadline of a close.
+                if self.poll_time(cx) {
+                    continue;
+                }
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let may_read = self.session.connection_ref().may_read(self.beside, self.wire.queued());
-            let read = if may_read { self.poll_fill(cx, need) } else { Poll::Pending };
+            let read = if self.may_read() { self.poll_fill(cx, need) } else { Poll::Pending };
             match read {
                 Poll::Ready(Ok(0)) => self.end(None),
                 Poll::Ready(Ok(n)) => {
@@ -324,6 +364,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                 Poll::Ready(Err(error)) => self.end(Some(error)),
                 Poll::Pending => {
                     let clock_was_read = std::mem::take(&mut self.pace.reads) > 0;
+                    self.hold_pong_deadline();
                     if clock_was_read && self.is_timer_set(cx) || !self.poll_time(cx) {
                         self.rest();
                         return Poll::Pending;
@@ -331,6 +372,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                 }
             }
         }
+    }
+
+    /// While our ping is stuck with the rest of the output nobody can answer it (C-08).
+    fn hold_pong_deadline(&mut self) {
+        let Some(stuck) = self.pace.stuck_since else { return };
+        if self.session.connection_ref().awaits_pong_since().is_some_and(|since| since >= stuck) {
+            self.session.connection().pause(self.pace.now);
+            self.wire.waited = true;
+        }
+    }
+
+    /// Whether to read on. While output is stuck only to look for a life sign before the peer is given up (C-08).
+    fn may_read(&self) -> bool {
+        let connection = self.session.connection_ref();
+        connection.may_read(self.beside, self.wire.queued())
+            || connection.deadline(self.beside).is_some_and(|deadline| deadline <= self.pace.clock.now())
     }
 
     /// Ends our side of a transport that is done with, whenever the connection is dropped: the peer may wait for that,
@@ -343,9 +400,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>, need: usize) -> Poll<io::Result<usize>> {
+        // A peer in full flow is left to fill its window: to close on it would reset it before it has read our close
+        // frame. It has until the deadline.
+        let most = self.session.connection_ref().linger_room().unwrap_or(usize::MAX);
+        if most == 0 {
+            return Poll::Pending;
+        }
         self.fit_storage();
         let space = self.session.space(pool::lease, need);
-        let mut buf = ReadBuf::new(space);
+        let most = most.min(space.len());
+        let mut buf = ReadBuf::new(&mut space[..most]);
         ready!(Pin::new(&mut self.wire.io).poll_read(cx, &mut buf))?;
         Poll::Ready(Ok(buf.filled().len()))
     }
@@ -389,10 +453,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
 
     /// Lets out what waits, as far as the transport takes it; whether all of it went.
     pub(crate) fn pump(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut began = None;
         if self.session.connection_ref().pending(self.beside) > 0 {
             // What waited may be a ping: its answer is due from now on (C-08).
             self.pace.now = self.pace.clock.now();
             self.session.connection().observe(self.pace.now);
+            began = Some(self.pace.now);
         }
         loop {
             self.session.connection().queue_control(self.beside, self.wire);
@@ -401,6 +467,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                 Poll::Ready(Ok(()))
                     if self.session.connection_ref().pending(self.beside) == 0 || self.wire.broken =>
                 {
+                    self.pace.stuck_since = None;
                     return true;
                 }
                 // Half a frame is out, and its sender goes on with it.
@@ -410,10 +477,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                 Poll::Ready(Err(error)) => {
                     if self.session.connection_ref().can_recv() {
                         self.pace.fail(Error::Lost(error));
+                        self.pace.now = self.pace.clock.now();
+                        self.session.connection().stop_sending(self.beside, self.pace.now);
                     }
                     return true;
                 }
-                Poll::Pending => return false,
+                Poll::Pending => {
+                    let now = began.unwrap_or_else(|| self.pace.clock.now());
+                    self.pace.stuck_since.get_or_insert(now);
+                    return false;
+                }
             }
         }
     }

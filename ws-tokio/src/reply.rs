@@ -1,10 +1,10 @@
 //! The handle that comes with a lent message, to answer it.
 
 use std::future::poll_fn;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use ws_core::{Connection, Instant, Message, Part};
+use ws_core::{Connection, Instant, Message, Part, SendError};
 
 use crate::error::{Error, lost};
 use crate::wire::{LARGE, Large, Wire};
@@ -21,7 +21,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
     /// Sends a message: encodes it at once when there is room, otherwise waits until there is.
     ///
     /// It leaves with the next call of `recv`, together with other replies; or with `flush`. A payload of 32 KiB and
-    /// more is written from where it stands.
+    /// more is written from where it stands. While it waits nothing is read, and no deadline is kept.
     ///
     /// # Errors
     /// [`Error::Refused`] when the connection is closing, [`Error::Lost`] when the transport fails.
@@ -43,15 +43,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
     #[inline]
     pub async fn send_part(&mut self, message: impl Into<Message<'_>>, part: Part) -> Result<(), Error> {
         let message = message.into();
-        poll_fn(|cx| {
-            let room = self.wire.poll_room(cx);
-            if room.is_pending() {
-                self.wait();
-            }
-            room
-        })
-        .await
-        .map_err(Error::Lost)?;
+        // Room may not come any more.
+        if !self.connection.can_send() {
+            return Err(SendError::Closed.into());
+        }
+        poll_fn(|cx| self.poll_room(cx)).await?;
         if message.as_bytes().len() < LARGE {
             return self.wire.queue_in_room(self.connection, message, part);
         }
@@ -66,6 +62,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
         })
         .await
         .map_err(Error::Lost)
+    }
+
+    /// Waits for room behind what is queued.
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let room = self.wire.poll_room(cx);
+        if room.is_pending() {
+            self.wait();
+        }
+        room.map_err(Error::Lost)
     }
 
     /// Nothing is read meanwhile: what the peer says counts later.
@@ -100,12 +105,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
                     self.wait();
                 }
                 ready!(flushed).map_err(Error::Lost)?;
+                if self.wire.is_stuck() {
+                    // Nothing leaves any more, and what waited did not.
+                    return Poll::Ready(Err(lost()));
+                }
                 if self.connection.pending() == 0 {
                     return Poll::Ready(Ok(()));
-                }
-                if self.wire.is_stuck() {
-                    // Nothing leaves any more, whatever is still owed.
-                    return Poll::Ready(Err(lost()));
                 }
             }
         })

@@ -121,6 +121,8 @@ pub struct ReadHalf<S> {
 /// The writing half of a [`WebSocket`], made by [`WebSocket::split`].
 ///
 /// To drop it does not close the connection: the reading half goes on, and so do pongs. Use [`close`](Self::close).
+/// It keeps no deadlines: that is the reading half's, as long as it is polled. Without that a `send` waits for a peer that
+/// takes nothing as long as the transport does.
 #[derive(Debug)]
 pub struct WriteHalf<S> {
     shared: Arc<Shared<S>>,
@@ -411,7 +413,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
     }
 
     fn poll_room(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
-        self.poll_inner(cx, |inner, cx| inner.wire.poll_room(cx).map_err(Error::Lost))
+        self.poll_inner(cx, |inner, cx| {
+            // Also if a close frame was queued during the wait: room may not come any more.
+            if !inner.sender.is_open() {
+                return Poll::Ready(Err(SendError::Closed.into()));
+            }
+            inner.wire.poll_room(cx).map_err(Error::Lost)
+        })
     }
 
     fn queue_in_room(&self, message: Message<'_>, part: Part) -> Result<(), Error> {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::{
     Advance, CloseCode, CloseFrame, ConfigRef, Connection, Event, Message, Part, Role, SendError, Session,
+    Transport,
 };
 
 use crate::drive::{Driver, Pace};
@@ -29,8 +30,9 @@ pub struct CloseReason {
 /// A WebSocket connection.
 ///
 /// One task reads and writes; [`split`](Self::split) is for two. Nothing happens while nobody calls: no hidden task
-/// answers pings or keeps time. As long as some method is awaited, pings are answered, the keepalive ping is sent and
-/// deadlines are kept.
+/// answers pings or keeps time. As long as `recv` or `close` is awaited, pings are answered, the keepalive ping is sent
+/// and deadlines are kept. A `send` or `flush` that waits reads nothing meanwhile, and waits for a peer that takes nothing
+/// as long as the transport does: put a timeout around it where that is too long.
 ///
 /// # Memory
 /// An idle connection holds no buffer. While bytes are in flight it leases one of its thread's 256 KiB buffers for
@@ -216,7 +218,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Waits until the transport has taken everything that waits.
     ///
     /// # Errors
-    /// [`Error::Lost`] when the transport fails.
+    /// [`Error::Lost`] when the transport fails. Once, as `recv`, why the connection ended, when it is being closed and
+    /// the peer takes nothing for as long as a close may last.
     ///
     /// # Cancel safety
     /// Dropped early, the rest leaves with the next call.
@@ -228,11 +231,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         loop {
             self.wire.queue_control(self.session.connection());
             match self.wire.poll_flush(cx) {
+                // After a failed write nothing leaves any more, and what waited did not.
+                Poll::Ready(Ok(())) if self.wire.is_stuck() => return Poll::Ready(Err(lost())),
                 Poll::Ready(Ok(())) if self.session.connection_ref().pending() == 0 => {
                     return Poll::Ready(Ok(()));
                 }
-                // After a failed write nothing leaves any more, whatever is still owed.
-                Poll::Ready(Ok(())) if self.wire.is_stuck() => return Poll::Ready(Err(lost())),
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Error::Lost(error))),
                 Poll::Pending => {
@@ -241,6 +244,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
                     self.wire.waited = true;
                     if !self.drive(|mut driver| driver.poll_time(cx)) {
                         return Poll::Pending;
+                    }
+                    // The peer took nothing for as long as a close may last.
+                    if self.session.connection_ref().transport() == Transport::Close {
+                        self.pace.verdict()?;
+                        return Poll::Ready(Err(lost()));
                     }
                 }
             }
@@ -305,7 +313,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         &self.wire.io
     }
 
-    /// Takes the transport back, with the bytes that were received and not consumed. Queued output is dropped.
+    /// Takes the transport back, with the bytes that were received and not consumed. Queued output is dropped. Inside a
+    /// message these bytes are not those of the wire: what has come of its payload is unmasked already.
     pub fn into_inner(self) -> (S, Vec<u8>) {
         let (_, rest) = self.session.into_parts();
         let leftover = rest.map_or_else(Vec::new, |(mut storage, filled)| {

@@ -129,6 +129,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         part: Part,
         most: usize,
     ) -> Result<(), Error> {
+        // Only after a send that was forgotten, neither finished nor dropped.
+        if self.cut {
+            return Err(lost());
+        }
         loop {
             match from.send_part(message, part, self.out.get_mut(self.end..).unwrap_or_default()) {
                 Ok(n) => {
@@ -198,8 +202,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             ready!(self.poll_write(cx))?;
         }
         if self.dirty {
-            ready!(Pin::new(&mut self.io).poll_flush(cx)).inspect_err(|_| self.broken = true)?;
+            let flushed = ready!(Pin::new(&mut self.io).poll_flush(cx));
             self.dirty = false;
+            flushed.inspect_err(|_| self.broken = true)?;
         }
         Poll::Ready(Ok(()))
     }
@@ -233,8 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let n = match result {
             Ok(n) => n,
             Err(error) => {
-                self.broken = true;
-                self.release();
+                self.abandon();
                 return Err(error);
             }
         };
@@ -264,7 +268,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// As after a failed write.
+    /// What waits is dropped, and nothing follows it.
     pub(crate) fn abandon(&mut self) {
         self.broken = true;
         self.dirty = false;
@@ -299,7 +303,7 @@ impl<'a> Payload<'a> {
         message: Message<'a>,
         part: Part,
     ) -> Result<Self, Error> {
-        if wire.broken {
+        if wire.is_stuck() {
             return Err(lost());
         }
         // What is owed goes before, all of it.

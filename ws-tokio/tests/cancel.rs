@@ -207,6 +207,35 @@ async fn drain(ws: &mut WebSocket<Near>, how: usize, seen: &mut Vec<String>) {
     }
 }
 
+/// A send that was neither finished nor dropped, but forgotten, leaves half a frame: nothing gets into it.
+#[tokio::test]
+async fn nothing_gets_into_a_forgotten_frame() {
+    let payload = vec![b'x'; 100_000];
+    for halves in [false, true] {
+        let (mut ws, far) = connection(Role::Server);
+        far.allow(50_000);
+        if halves {
+            let (_read, mut write) = ws.split();
+            let mut send = Box::pin(write.send(&payload));
+            assert!(poll_once(send.as_mut()).is_pending());
+            std::mem::forget(send);
+            far.allow(usize::MAX);
+            assert!(matches!(write.send("x").await, Err(Error::Lost(_))));
+            assert!(matches!(write.send(&payload).await, Err(Error::Lost(_))));
+            assert!(matches!(write.queue("x"), Err(Error::Lost(_))));
+        } else {
+            let mut send = Box::pin(ws.send(&payload));
+            assert!(poll_once(send.as_mut()).is_pending());
+            std::mem::forget(send);
+            far.allow(usize::MAX);
+            assert!(matches!(ws.send("x").await, Err(Error::Lost(_))));
+            assert!(matches!(ws.send(&payload).await, Err(Error::Lost(_))));
+            assert!(matches!(ws.reply().queue("x"), Err(Error::Lost(_))));
+        }
+        assert_eq!(far.written_len(), 50_000);
+    }
+}
+
 /// A `recv` that is dropped while it waits loses nothing, wherever the input is cut.
 #[tokio::test]
 async fn a_dropped_recv_loses_nothing() {

@@ -7,9 +7,10 @@ mod rig;
 mod count;
 
 use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use rig::{BINARY, Far, Near, PING, PONG, TEXT, masked, poll_once, settle, transport};
+use rig::{BINARY, Far, Near, PING, PONG, TEXT, frame, masked, poll_once, settle, transport};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -144,6 +145,23 @@ async fn n02_send_waits() {
     }
 }
 
+/// F-17: a closing connection refuses at once, also while there is no room that could be waited for.
+#[tokio::test]
+async fn f17_a_closing_connection_refuses_without_a_wait() {
+    for len in [10, 100_000] {
+        let (mut ws, far) = server(1 << 20);
+        far.allow(0);
+        ws.reply().queue(&[0; 70_000]).expect("room");
+        ws.start_close(None).expect("open");
+        let payload = vec![0; len];
+        let refused = |sent| matches!(sent, Poll::Ready(Err(Error::Refused(SendError::Closed))));
+        assert!(refused(poll_once(pin!(ws.send(&payload)))), "{len}");
+        assert!(refused(poll_once(pin!(ws.reply().send(&payload)))), "{len}");
+        let (_read, mut write) = ws.split();
+        assert!(refused(poll_once(pin!(write.send(&payload)))), "{len}");
+    }
+}
+
 /// N-05: what the application does not take is not read, beyond one buffer.
 #[tokio::test]
 async fn n05_unread_messages_stay_in_the_transport() {
@@ -184,6 +202,44 @@ async fn a_broken_transport_ends_every_call() {
     assert!(matches!(ws.recv().await, Err(Error::Lost(_))));
     assert!(matches!(ws.recv().await, Ok(None)));
     assert!(matches!(ws.send("x").await, Err(Error::Refused(SendError::Closed))));
+}
+
+/// N-01, C-06: control frames between fragments, in a buffer that the message so far fills to the edge, come in many
+/// to a read: or a peer could have all of the message moved for each of its pings.
+#[tokio::test]
+async fn n01_pings_behind_a_full_buffer_are_read_in_many() {
+    for held in [100_000, 262_144 - 14, 262_144 - 20, 262_144 - 40, 524_288 - 14, 524_288 - 30] {
+        let (mut ws, far) = server(1 << 20);
+        far.feed(frame(BINARY, &vec![7; held], Some([1, 2, 3, 4])));
+        for _ in 0..100 {
+            assert!(poll_once(pin!(ws.recv())).is_pending());
+        }
+        let before = far.reads();
+        far.feed(masked(PING, b"").repeat(20_000));
+        for _ in 0..20_000 {
+            assert!(poll_once(pin!(ws.recv())).is_pending());
+        }
+        assert_eq!(far.unread(), 0);
+        let reads = far.reads() - before;
+        assert!(reads < 20, "{reads} reads for 120 000 bytes behind {held}");
+        far.feed(frame(0x80, b"end", Some([1, 2, 3, 4])));
+        let Poll::Ready(message) = poll_once(pin!(ws.recv())) else { panic!("a message") };
+        assert_eq!(message.expect("open").expect("a message").0.as_bytes().len(), held + 3);
+    }
+}
+
+/// What was queued and dropped because the transport takes nothing any more is not reported as flushed, even if it was
+/// `recv` that met the error.
+#[tokio::test]
+async fn a_flush_tells_what_a_read_has_met() {
+    for in_reply in [false, true] {
+        let (mut ws, far) = server(1 << 20);
+        far.stop_listening();
+        ws.reply().queue("lost").expect("room");
+        assert!(poll_once(pin!(ws.recv())).is_pending());
+        let flushed = if in_reply { ws.reply().flush().await } else { ws.flush().await };
+        assert!(matches!(flushed, Err(Error::Lost(_))), "{flushed:?}");
+    }
 }
 
 /// C-09: too many pings of our own are refused, not stored.

@@ -2,8 +2,11 @@
 
 mod rig;
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::time::Duration;
 
+use futures_sink::Sink;
 use rig::{BINARY, CLOSE, Far, Near, PING, PONG, TEXT, close_body, masked, plain, settle, transport};
 use tokio::time::{self, Instant};
 use ws_tokio::core::{CloseCode, CloseFrame, Config, Role, Timer};
@@ -150,6 +153,114 @@ async fn c08_a_pong_has_its_time_after_a_blocked_send() {
     }
 }
 
+/// C-08: "until our Ping has left": a little that is stuck before the ping keeps it as well as much does; and a ping
+/// that left before the output got stuck is waited for as ever.
+#[tokio::test(start_paused = true)]
+async fn c08_a_ping_behind_a_little_stuck_output_has_not_left() {
+    for halves in [false, true] {
+        for left in [false, true] {
+            let (mut ws, far) = connection(Role::Server);
+            let (queue, queued) = tokio::sync::oneshot::channel::<()>();
+            let task = tokio::spawn(async move {
+                if halves {
+                    let (mut read, mut write) = ws.split();
+                    assert!(time::timeout(Duration::from_secs(15), read.recv()).await.is_err());
+                    if !left {
+                        write.queue("a little").expect("room");
+                    }
+                    tokio::select! {
+                        message = read.recv() => return message.map(|message| message.is_some()),
+                        _ = queued => {}
+                    }
+                    write.queue("a little").expect("room");
+                    return read.recv().await.map(|message| message.is_some());
+                }
+                assert!(time::timeout(Duration::from_secs(15), ws.recv()).await.is_err());
+                if !left {
+                    ws.reply().queue("a little").expect("room");
+                }
+                tokio::select! {
+                    message = ws.recv() => return message.map(|message| message.is_some()),
+                    _ = queued => {}
+                }
+                ws.reply().queue("a little").expect("room");
+                ws.recv().await.map(|message| message.is_some())
+            });
+            time::sleep(Duration::from_secs(10)).await;
+            if !left {
+                far.allow(0);
+            }
+            time::sleep(Duration::from_secs(15)).await;
+            assert_eq!(pings(&far), usize::from(left));
+            far.allow(0);
+            queue.send(()).expect("it waits");
+            time::sleep(Duration::from_secs(60)).await;
+            assert_eq!(task.is_finished(), left, "halves: {halves}");
+            far.allow(usize::MAX);
+            if !left {
+                settle().await;
+                assert_eq!(pings(&far), 1);
+                time::sleep(Duration::from_secs(15)).await;
+                assert!(!task.is_finished(), "it has its full time");
+                time::sleep(Duration::from_secs(6)).await;
+            }
+            let ending = task.await.expect("no panic");
+            assert!(matches!(ending, Err(Error::Timeout(Timer::Pong))), "{ending:?}");
+        }
+    }
+}
+
+/// C-08: a sink that waits for room reads nothing, and a pong has its full time after it.
+#[tokio::test(start_paused = true)]
+async fn c08_a_pong_has_its_time_after_a_sink_waited() {
+    let (mut ws, far) = connection(Role::Server);
+    let task = tokio::spawn(async move {
+        assert!(time::timeout(Duration::from_secs(21), ws.recv()).await.is_err());
+        ws.reply().queue(&[0; 70_000]).expect("room");
+        poll_fn(|cx| Pin::new(&mut ws).poll_ready(cx)).await.expect("it lives");
+        ws.recv().await.map(|message| message.is_some())
+    });
+    time::sleep(Duration::from_secs(20)).await;
+    settle().await;
+    assert_eq!(pings(&far), 1);
+    far.allow(0);
+    time::sleep(Duration::from_secs(120)).await;
+    far.allow(usize::MAX);
+    time::sleep(Duration::from_secs(15)).await;
+    far.feed(masked(PONG, b""));
+    far.feed(masked(TEXT, b"here"));
+    assert!(task.await.expect("no panic").expect("it lives"));
+}
+
+/// C-08: a reader who does not read because his answers are stuck looks whether the pong is there before he gives up.
+#[tokio::test(start_paused = true)]
+async fn c08_a_pong_behind_stuck_answers_is_found() {
+    for answered in [true, false] {
+        let (mut ws, far) = connection(Role::Server);
+        let task = tokio::spawn(async move {
+            let idle = time::timeout(Duration::from_secs(21), ws.recv()).await;
+            assert!(idle.is_err(), "nothing came");
+            ws.reply().queue(&vec![0; 70_000]).expect("room");
+            ws.recv().await.map(|message| message.is_some())
+        });
+        time::sleep(Duration::from_secs(20)).await;
+        settle().await;
+        assert_eq!(pings(&far), 1);
+        far.allow(0);
+        time::sleep(Duration::from_secs(1)).await;
+        settle().await;
+        if answered {
+            far.feed(masked(PONG, b""));
+        }
+        time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(task.is_finished(), !answered);
+        far.allow(usize::MAX);
+        far.feed(masked(TEXT, b"here"));
+        let ending = task.await.expect("no panic");
+        assert_eq!(matches!(ending, Ok(true)), answered, "{ending:?}");
+    }
+}
+
 /// C-08: "until our Ping has left": one that waited behind blocked output is answered in time if within 20 s of that.
 #[tokio::test(start_paused = true)]
 async fn c08_a_ping_counts_from_when_it_left() {
@@ -184,6 +295,62 @@ async fn x11_the_peer_does_not_answer_our_close() {
     }
 }
 
+/// the close deadline comes for a peer, too, that always has more to say: for whoever discards it, and for
+/// whoever takes it.
+#[tokio::test]
+async fn x11_a_peer_that_never_pauses_is_given_up() {
+    for len in [100, 400_000] {
+        for how in 0..3 {
+            let mut config = Config::server();
+            config.timeouts.close = Duration::from_millis(50);
+            let talker = rig::Talker::new(masked(BINARY, &vec![1; len]));
+            let mut ws = WebSocket::from_upgraded(talker, Role::Server, &[], config).expect("a server");
+            let normal = Some(CloseFrame::new(CloseCode::NORMAL, ""));
+            let ending = async {
+                match how {
+                    0 => ws.close(normal).await,
+                    1 => {
+                        ws.start_close(normal)?;
+                        while ws.recv().await?.is_some() {}
+                        Ok(())
+                    }
+                    _ => {
+                        let (mut read, mut write) = ws.split();
+                        write.close(normal).await?;
+                        while read.recv().await?.is_some() {}
+                        Ok(())
+                    }
+                }
+            };
+            let ending = time::timeout(Duration::from_secs(5), ending).await.expect("it has an end");
+            assert!(matches!(ending, Err(Error::Timeout(Timer::Close))), "{how}, {len}: {ending:?}");
+        }
+    }
+}
+
+/// the close deadline ends a `flush`, too: the close frame waits behind what the peer does not take.
+#[tokio::test(start_paused = true)]
+async fn x11_a_flush_behind_our_close_has_an_end() {
+    for violated in [false, true] {
+        let (mut ws, far) = connection(Role::Server);
+        far.allow(0);
+        ws.reply().queue("waits").expect("room");
+        if violated {
+            far.feed(vec![0xFF; 10]);
+            assert!(time::timeout(Duration::from_secs(1), ws.recv()).await.is_err());
+        } else {
+            ws.start_close(None).expect("open");
+        }
+        let flushed = time::timeout(Duration::from_secs(60), ws.flush()).await.expect("it has an end");
+        match flushed {
+            Err(Error::Timeout(Timer::Close)) => assert!(!violated),
+            Err(Error::Violation(_)) => assert!(violated),
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(ws.recv().await, Ok(None)), "told once");
+    }
+}
+
 /// after both close frames a server lingers for 2 s, a client waits 10 s for the end; both are clean.
 #[tokio::test(start_paused = true)]
 async fn x10_the_transport_is_given_time_to_end() {
@@ -204,6 +371,76 @@ async fn x10_the_transport_is_given_time_to_end() {
             task.await.expect("no panic").expect("clean");
             assert_eq!(began.elapsed().as_secs(), seconds, "{role:?} {ours_first}");
         }
+    }
+}
+
+/// a peer in full flow, as a browser with 17 MiB for a server that takes 1, is not reset before it has read why:
+/// 64 KiB are discarded, and then it has the rest of 2 s.
+#[tokio::test(start_paused = true)]
+async fn x10_a_peer_in_full_flow_reads_why() {
+    for halves in [false, true] {
+        let (mut ws, far) = connection(Role::Server);
+        let began = Instant::now();
+        let task = tokio::spawn(async move {
+            if halves {
+                let (mut read, _write) = ws.split();
+                return read.recv().await.map(|_| ());
+            }
+            ws.recv().await.map(|_| ())
+        });
+        let flow = masked(BINARY, &vec![0; 17 << 20]);
+        flow.chunks(30_000).for_each(|piece| far.feed(piece));
+        let pieces = far.unread();
+        settle().await;
+        assert!(far.is_shut() && !task.is_finished());
+        let ending = task.await.expect("no panic");
+        assert!(matches!(ending, Err(Error::Violation(_))), "{ending:?}");
+        assert_eq!(began.elapsed().as_secs(), 2);
+        assert!(pieces - far.unread() <= 4, "one, and 64 KiB");
+        let frames = far.frames();
+        assert_eq!((frames[0].opcode, &frames[0].payload[..2]), (CLOSE, &1009u16.to_be_bytes()[..]));
+    }
+}
+
+/// A transport that takes nothing any more, and yet does not end, is not waited for for ever; what the peer still says
+/// is heard.
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_only_reads_has_an_end() {
+    for halves in [false, true] {
+        let (mut ws, far) = connection(Role::Server);
+        far.stop_listening();
+        far.feed(masked(PING, b"unanswered"));
+        let talker = far.clone();
+        tokio::spawn(async move {
+            time::sleep(Duration::from_secs(5)).await;
+            talker.feed(masked(TEXT, b"still here"));
+        });
+        let began = Instant::now();
+        let (heard, ending) = time::timeout(Duration::from_secs(3600), async {
+            settle().await;
+            let mut heard = 0;
+            let ending = if halves {
+                let (mut read, _write) = ws.split();
+                loop {
+                    match read.recv().await {
+                        Ok(Some(_)) => heard += 1,
+                        ending => break ending.map(|_| ()),
+                    }
+                }
+            } else {
+                loop {
+                    match ws.recv().await {
+                        Ok(Some(_)) => heard += 1,
+                        ending => break ending.map(|_| ()),
+                    }
+                }
+            };
+            (heard, ending)
+        })
+        .await
+        .expect("it has an end");
+        assert!(matches!(ending, Err(Error::Lost(_))), "{ending:?}");
+        assert_eq!((heard, began.elapsed().as_secs()), (1, 10));
     }
 }
 

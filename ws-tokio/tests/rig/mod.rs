@@ -118,6 +118,8 @@ struct State {
     input: VecDeque<Vec<u8>>,
     eof: bool,
     reset: bool,
+    /// Writes fail, and reads do not.
+    deaf: bool,
     /// How many bytes writes still take.
     room: usize,
     /// The most that one write takes.
@@ -179,6 +181,11 @@ impl Far {
     /// The peer is gone: reads and writes fail.
     pub fn reset(&self) {
         self.change(|state| state.reset = true);
+    }
+
+    /// Writes fail from now on, while reads go on.
+    pub fn stop_listening(&self) {
+        self.change(|state| state.deaf = true);
     }
 
     /// Takes this many bytes from now on, and no more.
@@ -275,7 +282,7 @@ impl AsyncWrite for Near {
     ) -> Poll<io::Result<usize>> {
         let state = &mut *self.0.lock().expect("no panic");
         state.polls += 1;
-        if state.reset {
+        if state.reset || state.deaf {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let mut room = state.room.min(state.most);
@@ -305,6 +312,45 @@ impl AsyncWrite for Near {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.lock().expect("no panic").shut = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A peer that sends the same again and again, as fast as it is read, and takes all that is written.
+#[derive(Debug)]
+pub struct Talker {
+    speech: Vec<u8>,
+    at: usize,
+}
+
+impl Talker {
+    pub fn new(speech: Vec<u8>) -> Self {
+        Self { speech, at: 0 }
+    }
+}
+
+impl AsyncRead for Talker {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        while buf.remaining() > 0 {
+            let n = (this.speech.len() - this.at).min(buf.remaining());
+            buf.put_slice(&this.speech[this.at..this.at + n]);
+            this.at = (this.at + n) % this.speech.len();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Talker {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }
