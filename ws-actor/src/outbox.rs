@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::event::{CloseFrame, Reason};
 use crate::outgoing::{Control, Frame};
-use crate::sync::{lock, store, wake};
+use crate::sync::{lock, note_half_full, store, wake};
 use crate::waiters::{Ticket, Waiters};
 
 /// The most pings and pongs that wait in a connection's control lane.
@@ -157,8 +157,14 @@ impl Outbox {
                 }
             }
         }
+        let was_low = self.is_low(&state);
         let writer = state.accept(frame.clone(), key.cloned());
+        let has_risen = was_low && !self.is_low(&state);
         drop(state);
+        if has_risen {
+            // Once on the way up: a client that has stopped to read costs nobody more turns.
+            note_half_full();
+        }
         wake(writer);
         Ok(())
     }
@@ -303,6 +309,12 @@ impl Outbox {
         state.data.is_empty()
             || state.data.len() < self.limits.max_messages / 2
                 && state.bytes + len <= self.limits.max_bytes / 2
+    }
+
+    /// Whether less than half is taken.
+    fn is_low(&self, state: &State) -> bool {
+        state.data.len() < self.limits.max_messages.div_ceil(2)
+            && state.bytes < self.limits.max_bytes.div_ceil(2)
     }
 
     fn has_room(&self, state: &State, len: usize) -> bool {

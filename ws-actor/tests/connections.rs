@@ -255,6 +255,35 @@ async fn a_stuck_client_delays_nobody() {
     assert_eq!(hub.broadcast("end"), Sent { delivered: 5, dropped: 0 });
 }
 
+/// Answers each message with four of this length.
+struct Talkative(usize);
+
+impl WsActor for Talkative {
+    type Cast = ();
+
+    async fn message(&mut self, cx: &mut Context<Self>, inbound: Inbound) {
+        for _ in 0..4 {
+            let _ = cx.send(inbound.id, vec![7; self.0]);
+        }
+    }
+}
+
+/// B5: a client that asks much at once and reads every answer is not taken for a slow one, though its actor has more
+/// answers than the outbox holds, in messages or in bytes, before the connection's task had a turn.
+#[tokio::test]
+async fn a_burst_is_not_slowness() {
+    for (len, questions) in [(1, 1_000), (3_000, 100)] {
+        let hub = Hub::new();
+        let target = hub.spawn("talkative", move || Talkative(len)).unwrap();
+        let addr = listen(Server::new(&hub).route(Route::ws("/ws").target(target))).await;
+        let mut client = Client::open(addr, "/ws").await;
+        client.write(&frame(true, Opcode::Text, b"?").repeat(questions)).await;
+        for n in 0..4 * questions {
+            assert_eq!(client.message().await, (Opcode::Binary, vec![7; len]), "answer {n}");
+        }
+    }
+}
+
 /// B13: a socket that takes no byte for the write timeout is cut, even if the outbox has room.
 #[tokio::test]
 async fn write_timeout() {
