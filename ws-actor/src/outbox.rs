@@ -9,7 +9,8 @@
 //! - *close*: one frame, behind the data that was accepted before it, or in its place when the connection is cut.
 //!
 //! Names no runtime: a mutex, a deque and the [`Waker`] of whoever writes to the socket. Wakers are called after the
-//! lock is released.
+//! lock is released, and what is dropped is dropped after it: a payload may have an owner whose destructor comes back
+//! here (`Bytes::from_owner`).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -120,13 +121,17 @@ struct Item {
     key: Option<Arc<str>>,
 }
 
+/// Messages that were lost to make room, to be let go of when no lock is held.
+#[derive(Default)]
+pub(crate) struct Lost(Vec<Item>);
+
 impl Outbox {
     pub(crate) fn new(limits: OutboxLimits) -> Self {
         Self { limits, state: Mutex::default() }
     }
 
-    /// Queues a message now or says why not.
-    pub(crate) fn push(&self, frame: &Frame, key: Option<&Arc<str>>) -> Result<(), Refused> {
+    /// Queues a message now or says why not. What has to go for it goes to `lost`.
+    pub(crate) fn push(&self, frame: &Frame, key: Option<&Arc<str>>, lost: &mut Lost) -> Result<(), Refused> {
         let mut state = lock(&self.state);
         if !matches!(state.phase, Phase::Open) {
             return Err(Refused::Closed);
@@ -134,7 +139,7 @@ impl Outbox {
         if !self.has_room(&state, frame.len()) {
             match self.limits.overflow {
                 Overflow::Close => {
-                    let wakers = state.cut(Some(CloseFrame::SLOW_CONSUMER), Reason::SlowConsumer);
+                    let wakers = state.cut(Some(CloseFrame::SLOW_CONSUMER), Reason::SlowConsumer, lost);
                     state.dropped += 1;
                     drop(state);
                     wakers.wake();
@@ -145,10 +150,11 @@ impl Outbox {
                         let Some(old) = state.data.pop_front() else { break };
                         state.bytes -= old.frame.len();
                         state.dropped += 1;
+                        lost.0.push(old);
                     }
                 }
                 Overflow::Conflate if state.replaceable(key, frame.len(), self.limits.max_bytes) => {
-                    state.remove_keyed(key);
+                    lost.0.extend(state.remove_keyed(key));
                     state.dropped += 1;
                 }
                 Overflow::DropNew | Overflow::Conflate => {
@@ -241,11 +247,12 @@ impl Outbox {
 
     /// Drops what waits and closes at once, for `reason`.
     pub(crate) fn cut(&self, frame: CloseFrame, reason: Reason) -> Result<(), Refused> {
+        let mut lost = Lost::default();
         let mut state = lock(&self.state);
         if !matches!(state.phase, Phase::Open) {
             return Err(Refused::Closed);
         }
-        let wakers = state.cut(Some(frame), reason);
+        let wakers = state.cut(Some(frame), reason, &mut lost);
         drop(state);
         wakers.wake();
         Ok(())
@@ -255,13 +262,13 @@ impl Outbox {
     pub(crate) fn end(&self) {
         let mut state = lock(&self.state);
         state.dropped += state.data.len() as u64;
-        state.data = VecDeque::new();
-        state.control = VecDeque::new();
+        let lost = (std::mem::take(&mut state.data), std::mem::take(&mut state.control));
         state.bytes = 0;
         state.phase = Phase::Closed;
         let wakers = Wakers { writer: state.writer.take(), senders: state.senders.all() };
         drop(state);
         wakers.wake();
+        drop(lost);
     }
 
     /// The next thing to write; `Pending` when there is nothing, and the task of `cx` is woken when there is.
@@ -330,9 +337,9 @@ impl State {
         self.writer.take()
     }
 
-    fn cut(&mut self, frame: Option<CloseFrame>, reason: Reason) -> Wakers {
+    fn cut(&mut self, frame: Option<CloseFrame>, reason: Reason, lost: &mut Lost) -> Wakers {
         self.dropped += self.data.len() as u64;
-        self.data = VecDeque::new();
+        lost.0.extend(std::mem::take(&mut self.data));
         self.bytes = 0;
         self.ending = Some(reason);
         self.phase = Phase::Closing(frame);
@@ -349,12 +356,11 @@ impl State {
                 .is_some_and(|old| self.data.len() == 1 || self.bytes - old.frame.len() + len <= max_bytes)
     }
 
-    fn remove_keyed(&mut self, key: Option<&Arc<str>>) {
-        if let Some(at) = self.data.iter().position(|item| item.key.as_ref() == key)
-            && let Some(old) = self.data.remove(at)
-        {
-            self.bytes -= old.frame.len();
-        }
+    fn remove_keyed(&mut self, key: Option<&Arc<str>>) -> Option<Item> {
+        let at = self.data.iter().position(|item| item.key.as_ref() == key)?;
+        let old = self.data.remove(at)?;
+        self.bytes -= old.frame.len();
+        Some(old)
     }
 
     /// The first sender in line, if it is worth its while to look again.
@@ -399,7 +405,7 @@ mod tests {
     fn push(outbox: &Outbox, text: &str) -> Result<(), Refused> {
         // "price:7" has the key "price".
         let key = text.split_once(':').map(|(key, _)| key.into());
-        outbox.push(&frame(text), key.as_ref())
+        outbox.push(&frame(text), key.as_ref(), &mut Lost::default())
     }
 
     fn drain(outbox: &Outbox) -> Vec<String> {
@@ -607,7 +613,7 @@ mod tests {
                     Op::Push(len, key) => {
                         let text = format!("{n:>len$}");
                         let name = key.map(|key| Arc::from(key.to_string()));
-                        let result = outbox.push(&frame(&text), name.as_ref());
+                        let result = outbox.push(&frame(&text), name.as_ref(), &mut Lost::default());
                         let mut next = list.clone();
                         if !fits(&list, text.len()) {
                             match overflow {
