@@ -64,8 +64,9 @@ pub enum Overflow {
     DropNew,
     /// The oldest messages that wait are dropped to make room.
     DropOld,
-    /// A message that waits under the same key ([`Outgoing::keyed`](crate::Outgoing::keyed)) gives its room to the
-    /// new one, which goes to the end. Where there is none, as [`Overflow::DropNew`].
+    /// A message that waits under the same key ([`Outgoing::keyed`](crate::Outgoing::keyed)) gives its place to the
+    /// new one, whether there is room or not: of each key at most one waits, the latest, and none waits longer for
+    /// being renewed. Where none waits and there is no room, as [`Overflow::DropNew`].
     Conflate,
 }
 
@@ -136,6 +137,12 @@ impl Outbox {
         if !matches!(state.phase, Phase::Open) {
             return Err(Refused::Closed);
         }
+        if self.replace(&mut state, frame, key, lost) {
+            let next = state.next_sender(&self.limits);
+            drop(state);
+            wake(next);
+            return Ok(());
+        }
         if !self.has_room(&state, frame.len()) {
             match self.limits.overflow {
                 Overflow::Close => {
@@ -152,10 +159,6 @@ impl Outbox {
                         state.dropped += 1;
                         lost.0.push(old);
                     }
-                }
-                Overflow::Conflate if state.replaceable(key, frame.len(), self.limits.max_bytes) => {
-                    lost.0.extend(state.remove_keyed(key));
-                    state.dropped += 1;
                 }
                 Overflow::DropNew | Overflow::Conflate => {
                     state.dropped += 1;
@@ -185,17 +188,20 @@ impl Outbox {
         frame: &Frame,
         key: Option<&Arc<str>>,
     ) -> Poll<Result<(), Refused>> {
+        let mut lost = Lost::default();
         let mut state = lock(&self.state);
         if !matches!(state.phase, Phase::Open) {
             state.senders.leave(ticket);
             return Poll::Ready(Err(Refused::Closed));
         }
-        if !state.senders.is_first(*ticket) || !self.has_half(&state, frame.len()) {
+        let is_first = state.senders.is_first(*ticket);
+        let is_in_place = is_first && self.replace(&mut state, frame, key, &mut lost);
+        if !is_in_place && !(is_first && self.has_half(&state, frame.len())) {
             state.senders.wait(ticket, cx.waker());
             return Poll::Pending;
         }
         state.senders.leave(ticket);
-        let writer = state.accept(frame.clone(), key.cloned());
+        let writer = if is_in_place { None } else { state.accept(frame.clone(), key.cloned()) };
         let next = state.next_sender(&self.limits);
         drop(state);
         wake(writer);
@@ -318,6 +324,23 @@ impl Outbox {
                 && state.bytes + len <= self.limits.max_bytes / 2
     }
 
+    /// Puts a message in the place of the one that waits under the same key, if the policy is to and its room is enough.
+    fn replace(&self, state: &mut State, frame: &Frame, key: Option<&Arc<str>>, lost: &mut Lost) -> bool {
+        if self.limits.overflow != Overflow::Conflate || key.is_none() {
+            return false;
+        }
+        let is_alone = state.data.len() == 1;
+        let Some(item) = state.data.iter_mut().find(|item| item.key.as_ref() == key) else { return false };
+        let bytes = state.bytes - item.frame.len() + frame.len();
+        if !is_alone && bytes > self.limits.max_bytes {
+            return false;
+        }
+        lost.0.push(Item { frame: std::mem::replace(&mut item.frame, frame.clone()), key: None });
+        state.bytes = bytes;
+        state.dropped += 1;
+        true
+    }
+
     /// Whether less than half is taken.
     fn is_low(&self, state: &State) -> bool {
         state.data.len() < self.limits.max_messages.div_ceil(2)
@@ -344,23 +367,6 @@ impl State {
         self.ending = Some(reason);
         self.phase = Phase::Closing(frame);
         Wakers { writer: self.writer.take(), senders: self.senders.all() }
-    }
-
-    /// Whether a message of the same key waits whose room is enough for `len` bytes.
-    fn replaceable(&self, key: Option<&Arc<str>>, len: usize, max_bytes: usize) -> bool {
-        key.is_some()
-            && self
-                .data
-                .iter()
-                .find(|item| item.key.as_ref() == key)
-                .is_some_and(|old| self.data.len() == 1 || self.bytes - old.frame.len() + len <= max_bytes)
-    }
-
-    fn remove_keyed(&mut self, key: Option<&Arc<str>>) -> Option<Item> {
-        let at = self.data.iter().position(|item| item.key.as_ref() == key)?;
-        let old = self.data.remove(at)?;
-        self.bytes -= old.frame.len();
-        Some(old)
     }
 
     /// The first sender in line, if it is worth its while to look again.
@@ -426,7 +432,7 @@ mod tests {
             (Close, "e", full, &["close 1013"]),
             (DropNew, "e", full, &["a", "x:1", "c", "y:1"]),
             (DropOld, "e", Ok(()), &["x:1", "c", "y:1", "e"]),
-            (Conflate, "x:2", Ok(()), &["a", "c", "y:1", "x:2"]),
+            (Conflate, "x:2", Ok(()), &["a", "x:2", "c", "y:1"]),
             (Conflate, "z:1", full, &["a", "x:1", "c", "y:1"]),
             (Conflate, "e", full, &["a", "x:1", "c", "y:1"]),
         ];
@@ -439,6 +445,24 @@ mod tests {
             assert_eq!(drain(&outbox), left, "{overflow:?} {more}");
             assert_eq!(outbox.load().2, if overflow == Close { 5 } else { 1 }, "{overflow:?} {more}");
         }
+    }
+
+    /// B13: the latest of each key, and every key in its turn, however often all are renewed and however seldom one is
+    /// taken; neither fills the queue with its past.
+    #[test]
+    fn latest_of_each_key() {
+        let outbox = outbox(4, 1 << 10, Overflow::Conflate);
+        let mut taken = Vec::new();
+        for n in 0..6 {
+            for key in ["a", "b", "c"] {
+                assert_eq!(push(&outbox, &format!("{key}:{n}")), Ok(()));
+            }
+            taken.push(word(&take(&outbox)));
+        }
+        assert_eq!(taken, ["a:0", "b:1", "c:2", "a:3", "b:4", "c:5"]);
+        let (mut ticket, key) = (None, Some(&Arc::from("a")));
+        assert_eq!(outbox.poll_push(&noop(), &mut ticket, &frame("a:6"), key), Poll::Ready(Ok(())));
+        assert_eq!(drain(&outbox), ["a:6", "b:5"]);
     }
 
     /// B13: the bound in bytes counts frame heads, and holds for every policy; one larger message may stand alone.
@@ -618,13 +642,19 @@ mod tests {
                         if !fits(&list, text.len()) {
                             match overflow {
                                 Overflow::DropOld => while !fits(&next, text.len()) { next.remove(0); },
-                                Overflow::Conflate if key.is_some() => {
-                                    if let Some(at) = next.iter().position(|(_, old)| *old == key) { next.remove(at); }
-                                }
                                 _ => {}
                             }
                         }
-                        if fits(&next, text.len()) {
+                        let same = list.iter().position(|(_, old)| overflow == Overflow::Conflate && key.is_some() && *old == key);
+                        if let Some(at) = same {
+                            next[at].0 = text;
+                            if next.len() == 1 || sum(&next) <= BYTES {
+                                list = next;
+                                prop_assert_eq!(result, Ok(()));
+                            } else {
+                                prop_assert_eq!(result, Err(Refused::Full));
+                            }
+                        } else if fits(&next, text.len()) {
                             next.push((text, key));
                             list = next;
                             prop_assert_eq!(result, Ok(()));
