@@ -391,6 +391,7 @@ async fn open(server: &Server, io: TcpStream, ends: Ends) -> Option<Opened> {
 /// Serves plain HTTP, and the upgrades that come on the same connection later.
 async fn serve_http(server: Arc<Server>, io: Rewind<TcpStream>, ends: Ends) {
     let head_timeout = server.shared.config.timeouts.handshake;
+    let head_limit = server.shared.config.head.max_bytes;
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let server = Arc::clone(&server);
         async move {
@@ -407,6 +408,8 @@ async fn serve_http(server: Arc<Server>, io: Rewind<TcpStream>, ends: Ends) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
+        // The limit of the first head holds for those that follow it; hyper takes none below 8 KiB.
+        .max_buf_size(head_limit.max(8 << 10))
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     // Its errors are the client's.

@@ -83,6 +83,26 @@ async fn upgrade_on_a_kept_connection() {
     assert!(response.head.to_ascii_lowercase().contains("sec-websocket-version: 13"));
 }
 
+/// A1, HS-30: a head is limited to 16 KiB, the first one of a connection or not; a body is not.
+#[tokio::test]
+async fn heads_are_limited() {
+    let hub = Hub::new();
+    let addr = listen(Server::new(&hub).on_http(page)).await;
+    let long = |len| format!("GET / HTTP/1.1\r\nHost: x\r\nCookie: {}\r\n\r\n", "x".repeat(len));
+    for is_first in [true, false] {
+        for (len, status) in [(7_000, 200), (100_000, 431)] {
+            let mut client = Client::new(addr).await;
+            if !is_first {
+                assert_eq!(client.request(GET).await.status, 200);
+            }
+            assert_eq!(client.request(&long(len)).await.status, status, "{len}, first: {is_first}");
+        }
+    }
+    let body = "x".repeat(1 << 20);
+    let post = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    assert_eq!(Client::new(addr).await.request(&post).await.status, 200);
+}
+
 /// A1: an HTTP server that runs already hands an upgrade over.
 #[tokio::test]
 async fn hand_over_from_a_hyper_server() {
