@@ -158,6 +158,24 @@ async fn paths_lead_to_their_actors() {
     assert!(lines.iter().all(|line| line.is_ascii() && line.contains("404")), "{lines:?}");
 }
 
+/// N-08: what a client asks for is quoted in a log in part, so that no line of it is long.
+#[tokio::test]
+async fn lines_of_a_log_are_short() {
+    let hub = Hub::new();
+    let (server, lines) = refusals(Server::new(&hub).route(Route::ws("/ws").target(echo(&hub).0)));
+    let addr = listen(server).await;
+    let path = format!("/{}", "\u{e9}".repeat(3_000));
+    let origin = format!("Origin: http://{}.example\r\n", "x".repeat(3_000));
+    for (path, more) in [(&*path, ""), ("/ws", &*origin)] {
+        let response = Client::new(addr).await.request(&upgrade(addr, path, more)).await;
+        assert!(matches!(response.status, 403 | 404));
+    }
+    let lines = lines.lock().unwrap();
+    assert_eq!(lines.len(), 2);
+    let longest = lines.iter().map(String::len).max().unwrap_or(0);
+    assert!(longest < 2_000, "a line of {longest}");
+}
+
 /// A7, HS-34: the same host is allowed by default, and what is not is 403 before the 101, in words that name both.
 #[tokio::test]
 async fn origins() {
