@@ -196,7 +196,7 @@ impl Outbox {
         }
         let is_first = state.senders.is_first(*ticket);
         let is_in_place = is_first && self.replace(&mut state, frame, key, &mut lost);
-        if !is_in_place && !(is_first && self.has_half(&state, frame.len())) {
+        if !(is_in_place || is_first && self.has_half(&state, frame.len())) {
             state.senders.wait(ticket, cx.waker());
             return Poll::Pending;
         }
@@ -640,10 +640,7 @@ mod tests {
                         let result = outbox.push(&frame(&text), name.as_ref(), &mut Lost::default());
                         let mut next = list.clone();
                         if !fits(&list, text.len()) {
-                            match overflow {
-                                Overflow::DropOld => while !fits(&next, text.len()) { next.remove(0); },
-                                _ => {}
-                            }
+                            while overflow == Overflow::DropOld && !fits(&next, text.len()) { next.remove(0); }
                         }
                         let same = list.iter().position(|(_, old)| overflow == Overflow::Conflate && key.is_some() && *old == key);
                         if let Some(at) = same {
