@@ -640,10 +640,12 @@ mod tests {
                         let result = outbox.push(&frame(&text), name.as_ref(), &mut Lost::default());
                         let mut next = list.clone();
                         if !fits(&list, text.len()) {
-                            while overflow == Overflow::DropOld && !fits(&next, text.len()) { next.remove(0); }
+                            while overflow == Overflow::DropOld && !fits(&next, text.len()) {
+                                next.remove(0);
+                            }
                         }
-                        let same = list.iter().position(|(_, old)| overflow == Overflow::Conflate && key.is_some() && *old == key);
-                        if let Some(at) = same {
+                        let renews = overflow == Overflow::Conflate && key.is_some();
+                        if let Some(at) = list.iter().position(|(_, old)| renews && *old == key) {
                             next[at].0 = text;
                             if next.len() == 1 || sum(&next) <= BYTES {
                                 list = next;
