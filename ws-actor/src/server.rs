@@ -185,6 +185,9 @@ impl Server {
     ///
     /// # Errors
     /// When the listener cannot tell its address.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn listen_on(self, listener: TcpListener) -> io::Result<Listening> {
         let local_addr = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
@@ -195,7 +198,11 @@ impl Server {
     /// Takes an upgrade from an HTTP server that runs already: one on hyper, axum, or whatever serves
     /// [`http::Request`]s with hyper's [`OnUpgrade`](hyper::upgrade::OnUpgrade) in them.
     ///
-    /// Send the response whatever it says. If it is a 101, the connection begins when hyper has sent it.
+    /// Send the response whatever it says. If it is a 101, the connection begins when hyper has sent it, for which there
+    /// is the write timeout: the connection is in the Hub already, and its actor cannot end before it.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, if the upgrade is accepted.
     ///
     /// ```
     /// # use std::net::SocketAddr;
@@ -245,8 +252,8 @@ impl Server {
         let patience = self.shared.patience;
         let watch = self.shared.watch(ends);
         tokio::spawn(async move {
-            // Without the upgrade the link ends unheard of.
-            if let Ok(upgraded) = upgraded.await {
+            // Without the upgrade the link ends unheard of: when the server drops it, or holds it back.
+            if let Ok(Ok(upgraded)) = timeout(patience.write, upgraded).await {
                 drive(TokioIo::new(upgraded), connection, &[], link, patience, watch).await;
             }
         });

@@ -135,6 +135,36 @@ async fn hand_over_from_a_hyper_server() {
     assert!(response.head.to_ascii_lowercase().contains("upgrade: websocket"));
 }
 
+/// A1, B3: an upgrade whose response an HTTP server holds back is no connection for ever, and no actor waits for its end.
+#[tokio::test]
+async fn a_hand_over_that_does_not_come() {
+    let hub = Hub::new();
+    let (target, mut log) = echo(&hub);
+    let mut settings = Settings::new();
+    settings.write_timeout = Duration::from_millis(100);
+    let route = Route::ws("/ws").target(target.clone());
+    let server = Arc::new(Server::new(&hub).settings(settings).route(route));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (io, remote) = listener.accept().await.unwrap();
+        let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let response = server.upgrade(request, remote, addr);
+            assert_eq!(response.status(), 101);
+            std::future::pending::<Result<http::Response<String>, Infallible>>()
+        });
+        let http = hyper::server::conn::http1::Builder::new();
+        http.serve_connection(TokioIo::new(io), service).with_upgrades().await
+    });
+    let mut client = Client::new(addr).await;
+    client.write(upgrade(addr, "/ws", "").as_bytes()).await;
+    support::until("it is decided", || hub.connection_count() == 1).await;
+    assert_eq!(target.cast(0_u32), Ok(()));
+    assert!(matches!(log.next().await, support::Seen::Cast(0)));
+    assert!(soon(log.is_over()).await);
+    assert_eq!(hub.connection_count(), 0);
+}
+
 /// A2: two paths reach two actors; an unknown path is 404 before any upgrade.
 #[tokio::test]
 async fn paths_lead_to_their_actors() {
