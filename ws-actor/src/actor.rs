@@ -246,13 +246,7 @@ async fn run<A: WsActor>(guard: Guard, make: impl Fn() -> A + Send + 'static) {
         if cx.stopping {
             break;
         }
-        // The mailbox is no tokio resource, so a busy actor has to let others run by itself: now and then, and when it
-        // fills outboxes faster than the connections' tasks get to write.
-        if take_half_full() {
-            tokio::task::yield_now().await;
-        } else {
-            tokio::task::consume_budget().await;
-        }
+        let_others_run().await;
     }
     guard.hub.shared.names.free(&guard.target);
     mailbox.seal();
@@ -267,6 +261,16 @@ async fn run<A: WsActor>(guard: Guard, make: impl Fn() -> A + Send + 'static) {
             }
             Letter::Event(_) | Letter::Cast(_) => {}
         }
+        let_others_run().await;
+    }
+}
+
+/// The mailbox is no tokio resource, so a busy actor has to let others run by itself: now and then, and when it fills
+/// outboxes faster than the connections' tasks get to write.
+async fn let_others_run() {
+    if take_half_full() {
+        tokio::task::yield_now().await;
+    } else {
         tokio::task::consume_budget().await;
     }
 }
