@@ -21,12 +21,16 @@ use crate::id::ConnId;
 use crate::mailbox::{Letter, Mailbox};
 use crate::outgoing::Outgoing;
 use crate::room::Room;
+use crate::sync::take_half_full;
 use crate::target::Target;
 
 /// What happens on connections, one call at a time.
 ///
 /// For every connection: one `connect`, its messages in order, one `disconnect`; then nothing. Calls about different
 /// connections come in the order in which things happened, as far as one process can tell.
+///
+/// What a method sends leaves when it waits or returns, and an outbox holds 256 messages by default: a method that has
+/// more for one connection should leave them to a task that waits for room ([`Hub::send_acked`]).
 ///
 /// A method that takes long stops the reading of its connections, not the writing to them. What may take
 /// long and does not change the actor belongs into a task of its own, which answers through the [`Hub`].
@@ -242,8 +246,7 @@ async fn run<A: WsActor>(guard: Guard, make: impl Fn() -> A + Send + 'static) {
         if cx.stopping {
             break;
         }
-        // The mailbox is no tokio resource, so a busy actor has to let others run by itself.
-        tokio::task::consume_budget().await;
+        let_others_run().await;
     }
     guard.hub.shared.names.free(&guard.target);
     mailbox.seal();
@@ -258,6 +261,16 @@ async fn run<A: WsActor>(guard: Guard, make: impl Fn() -> A + Send + 'static) {
             }
             Letter::Event(_) | Letter::Cast(_) => {}
         }
+        let_others_run().await;
+    }
+}
+
+/// The mailbox is no tokio resource, so a busy actor has to let others run by itself: now and then, and when it fills
+/// outboxes faster than the connections' tasks get to write.
+async fn let_others_run() {
+    if take_half_full() {
+        tokio::task::yield_now().await;
+    } else {
         tokio::task::consume_budget().await;
     }
 }

@@ -56,11 +56,14 @@ pub(crate) struct Watch {
     pub(crate) remote_addr: SocketAddr,
 }
 
-/// Now, as the core counts it.
+/// Now, as the core counts it: by the clock of the runtime, which tests may have paused or advanced.
 pub(crate) fn now() -> Instant {
-    static EPOCH: LazyLock<tokio::time::Instant> = LazyLock::new(tokio::time::Instant::now);
-    let epoch = *EPOCH;
-    Instant::since(epoch.into_std(), tokio::time::Instant::now().into_std())
+    // Real, and a day back: no clock that was paused earlier, or advanced before this, makes it later than now.
+    static EPOCH: LazyLock<std::time::Instant> = LazyLock::new(|| {
+        let now = std::time::Instant::now();
+        now.checked_sub(Duration::from_secs(86_400)).unwrap_or(now)
+    });
+    Instant::since(*EPOCH, tokio::time::Instant::now().into_std())
 }
 
 /// Drives a connection to its end. `early` is what came behind the handshake's head.

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::event::{CloseFrame, Message};
 use crate::id::{ConnId, NodeId};
-use crate::outbox::{Outbox, OutboxLimits, Refused};
+use crate::outbox::{Lost, Outbox, OutboxLimits, Refused};
 use crate::outgoing::{Frame, Lane, Outgoing};
 use crate::room::{Memberships, Rooms};
 use crate::sync::lock;
@@ -57,9 +57,10 @@ impl Entry {
         &self.outbox
     }
 
-    pub(crate) fn take(&self, lane: &Lane) -> Result<(), SendError> {
+    /// Queues a message. What has to go for it goes to `lost`, which outlives all locks.
+    pub(crate) fn take(&self, lane: &Lane, lost: &mut Lost) -> Result<(), SendError> {
         match lane {
-            Lane::Data(frame, key) => self.outbox.push(frame, key.as_ref()),
+            Lane::Data(frame, key) => self.outbox.push(frame, key.as_ref(), lost),
             Lane::Control(control) => self.outbox.push_control(control.clone()),
             Lane::Close(frame) => self.outbox.close(frame.clone()),
         }
@@ -177,7 +178,7 @@ impl Hub {
     /// [`SendError`] tells the cases.
     pub fn send(&self, to: ConnId, message: impl Into<Outgoing>) -> Result<(), SendError> {
         let lane = Lane::of(message.into()).map_err(SendError::Invalid)?;
-        self.entry(to).ok_or(SendError::NotFound)?.take(&lane)
+        self.entry(to).ok_or(SendError::NotFound)?.take(&lane, &mut Lost::default())
     }
 
     /// Queues a message to one connection as soon as its outbox has room. Senders get room in the order in which
@@ -200,7 +201,7 @@ impl Hub {
             Lane::Data(frame, key) => {
                 Acked { entry, ticket: None, frame, key }.accepted().await.map_err(SendError::from)
             }
-            lane => entry.take(&lane),
+            lane => entry.take(&lane, &mut Lost::default()),
         }
     }
 
@@ -211,10 +212,11 @@ impl Hub {
         let Ok(lane) = Lane::of(message.into()) else {
             return Sent { dropped: self.connection_count(), ..sent };
         };
+        let mut lost = Lost::default();
         let _order = lock(&self.shared.broadcasting);
         for shard in &self.shared.connections {
             for entry in lock(shard).values() {
-                sent.count(entry.take(&lane));
+                sent.count(entry.take(&lane, &mut lost));
             }
         }
         sent

@@ -9,7 +9,8 @@
 //! - *close*: one frame, behind the data that was accepted before it, or in its place when the connection is cut.
 //!
 //! Names no runtime: a mutex, a deque and the [`Waker`] of whoever writes to the socket. Wakers are called after the
-//! lock is released.
+//! lock is released, and what is dropped is dropped after it: a payload may have an owner whose destructor comes back
+//! here (`Bytes::from_owner`).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -17,7 +18,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::event::{CloseFrame, Reason};
 use crate::outgoing::{Control, Frame};
-use crate::sync::{lock, store, wake};
+use crate::sync::{lock, note_half_full, store, wake};
 use crate::waiters::{Ticket, Waiters};
 
 /// The most pings and pongs that wait in a connection's control lane.
@@ -63,8 +64,9 @@ pub enum Overflow {
     DropNew,
     /// The oldest messages that wait are dropped to make room.
     DropOld,
-    /// A message that waits under the same key ([`Outgoing::keyed`](crate::Outgoing::keyed)) gives its room to the
-    /// new one, which goes to the end. Where there is none, as [`Overflow::DropNew`].
+    /// A message that waits under the same key ([`Outgoing::keyed`](crate::Outgoing::keyed)) gives its place to the
+    /// new one, whether there is room or not: of each key at most one waits, the latest, and none waits longer for
+    /// being renewed. Where none waits and there is no room, as [`Overflow::DropNew`].
     Conflate,
 }
 
@@ -120,21 +122,31 @@ struct Item {
     key: Option<Arc<str>>,
 }
 
+/// Messages that were lost to make room, to be let go of when no lock is held.
+#[derive(Default)]
+pub(crate) struct Lost(Vec<Item>);
+
 impl Outbox {
     pub(crate) fn new(limits: OutboxLimits) -> Self {
         Self { limits, state: Mutex::default() }
     }
 
-    /// Queues a message now or says why not.
-    pub(crate) fn push(&self, frame: &Frame, key: Option<&Arc<str>>) -> Result<(), Refused> {
+    /// Queues a message now or says why not. What has to go for it goes to `lost`.
+    pub(crate) fn push(&self, frame: &Frame, key: Option<&Arc<str>>, lost: &mut Lost) -> Result<(), Refused> {
         let mut state = lock(&self.state);
         if !matches!(state.phase, Phase::Open) {
             return Err(Refused::Closed);
         }
+        if self.replace(&mut state, frame, key, lost) {
+            let next = state.next_sender(&self.limits);
+            drop(state);
+            wake(next);
+            return Ok(());
+        }
         if !self.has_room(&state, frame.len()) {
             match self.limits.overflow {
                 Overflow::Close => {
-                    let wakers = state.cut(Some(CloseFrame::SLOW_CONSUMER), Reason::SlowConsumer);
+                    let wakers = state.cut(Some(CloseFrame::SLOW_CONSUMER), Reason::SlowConsumer, lost);
                     state.dropped += 1;
                     drop(state);
                     wakers.wake();
@@ -145,11 +157,8 @@ impl Outbox {
                         let Some(old) = state.data.pop_front() else { break };
                         state.bytes -= old.frame.len();
                         state.dropped += 1;
+                        lost.0.push(old);
                     }
-                }
-                Overflow::Conflate if state.replaceable(key, frame.len(), self.limits.max_bytes) => {
-                    state.remove_keyed(key);
-                    state.dropped += 1;
                 }
                 Overflow::DropNew | Overflow::Conflate => {
                     state.dropped += 1;
@@ -157,8 +166,14 @@ impl Outbox {
                 }
             }
         }
+        let was_low = self.is_low(&state);
         let writer = state.accept(frame.clone(), key.cloned());
+        let has_risen = was_low && !self.is_low(&state);
         drop(state);
+        if has_risen {
+            // Once on the way up: a client that has stopped to read costs nobody more turns.
+            note_half_full();
+        }
         wake(writer);
         Ok(())
     }
@@ -173,17 +188,20 @@ impl Outbox {
         frame: &Frame,
         key: Option<&Arc<str>>,
     ) -> Poll<Result<(), Refused>> {
+        let mut lost = Lost::default();
         let mut state = lock(&self.state);
         if !matches!(state.phase, Phase::Open) {
             state.senders.leave(ticket);
             return Poll::Ready(Err(Refused::Closed));
         }
-        if !state.senders.is_first(*ticket) || !self.has_half(&state, frame.len()) {
+        let is_first = state.senders.is_first(*ticket);
+        let is_in_place = is_first && self.replace(&mut state, frame, key, &mut lost);
+        if !(is_in_place || is_first && self.has_half(&state, frame.len())) {
             state.senders.wait(ticket, cx.waker());
             return Poll::Pending;
         }
         state.senders.leave(ticket);
-        let writer = state.accept(frame.clone(), key.cloned());
+        let writer = if is_in_place { None } else { state.accept(frame.clone(), key.cloned()) };
         let next = state.next_sender(&self.limits);
         drop(state);
         wake(writer);
@@ -235,11 +253,12 @@ impl Outbox {
 
     /// Drops what waits and closes at once, for `reason`.
     pub(crate) fn cut(&self, frame: CloseFrame, reason: Reason) -> Result<(), Refused> {
+        let mut lost = Lost::default();
         let mut state = lock(&self.state);
         if !matches!(state.phase, Phase::Open) {
             return Err(Refused::Closed);
         }
-        let wakers = state.cut(Some(frame), reason);
+        let wakers = state.cut(Some(frame), reason, &mut lost);
         drop(state);
         wakers.wake();
         Ok(())
@@ -249,13 +268,13 @@ impl Outbox {
     pub(crate) fn end(&self) {
         let mut state = lock(&self.state);
         state.dropped += state.data.len() as u64;
-        state.data = VecDeque::new();
-        state.control = VecDeque::new();
+        let lost = (std::mem::take(&mut state.data), std::mem::take(&mut state.control));
         state.bytes = 0;
         state.phase = Phase::Closed;
         let wakers = Wakers { writer: state.writer.take(), senders: state.senders.all() };
         drop(state);
         wakers.wake();
+        drop(lost);
     }
 
     /// The next thing to write; `Pending` when there is nothing, and the task of `cx` is woken when there is.
@@ -305,6 +324,29 @@ impl Outbox {
                 && state.bytes + len <= self.limits.max_bytes / 2
     }
 
+    /// Puts a message in the place of the one that waits under the same key, if the policy is to and its room is enough.
+    fn replace(&self, state: &mut State, frame: &Frame, key: Option<&Arc<str>>, lost: &mut Lost) -> bool {
+        if self.limits.overflow != Overflow::Conflate || key.is_none() {
+            return false;
+        }
+        let is_alone = state.data.len() == 1;
+        let Some(item) = state.data.iter_mut().find(|item| item.key.as_ref() == key) else { return false };
+        let bytes = state.bytes - item.frame.len() + frame.len();
+        if !is_alone && bytes > self.limits.max_bytes {
+            return false;
+        }
+        lost.0.push(Item { frame: std::mem::replace(&mut item.frame, frame.clone()), key: None });
+        state.bytes = bytes;
+        state.dropped += 1;
+        true
+    }
+
+    /// Whether less than half is taken.
+    fn is_low(&self, state: &State) -> bool {
+        state.data.len() < self.limits.max_messages.div_ceil(2)
+            && state.bytes < self.limits.max_bytes.div_ceil(2)
+    }
+
     fn has_room(&self, state: &State, len: usize) -> bool {
         state.data.is_empty()
             || state.data.len() < self.limits.max_messages && state.bytes + len <= self.limits.max_bytes
@@ -318,31 +360,13 @@ impl State {
         self.writer.take()
     }
 
-    fn cut(&mut self, frame: Option<CloseFrame>, reason: Reason) -> Wakers {
+    fn cut(&mut self, frame: Option<CloseFrame>, reason: Reason, lost: &mut Lost) -> Wakers {
         self.dropped += self.data.len() as u64;
-        self.data = VecDeque::new();
+        lost.0.extend(std::mem::take(&mut self.data));
         self.bytes = 0;
         self.ending = Some(reason);
         self.phase = Phase::Closing(frame);
         Wakers { writer: self.writer.take(), senders: self.senders.all() }
-    }
-
-    /// Whether a message of the same key waits whose room is enough for `len` bytes.
-    fn replaceable(&self, key: Option<&Arc<str>>, len: usize, max_bytes: usize) -> bool {
-        key.is_some()
-            && self
-                .data
-                .iter()
-                .find(|item| item.key.as_ref() == key)
-                .is_some_and(|old| self.data.len() == 1 || self.bytes - old.frame.len() + len <= max_bytes)
-    }
-
-    fn remove_keyed(&mut self, key: Option<&Arc<str>>) {
-        if let Some(at) = self.data.iter().position(|item| item.key.as_ref() == key)
-            && let Some(old) = self.data.remove(at)
-        {
-            self.bytes -= old.frame.len();
-        }
     }
 
     /// The first sender in line, if it is worth its while to look again.
@@ -387,7 +411,7 @@ mod tests {
     fn push(outbox: &Outbox, text: &str) -> Result<(), Refused> {
         // "price:7" has the key "price".
         let key = text.split_once(':').map(|(key, _)| key.into());
-        outbox.push(&frame(text), key.as_ref())
+        outbox.push(&frame(text), key.as_ref(), &mut Lost::default())
     }
 
     fn drain(outbox: &Outbox) -> Vec<String> {
@@ -408,7 +432,7 @@ mod tests {
             (Close, "e", full, &["close 1013"]),
             (DropNew, "e", full, &["a", "x:1", "c", "y:1"]),
             (DropOld, "e", Ok(()), &["x:1", "c", "y:1", "e"]),
-            (Conflate, "x:2", Ok(()), &["a", "c", "y:1", "x:2"]),
+            (Conflate, "x:2", Ok(()), &["a", "x:2", "c", "y:1"]),
             (Conflate, "z:1", full, &["a", "x:1", "c", "y:1"]),
             (Conflate, "e", full, &["a", "x:1", "c", "y:1"]),
         ];
@@ -421,6 +445,24 @@ mod tests {
             assert_eq!(drain(&outbox), left, "{overflow:?} {more}");
             assert_eq!(outbox.load().2, if overflow == Close { 5 } else { 1 }, "{overflow:?} {more}");
         }
+    }
+
+    /// B13: the latest of each key, and every key in its turn, however often all are renewed and however seldom one is
+    /// taken; neither fills the queue with its past.
+    #[test]
+    fn latest_of_each_key() {
+        let outbox = outbox(4, 1 << 10, Overflow::Conflate);
+        let mut taken = Vec::new();
+        for n in 0..6 {
+            for key in ["a", "b", "c"] {
+                assert_eq!(push(&outbox, &format!("{key}:{n}")), Ok(()));
+            }
+            taken.push(word(&take(&outbox)));
+        }
+        assert_eq!(taken, ["a:0", "b:1", "c:2", "a:3", "b:4", "c:5"]);
+        let (mut ticket, key) = (None, Some(&Arc::from("a")));
+        assert_eq!(outbox.poll_push(&noop(), &mut ticket, &frame("a:6"), key), Poll::Ready(Ok(())));
+        assert_eq!(drain(&outbox), ["a:6", "b:5"]);
     }
 
     /// B13: the bound in bytes counts frame heads, and holds for every policy; one larger message may stand alone.
@@ -595,18 +637,23 @@ mod tests {
                     Op::Push(len, key) => {
                         let text = format!("{n:>len$}");
                         let name = key.map(|key| Arc::from(key.to_string()));
-                        let result = outbox.push(&frame(&text), name.as_ref());
+                        let result = outbox.push(&frame(&text), name.as_ref(), &mut Lost::default());
                         let mut next = list.clone();
                         if !fits(&list, text.len()) {
-                            match overflow {
-                                Overflow::DropOld => while !fits(&next, text.len()) { next.remove(0); },
-                                Overflow::Conflate if key.is_some() => {
-                                    if let Some(at) = next.iter().position(|(_, old)| *old == key) { next.remove(at); }
-                                }
-                                _ => {}
+                            while overflow == Overflow::DropOld && !fits(&next, text.len()) {
+                                next.remove(0);
                             }
                         }
-                        if fits(&next, text.len()) {
+                        let renews = overflow == Overflow::Conflate && key.is_some();
+                        if let Some(at) = list.iter().position(|(_, old)| renews && *old == key) {
+                            next[at].0 = text;
+                            if next.len() == 1 || sum(&next) <= BYTES {
+                                list = next;
+                                prop_assert_eq!(result, Ok(()));
+                            } else {
+                                prop_assert_eq!(result, Err(Refused::Full));
+                            }
+                        } else if fits(&next, text.len()) {
                             next.push((text, key));
                             list = next;
                             prop_assert_eq!(result, Ok(()));

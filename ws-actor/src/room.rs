@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use crate::hub::{Entry, Hub, SHARDS, Sent, Shared};
 use crate::id::ConnId;
+use crate::outbox::Lost;
 use crate::outgoing::{Lane, Outgoing};
 use crate::sync::lock;
 
@@ -274,12 +275,13 @@ impl Inner {
         let Ok(lane) = Lane::of(message) else {
             return Sent { dropped: self.len.load(Ordering::Relaxed), ..sent };
         };
+        let mut lost = Lost::default();
         let _order = lock(&self.broadcasting);
         let shards = lock(&self.shards).clone();
         for shard in shards {
             for entry in &lock(&shard).members {
                 if Some(entry.id()) != except {
-                    sent.count(entry.take(&lane));
+                    sent.count(entry.take(&lane, &mut lost));
                 }
             }
         }

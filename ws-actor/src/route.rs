@@ -149,5 +149,5 @@ impl Route {
     }
 }
 
-/// An answer quotes no more bytes than this of a value that the client sent.
-const MAX_QUOTED: usize = 256;
+/// An answer, or a log, quotes no more bytes than this of a value that the client sent.
+pub(crate) const MAX_QUOTED: usize = 256;

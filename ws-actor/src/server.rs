@@ -185,6 +185,9 @@ impl Server {
     ///
     /// # Errors
     /// When the listener cannot tell its address.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn listen_on(self, listener: TcpListener) -> io::Result<Listening> {
         let local_addr = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
@@ -195,7 +198,11 @@ impl Server {
     /// Takes an upgrade from an HTTP server that runs already: one on hyper, axum, or whatever serves
     /// [`http::Request`]s with hyper's [`OnUpgrade`](hyper::upgrade::OnUpgrade) in them.
     ///
-    /// Send the response whatever it says. If it is a 101, the connection begins when hyper has sent it.
+    /// Send the response whatever it says. If it is a 101, the connection begins when hyper has sent it, for which there
+    /// is the write timeout: the connection is in the Hub already, and its actor cannot end before it.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, if the upgrade is accepted.
     ///
     /// ```
     /// # use std::net::SocketAddr;
@@ -245,8 +252,8 @@ impl Server {
         let patience = self.shared.patience;
         let watch = self.shared.watch(ends);
         tokio::spawn(async move {
-            // Without the upgrade the link ends unheard of.
-            if let Ok(upgraded) = upgraded.await {
+            // Without the upgrade the link ends unheard of: when the server drops it, or holds it back.
+            if let Ok(Ok(upgraded)) = timeout(patience.write, upgraded).await {
                 drive(TokioIo::new(upgraded), connection, &[], link, patience, watch).await;
             }
         });
@@ -391,6 +398,7 @@ async fn open(server: &Server, io: TcpStream, ends: Ends) -> Option<Opened> {
 /// Serves plain HTTP, and the upgrades that come on the same connection later.
 async fn serve_http(server: Arc<Server>, io: Rewind<TcpStream>, ends: Ends) {
     let head_timeout = server.shared.config.timeouts.handshake;
+    let head_limit = server.shared.config.head.max_bytes;
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let server = Arc::clone(&server);
         async move {
@@ -407,6 +415,8 @@ async fn serve_http(server: Arc<Server>, io: Rewind<TcpStream>, ends: Ends) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
+        // The limit of the first head holds for those that follow it; hyper takes none below 8 KiB.
+        .max_buf_size(head_limit.max(8 << 10))
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
     // Its errors are the client's.

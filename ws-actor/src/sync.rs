@@ -3,6 +3,7 @@
 //! No user code runs under any lock of this crate, so a panic cannot leave a half-changed value behind; and if one
 //! could, one broken connection must not take the Hub with it.
 
+use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -23,4 +24,20 @@ pub(crate) fn store(slot: &mut Option<Waker>, waker: &Waker) {
         Some(old) => old.clone_from(waker),
         empty => *empty = Some(waker.clone()),
     }
+}
+
+thread_local! {
+    static HALF_FULL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// An outbox has become half full by what this thread does. An actor that goes on and on would fill it before the
+/// connection's task had a turn, and a client that reads all it gets would be taken for a slow one.
+pub(crate) fn note_half_full() {
+    HALF_FULL.set(true);
+}
+
+/// Whether that happened since the last look: then others should have a turn. A hint; what an actor did on another
+/// thread before it was moved is not seen.
+pub(crate) fn take_half_full() -> bool {
+    HALF_FULL.take()
 }

@@ -14,6 +14,7 @@ use crate::conn::now;
 use crate::event::Connect;
 use crate::link::Link;
 use crate::report::write_suppressed;
+use crate::route::MAX_QUOTED;
 use crate::server::Shared;
 
 /// The two ends of a socket.
@@ -29,7 +30,7 @@ pub(crate) struct Ends {
 pub struct Refusal {
     /// Who asked.
     pub remote_addr: SocketAddr,
-    /// What for: the request's target, escaped; empty when there was no telling.
+    /// What for: the request's target, its first 256 bytes, escaped; empty when there was no telling.
     pub target: String,
     /// The status it was answered with.
     pub status: u16,
@@ -103,6 +104,7 @@ pub(crate) fn report(
 ) {
     if let Some(refused) = &server.refused {
         refused.report(|suppressed| {
+            let target = target.get(..MAX_QUOTED).unwrap_or(target);
             let (target, reason) = (target.escape_ascii().to_string(), reason.to_owned());
             Refusal { remote_addr: ends.remote, target, status, reason, section, suppressed }
         });

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use support::{Client, Seen, frame, listen, serve, soon, until, witness};
 use tokio::sync::mpsc;
 use ws_actor::{
-    CloseFrame, Connect, Context, Disconnect, Hub, Inbound, Message, OutboxLimits, Overflow, Reason, Route,
-    SendError, Sent, Server, Settings, Target, WsActor,
+    CloseFrame, ConnId, Connect, Context, Disconnect, Hub, Inbound, Message, OutboxLimits, Outgoing,
+    Overflow, Reason, Route, SendError, Sent, Server, Settings, Target, WsActor,
 };
 use ws_core::frame::Opcode;
 
@@ -253,6 +253,92 @@ async fn a_stuck_client_delays_nobody() {
     drop(stuck);
     assert_eq!(log.disconnect().await, (stuck_id, Reason::SlowConsumer));
     assert_eq!(hub.broadcast("end"), Sent { delivered: 5, dropped: 0 });
+}
+
+/// Answers each message with four of this length.
+struct Talkative(usize);
+
+impl WsActor for Talkative {
+    type Cast = ();
+
+    async fn message(&mut self, cx: &mut Context<Self>, inbound: Inbound) {
+        for _ in 0..4 {
+            let _ = cx.send(inbound.id, vec![7; self.0]);
+        }
+    }
+}
+
+/// B5: a client that asks much at once and reads every answer is not taken for a slow one, though its actor has more
+/// answers than the outbox holds, in messages or in bytes, before the connection's task had a turn.
+#[tokio::test]
+async fn a_burst_is_not_slowness() {
+    for (len, questions) in [(1, 1_000), (3_000, 100)] {
+        let hub = Hub::new();
+        let target = hub.spawn("talkative", move || Talkative(len)).unwrap();
+        let addr = listen(Server::new(&hub).route(Route::ws("/ws").target(target))).await;
+        let mut client = Client::open(addr, "/ws").await;
+        client.write(&frame(true, Opcode::Text, b"?").repeat(questions)).await;
+        for n in 0..4 * questions {
+            assert_eq!(client.message().await, (Opcode::Binary, vec![7; len]), "answer {n}");
+        }
+    }
+}
+
+/// A payload whose owner has dealings with the Hub when it goes.
+struct Owned(Hub, ConnId);
+
+impl AsRef<[u8]> for Owned {
+    fn as_ref(&self) -> &[u8] {
+        b"owned"
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let Self(hub, id) = self;
+        let _ = (hub.inspect(*id), hub.room("r").members(), hub.room("r").leave(*id));
+        hub.broadcast("one went");
+    }
+}
+
+/// B11, B13: no lock is held while a payload is dropped, whatever drops it: each overflow policy, a close, an end.
+#[test]
+fn payloads_have_owners() {
+    let play = async {
+        for overflow in [Overflow::Close, Overflow::DropNew, Overflow::DropOld, Overflow::Conflate] {
+            for way in 0..3 {
+                let hub = Hub::new();
+                let (target, mut log) = witness(&hub, "witness", false);
+                let mut limits = OutboxLimits::new();
+                (limits.max_messages, limits.overflow) = (2, overflow);
+                let route = Route::ws("/ws").target(target).outbox(limits);
+                let addr = listen(Server::new(&hub).route(route)).await;
+                let client = Client::open(addr, "/ws").await;
+                let id = log.connect().await.id;
+                assert_eq!(hub.room("r").join(id), Ok(()));
+                // Nothing is awaited, so nothing is written meanwhile.
+                for _ in 0..5 {
+                    let payload = bytes::Bytes::from_owner(Owned(hub.clone(), id));
+                    let message = Outgoing::keyed("k", payload);
+                    match way {
+                        0 => drop(hub.send(id, message)),
+                        1 => drop(hub.broadcast(message)),
+                        _ => drop(hub.room("r").broadcast(message)),
+                    }
+                }
+                drop(client);
+                log.disconnect().await;
+            }
+        }
+    };
+    let (done, wait) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(play);
+        drop(runtime);
+        done.send(()).unwrap();
+    });
+    assert_eq!(wait.recv_timeout(support::LONG), Ok(()), "something waits for itself");
 }
 
 /// B13: a socket that takes no byte for the write timeout is cut, even if the outbox has room.

@@ -83,6 +83,26 @@ async fn upgrade_on_a_kept_connection() {
     assert!(response.head.to_ascii_lowercase().contains("sec-websocket-version: 13"));
 }
 
+/// A1, HS-30: a head is limited to 16 KiB, the first one of a connection or not; a body is not.
+#[tokio::test]
+async fn heads_are_limited() {
+    let hub = Hub::new();
+    let addr = listen(Server::new(&hub).on_http(page)).await;
+    let long = |len| format!("GET / HTTP/1.1\r\nHost: x\r\nCookie: {}\r\n\r\n", "x".repeat(len));
+    for is_first in [true, false] {
+        for (len, status) in [(7_000, 200), (100_000, 431)] {
+            let mut client = Client::new(addr).await;
+            if !is_first {
+                assert_eq!(client.request(GET).await.status, 200);
+            }
+            assert_eq!(client.request(&long(len)).await.status, status, "{len}, first: {is_first}");
+        }
+    }
+    let body = "x".repeat(1 << 20);
+    let post = format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    assert_eq!(Client::new(addr).await.request(&post).await.status, 200);
+}
+
 /// A1: an HTTP server that runs already hands an upgrade over.
 #[tokio::test]
 async fn hand_over_from_a_hyper_server() {
@@ -115,6 +135,36 @@ async fn hand_over_from_a_hyper_server() {
     assert!(response.head.to_ascii_lowercase().contains("upgrade: websocket"));
 }
 
+/// A1, B3: an upgrade whose response an HTTP server holds back is no connection for ever, and no actor waits for its end.
+#[tokio::test]
+async fn a_hand_over_that_does_not_come() {
+    let hub = Hub::new();
+    let (target, mut log) = echo(&hub);
+    let mut settings = Settings::new();
+    settings.write_timeout = Duration::from_millis(100);
+    let route = Route::ws("/ws").target(target.clone());
+    let server = Arc::new(Server::new(&hub).settings(settings).route(route));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (io, remote) = listener.accept().await.unwrap();
+        let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let response = server.upgrade(request, remote, addr);
+            assert_eq!(response.status(), 101);
+            std::future::pending::<Result<http::Response<String>, Infallible>>()
+        });
+        let http = hyper::server::conn::http1::Builder::new();
+        http.serve_connection(TokioIo::new(io), service).with_upgrades().await
+    });
+    let mut client = Client::new(addr).await;
+    client.write(upgrade(addr, "/ws", "").as_bytes()).await;
+    support::until("it is decided", || hub.connection_count() == 1).await;
+    assert_eq!(target.cast(0_u32), Ok(()));
+    assert!(matches!(log.next().await, support::Seen::Cast(0)));
+    assert!(soon(log.is_over()).await);
+    assert_eq!(hub.connection_count(), 0);
+}
+
 /// A2: two paths reach two actors; an unknown path is 404 before any upgrade.
 #[tokio::test]
 async fn paths_lead_to_their_actors() {
@@ -136,6 +186,24 @@ async fn paths_lead_to_their_actors() {
     let lines = lines.lock().unwrap();
     assert_eq!(lines.len(), 6);
     assert!(lines.iter().all(|line| line.is_ascii() && line.contains("404")), "{lines:?}");
+}
+
+/// N-08: what a client asks for is quoted in a log in part, so that no line of it is long.
+#[tokio::test]
+async fn lines_of_a_log_are_short() {
+    let hub = Hub::new();
+    let (server, lines) = refusals(Server::new(&hub).route(Route::ws("/ws").target(echo(&hub).0)));
+    let addr = listen(server).await;
+    let path = format!("/{}", "\u{e9}".repeat(3_000));
+    let origin = format!("Origin: http://{}.example\r\n", "x".repeat(3_000));
+    for (path, more) in [(&*path, ""), ("/ws", &*origin)] {
+        let response = Client::new(addr).await.request(&upgrade(addr, path, more)).await;
+        assert!(matches!(response.status, 403 | 404));
+    }
+    let lines = lines.lock().unwrap();
+    assert_eq!(lines.len(), 2);
+    let longest = lines.iter().map(String::len).max().unwrap_or(0);
+    assert!(longest < 2_000, "a line of {longest}");
 }
 
 /// A7, HS-34: the same host is allowed by default, and what is not is 403 before the 101, in words that name both.

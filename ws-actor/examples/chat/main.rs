@@ -19,6 +19,9 @@ use ws_actor::{
     CloseFrame, ConnId, Connect, Context, Disconnect, Hub, Inbound, Message, Route, Server, WsActor,
 };
 
+#[cfg(test)]
+mod tests;
+
 const MAX_NAME: usize = 32;
 const MAX_ROOM: usize = 48;
 const MAX_TEXT: usize = 2_000;
@@ -52,9 +55,12 @@ impl WsActor for Chat {
             return;
         };
         let field = |name: &str, max: usize| {
-            let value = message[name].as_str()?.trim();
+            // Only what is said may have several lines.
+            let is_seen = |c: &char| !c.is_control() || *c == '\n' && name == "text";
+            let value: String = message[name].as_str()?.chars().filter(is_seen).collect();
+            let value = value.trim();
             let is_fine = !value.is_empty() && value.chars().count() <= max;
-            is_fine.then(|| value.chars().filter(|c| !c.is_control() || *c == '\n').collect::<String>())
+            is_fine.then(|| value.to_owned())
         };
         let done = match message["type"].as_str() {
             Some("join") => match (field("name", MAX_NAME), field("room", MAX_ROOM)) {
