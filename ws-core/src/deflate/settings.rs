@@ -1,4 +1,7 @@
 //! What one side wants of permessage-deflate.
+//!
+//! The windows are promises in both directions, and are kept on the wire by [`agreement`](super::agreement): a compressor
+//! never uses more than `deflate_window`; a peer that cannot be held to `inflate_window` keeps no context.
 
 use core::time::Duration;
 
@@ -14,6 +17,12 @@ impl WindowBits {
     /// 32 KiB: what holds when nothing is said.
     pub const MAX: Self = Self(15);
 
+    /// What our compressor can do with: zlib has none of 8 bits, and older ones took 9 for it without a word.
+    pub(super) const SMALLEST_COMPRESSOR: Self = Self(9);
+
+    pub(super) const ALL: [Self; 8] =
+        [Self(8), Self(9), Self(10), Self(11), Self(12), Self(13), Self(14), Self(15)];
+
     /// `None` outside 8 to 15.
     pub const fn new(bits: u8) -> Option<Self> {
         if matches!(bits, 8..=15) { Some(Self(bits)) } else { None }
@@ -22,6 +31,20 @@ impl WindowBits {
     /// 8 to 15.
     pub const fn bits(self) -> u8 {
         self.0
+    }
+
+    /// In decimal, without leading zeros.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self.0 {
+            8 => "8",
+            9 => "9",
+            10 => "10",
+            11 => "11",
+            12 => "12",
+            13 => "13",
+            14 => "14",
+            _ => "15",
+        }
     }
 
     /// The window in bytes.
@@ -36,9 +59,12 @@ impl WindowBits {
 pub struct Settings {
     /// How hard our compressor tries: 0 (not at all) to 9.
     pub level: u8,
-    /// The largest window of our compressor.
+    /// The largest window of our compressor. 8 counts as 9, as there is no compressor of 8 bits.
     pub deflate_window: WindowBits,
-    /// The largest window that the peer's compressor may use.
+    /// The largest window that the peer's compressor may keep between messages. A peer that cannot be told, because it did
+    /// not offer that, uses 15, but starts each message from nothing.
+    ///
+    /// 8 is asked for as it is; peers that rest on zlib then send uncompressed, or break.
     pub inflate_window: WindowBits,
     /// Whether our compressor keeps its context from message to message, if the peer lets it.
     pub deflate_takeover: bool,
@@ -53,7 +79,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults of a server: windows of 4 KiB.
+    /// The defaults of a server: windows of 4 KiB in both directions, for who holds many connections.
     pub const fn server() -> Self {
         Self::with_windows(WindowBits(12))
     }
@@ -61,6 +87,11 @@ impl Settings {
     /// The defaults of a client: windows of 32 KiB.
     pub const fn client() -> Self {
         Self::with_windows(WindowBits::MAX)
+    }
+
+    /// The largest window that our own compressor is promised with.
+    pub(super) fn compressor_window(&self) -> WindowBits {
+        self.deflate_window.max(WindowBits::SMALLEST_COMPRESSOR)
     }
 
     const fn with_windows(window: WindowBits) -> Self {
