@@ -418,6 +418,11 @@ fn dn14_several_offers() {
     ] {
         assert_eq!(check(PLAIN, lines), Err(HandshakeError::Rsv1Shared), "{lines:?}");
     }
+    // Also for a list that no handshake has checked as an answer.
+    let head = upgrade().with(NAME, "permessage-deflate, permessage-deflate").to_string();
+    let mut handshake = ServerHandshake::new(Instant::ZERO, &SERVER);
+    let request = handshake.recv(Instant::ZERO, head.as_bytes()).expect("well-formed").expect("complete");
+    assert_eq!(Settings::client().check(request.extensions()), Err(HandshakeError::Rsv1Shared));
 }
 
 /// DN-15: a second extension in use of RSV1 is refused by both roles, whoever wrote the line; others stand beside it.

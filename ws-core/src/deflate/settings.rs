@@ -54,6 +54,23 @@ impl WindowBits {
 }
 
 /// What one side offers or accepts; nothing is compressed until the other side agrees.
+///
+/// ```
+/// use ws_core::deflate::Settings;
+/// use ws_core::{Config, Instant, ServerHandshake};
+///
+/// # static CONFIG: Config = Config::server();
+/// # let mut handshake = ServerHandshake::new(Instant::ZERO, &CONFIG);
+/// let input = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+///     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+///     Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+/// let request = handshake.recv(Instant::ZERO, input).expect("well-formed").expect("complete");
+/// let (agreement, line) = Settings::server().accept(request.extensions()).expect("an offer that we take");
+/// assert_eq!(agreement.client_max_window_bits.size(), 4096);
+/// assert_eq!(&*line, "permessage-deflate; server_max_window_bits=12; client_max_window_bits=12");
+/// // The line goes into `Accept::extensions`. A client puts `Settings::offer` into `ClientRequest::extensions`, and holds
+/// // `Response::extensions` against it by `Settings::check`.
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
