@@ -4,25 +4,15 @@ use ws_core::{Config, Instant, Rejection, ServerHandshake};
 
 static CONFIG: Config = Config::server();
 
-const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+pub(super) const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
 
-type Extension = (String, Vec<(String, Option<String>)>);
+pub(super) type Extension = (String, Vec<(String, Option<String>)>);
 
 /// Each line of the input is the value of one header.
 pub fn check(data: &[u8]) {
-    let is_value = |byte: &u8| matches!(byte, b'\n' | b'\t' | b' '..=b'~' | 0x80..);
-    if !data.iter().all(is_value) || data.len() > 4096 || data.split(|&byte| byte == b'\n').count() > 50 {
-        return;
-    }
-    let lines: Vec<_> = data.split(|&byte| byte == b'\n').collect();
-    let mut head = HEAD.to_vec();
-    for line in &lines {
-        head.extend([b"Sec-WebSocket-Extensions: ", *line, b"\r\n"].concat());
-    }
-    head.extend(b"\r\n");
-    let expected: Option<Vec<Vec<Extension>>> = lines.iter().map(|line| list(line)).collect();
-
+    let Some((fields, expected)) = lines(data) else { return };
+    let head = [HEAD, &fields, b"\r\n"].concat();
     let mut handshake = ServerHandshake::new(Instant::ZERO, &CONFIG);
     match (handshake.recv(Instant::ZERO, &head), expected) {
         (Ok(Some(request)), Some(expected)) => {
@@ -32,15 +22,28 @@ pub fn check(data: &[u8]) {
                 });
                 (extension.name().to_owned(), params.collect::<Vec<_>>())
             });
-            assert!(seen.eq(expected.concat()));
+            assert!(seen.eq(expected));
         }
         (Err(Rejection::Extensions), None) => {}
         (outcome, expected) => panic!("{outcome:?} {expected:?}"),
     }
 }
 
+/// Each line of the input as a field, and the extensions that stand in all of them; nothing for an input that is no such lines, or too
+/// many.
+pub(super) fn lines(data: &[u8]) -> Option<(Vec<u8>, Option<Vec<Extension>>)> {
+    let is_value = |byte: &u8| matches!(byte, b'\n' | b'\t' | b' '..=b'~' | 0x80..);
+    if !data.iter().all(is_value) || data.len() > 4096 || data.split(|&byte| byte == b'\n').count() > 50 {
+        return None;
+    }
+    let lines = || data.split(|&byte| byte == b'\n');
+    let fields = lines().flat_map(|line| [b"Sec-WebSocket-Extensions: ", line, b"\r\n"].concat()).collect();
+    let extensions: Option<Vec<_>> = lines().map(list).collect();
+    Some((fields, extensions.map(|lists| lists.concat())))
+}
+
 /// The extensions of one line; `None` for a line that breaks the grammar of section 9.1.
-fn list(line: &[u8]) -> Option<Vec<Extension>> {
+pub(super) fn list(line: &[u8]) -> Option<Vec<Extension>> {
     let elements = split(line, b',').map(trim).filter(|element| !element.is_empty());
     elements
         .map(|element| {

@@ -14,7 +14,11 @@ pub mod cuts;
 pub mod extensions;
 pub mod frame;
 pub mod model;
+#[cfg(feature = "deflate")]
+pub mod negotiation;
 pub mod request;
 pub mod response;
+#[cfg(feature = "deflate")]
+pub mod rfc7692;
 pub mod session;
 pub mod utf8;

@@ -119,6 +119,8 @@ mod config;
 mod connection;
 mod control;
 mod decoder;
+#[cfg(feature = "deflate")]
+pub mod deflate;
 mod error;
 mod event;
 pub mod frame;

@@ -44,6 +44,13 @@ fn frame() {
     replay("frame", targets::frame::check);
 }
 
+/// DN-01 to DN-16: any offers, any settings, any answer.
+#[cfg(feature = "deflate")]
+#[test]
+fn negotiation() {
+    replay("negotiation", targets::negotiation::check);
+}
+
 #[test]
 fn request() {
     replay("request", targets::request::check);

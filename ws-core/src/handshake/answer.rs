@@ -2,7 +2,7 @@
 
 use super::accept_key::accept_key;
 use super::error::AnswerError;
-use super::extensions::{Extensions, all_offered, is_extension_list};
+use super::extensions::{Extensions, all_offered, is_extension_list, share_rsv1};
 use super::grammar::{is_token, is_value};
 use super::out::{Out, write};
 use super::request::Request;
@@ -32,6 +32,9 @@ impl Accept<'_> {
             || !all_offered(Extensions::of_value(extensions), &request.extensions())
         {
             return Err(AnswerError::ExtensionNotOffered);
+        }
+        if share_rsv1(Extensions::of_value(extensions)) {
+            return Err(AnswerError::Rsv1Shared);
         }
         check_headers(self.headers)?;
         let accept = accept_key(request.key());

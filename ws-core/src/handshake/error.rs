@@ -165,6 +165,8 @@ pub enum AnswerError {
     ProtocolNotOffered,
     /// An extension that the client did not offer, or that is malformed (RFC 6455, section 9.1).
     ExtensionNotOffered,
+    /// Two extensions that both use the bit RSV1 (RFC 7692, section 5).
+    Rsv1Shared,
     /// A name that is no token, or a value with CR, LF, NUL or another control byte (RFC 9110, section 5.5).
     InvalidHeader,
     /// A field that the handshake itself writes, or that this answer must not have.
@@ -183,6 +185,7 @@ impl fmt::Display for AnswerError {
             Self::NotAnUpgrade => "the request is no upgrade to WebSocket",
             Self::ProtocolNotOffered => "the client did not offer this subprotocol",
             Self::ExtensionNotOffered => "the client did not offer this extension",
+            Self::Rsv1Shared => "two extensions use the bit RSV1",
             Self::InvalidHeader => "a header with a byte that may not stand in it",
             Self::ReservedHeader => "a header that the handshake writes itself",
             Self::InvalidStatus => "the status of a refusal is 200 to 599",
@@ -241,6 +244,20 @@ failures! {
     Extensions, "RFC 6455, section 9.1", "malformed Sec-WebSocket-Extensions";
     /// An extension that was not offered.
     ExtensionNotOffered, "RFC 6455, section 4.1", "extension was not offered";
+    /// Two extensions that both use the bit RSV1, or `permessage-deflate` twice.
+    Rsv1Shared, "RFC 7692, section 5", "two extensions use RSV1";
+    /// `permessage-deflate` with a parameter that it does not have.
+    DeflateParameter, "RFC 7692, section 7", "unknown parameter of permessage-deflate";
+    /// `permessage-deflate` with a parameter that stands there twice.
+    DeflateRepeated, "RFC 7692, section 7", "parameter of permessage-deflate stands there twice";
+    /// `permessage-deflate` with a value where none may stand, without one where one must, or one outside 8 to 15.
+    DeflateValue, "RFC 7692, section 7.1", "invalid value of a parameter of permessage-deflate";
+    /// The server keeps its context, though it was asked not to.
+    DeflateTakeover, "RFC 7692, section 7.1.1.1", "server_no_context_takeover was asked for";
+    /// The server's window is larger than was asked for, or not said.
+    DeflateServerWindow, "RFC 7692, section 7.1.2.1", "server_max_window_bits exceeds what was asked for";
+    /// A window for the client's compressor, which was not offered.
+    DeflateClientWindow, "RFC 7692, section 7.1.2.2", "client_max_window_bits was not offered";
     /// No complete response in time.
     Timeout, "RFC 6455, section 4.1", "the opening handshake took too long";
     /// The transport ended before the response was complete.

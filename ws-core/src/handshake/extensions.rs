@@ -81,7 +81,7 @@ impl<'a> Extensions<'a> {
     }
 
     /// Those of one value; nothing behind an element that is malformed.
-    pub(super) fn of_value(value: &'a [u8]) -> Self {
+    pub(crate) fn of_value(value: &'a [u8]) -> Self {
         Self { lines: Lines::default(), cursor: Cursor { bytes: value, at: 0 } }
     }
 }
@@ -115,6 +115,16 @@ pub(super) fn is_extension_list(value: &[u8]) -> bool {
 pub(super) fn all_offered<'a>(answer: Extensions<'a>, offers: &Extensions<'a>) -> bool {
     let mut answer = answer;
     answer.all(|extension| offers.clone().any(|offer| offer.name == extension.name))
+}
+
+/// Whether two of these use the bit RSV1: `permessage-deflate` twice, or beside another compression.
+///
+/// RFC 7692, 5: a server "MUST NOT accept a PMCE extension negotiation offer together with another extension if the PMCE will
+/// conflict with the extension on their use of the RSV1 bit". The bit belongs to all of the former, and to the
+/// compression a frame that was there before them.
+pub(super) fn share_rsv1(extensions: Extensions<'_>) -> bool {
+    let uses_rsv1 = |name: &[u8]| name.starts_with(b"permessage-") || name.ends_with(b"deflate-frame");
+    extensions.filter(|extension| uses_rsv1(extension.name)).nth(1).is_some()
 }
 
 struct Malformed;

@@ -2,7 +2,7 @@
 
 use super::client::ClientRequest;
 use super::error::HandshakeError;
-use super::extensions::{Extensions, all_offered, is_extension_list};
+use super::extensions::{Extensions, all_offered, is_extension_list, share_rsv1};
 use super::fields::{Fields, Only};
 use super::framing::{Body, Framing};
 use super::grammar::Span;
@@ -152,10 +152,10 @@ impl<'b> Response<'b> {
             return Err(HandshakeError::Extensions);
         }
         let offers = Extensions::of_value(request.extensions.as_bytes());
-        if all_offered(self.extensions(), &offers) {
-            Ok(())
-        } else {
-            Err(HandshakeError::ExtensionNotOffered)
+        if !all_offered(self.extensions(), &offers) {
+            return Err(HandshakeError::ExtensionNotOffered);
         }
+        // RFC 7692, 5: a client that received such a response "MUST _Fail the WebSocket Connection_".
+        if share_rsv1(self.extensions()) { Err(HandshakeError::Rsv1Shared) } else { Ok(()) }
     }
 }
