@@ -1,16 +1,20 @@
 //! Both directions of permessage-deflate's payload (RFC 7692, section 7.2), through their public types.
 #![cfg(feature = "deflate")]
 
+mod any;
+mod audit;
+mod content;
 mod vectors;
+mod window;
 
 use ws_core::deflate::{Deflater, Inflater, InvalidDeflate, Pool, WindowBits};
 
-pub fn bits(bits: u8) -> WindowBits {
+fn bits(bits: u8) -> WindowBits {
     WindowBits::new(bits).unwrap()
 }
 
 /// Inflates one message from its fragments, into slices of `room` bytes.
-pub fn inflate(inflater: &mut Inflater, fragments: &[&[u8]], room: usize) -> Result<Vec<u8>, InvalidDeflate> {
+fn inflate(inflater: &mut Inflater, fragments: &[&[u8]], room: usize) -> Result<Vec<u8>, InvalidDeflate> {
     let (mut message, mut out) = (Vec::new(), vec![0xEE; room]);
     for fragment in fragments {
         let mut at = 0;
@@ -33,7 +37,7 @@ pub fn inflate(inflater: &mut Inflater, fragments: &[&[u8]], room: usize) -> Res
 }
 
 /// Compresses one message from its pieces.
-pub fn deflate(deflater: &mut Deflater, pieces: &[&[u8]]) -> Vec<u8> {
+fn deflate(deflater: &mut Deflater, pieces: &[&[u8]]) -> Vec<u8> {
     let mut message = Vec::new();
     for (at, piece) in pieces.iter().enumerate() {
         let mut out = vec![0xEE; deflater.bound(piece.len())];
@@ -43,10 +47,10 @@ pub fn deflate(deflater: &mut Deflater, pieces: &[&[u8]]) -> Vec<u8> {
     message
 }
 
-pub fn inflater(window: u8, takeover: bool) -> Inflater {
+fn inflater(window: u8, takeover: bool) -> Inflater {
     Inflater::new(bits(window), takeover, Pool::shared())
 }
 
-pub fn deflater(window: u8, takeover: bool, level: u8) -> Deflater {
+fn deflater(window: u8, takeover: bool, level: u8) -> Deflater {
     Deflater::new(bits(window), takeover, level, Pool::shared())
 }
