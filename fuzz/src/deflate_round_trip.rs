@@ -15,7 +15,7 @@ pub fn check(data: &[u8]) {
     while let [op, len, behind @ ..] = rest {
         let (piece, behind) = behind.split_at(behind.len().min((*len).into()));
         rest = behind;
-        let piece = piece.repeat(usize::from(op >> 4).pow(2));
+        let piece = piece.repeat(usize::from(op >> 4));
         let last = op & 1 != 0;
         let mut out = vec![0; d.bound(piece.len())];
         assert!(d.deflate(&piece, last, &mut out[1..]).is_err());

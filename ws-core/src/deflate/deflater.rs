@@ -159,7 +159,7 @@ impl Deflater {
     fn live(&mut self) -> &mut Deflate {
         self.state.get_or_insert_with(|| {
             let mut state = self.pool.take_deflater(self.window.bits(), self.level);
-            for part in self.window.parts() {
+            for part in self.window.last(usize::MAX) {
                 // Refused only where there is unflushed input. A state without any past compresses less, and right.
                 if !part.is_empty() && state.set_dictionary(part).is_err() {
                     state.reset();

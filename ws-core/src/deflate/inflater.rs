@@ -21,6 +21,11 @@ use super::window::Window;
 ///
 /// A peer that refers farther back than was agreed is not policed: the reference is followed as far as its bytes are
 /// still there, which is 32 KiB while live and the agreed window after a [`park`](Self::park), and refused beyond.
+///
+/// Final blocks may come anywhere and in any number, and references across them are followed through the whole window.
+/// Only where a message has more than four of them, closer together than 64 bytes on the average (in a window of 32 KiB;
+/// 8 bytes in one of 4 KiB), such references may be refused beyond 1 KiB: else two bytes could cost the work of copying
+/// the window.
 pub struct Inflater {
     window: Window,
     state: Option<Box<Inflating>>,
@@ -33,6 +38,8 @@ pub struct Inflater {
     /// The last output slice was filled, so that there may be more.
     full: bool,
     failed: bool,
+    /// How many bytes of the window may still be copied for the final blocks of this message.
+    credit: usize,
 }
 
 /// What [`Inflater::inflate`] did.
@@ -69,6 +76,13 @@ impl core::error::Error for InvalidDeflate {}
 /// whole empty block, which changes nothing and tells where the first part ended.
 const TAIL: [u8; 9] = [0x00, 0x00, 0xFF, 0xFF, 0x00, 0x00, 0x00, 0xFF, 0xFF];
 
+/// The first [`credit`](Inflater::credit) of a message: four of the largest windows.
+const CREDIT: usize = 4 << 15;
+/// What a byte of payload adds to it.
+const CREDIT_PER_BYTE: usize = 512;
+/// What is copied for a final block in any case. It costs no more than the final block itself.
+const CREDIT_LEAST: usize = 1 << 10;
+
 impl Inflater {
     /// For a peer whose compressor has a window of at most `window`, and keeps its context between messages or not.
     pub fn new(window: WindowBits, takeover: bool, pool: Pool) -> Self {
@@ -81,6 +95,7 @@ impl Inflater {
             ended: false,
             full: false,
             failed: false,
+            credit: CREDIT,
         }
     }
 
@@ -111,6 +126,7 @@ impl Inflater {
             taken += step.taken;
             written += step.written;
             self.begun |= step.taken > 0;
+            self.credit = self.credit.saturating_add(step.taken.saturating_mul(CREDIT_PER_BYTE));
             self.ended = step.status == Status::StreamEnd;
             self.full = step.written == room.len() && !self.ended;
             self.window.push(&room[..step.written]);
@@ -142,6 +158,7 @@ impl Inflater {
             return Err(self.fail());
         }
         self.begun = false;
+        self.credit = CREDIT;
         if !self.takeover {
             self.ended = false;
             self.park();
@@ -197,7 +214,7 @@ impl Inflater {
         self.state.get_or_insert_with(|| {
             let mut state = self.pool.take_inflater();
             if self.takeover {
-                arm(&mut state, &self.window);
+                arm(&mut state, &self.window, usize::MAX);
             } else {
                 self.window.reuse(core::mem::take(&mut state.spare));
             }
@@ -209,8 +226,10 @@ impl Inflater {
     fn rearm(&mut self) {
         match &mut self.state {
             Some(state) => {
+                let most = self.credit.max(CREDIT_LEAST).min(self.window.len());
+                self.credit = self.credit.saturating_sub(most);
                 state.zlib.reset(false);
-                arm(state, &self.window);
+                arm(state, &self.window, most);
             }
             None => drop(self.live()),
         }
@@ -240,9 +259,9 @@ struct Step {
     status: Status,
 }
 
-/// Gives a fresh state the bytes before it.
-fn arm(state: &mut Inflating, window: &Window) {
-    for part in window.parts() {
+/// Gives a fresh state the bytes before it, or as many of them.
+fn arm(state: &mut Inflating, window: &Window, most: usize) {
+    for part in window.last(most) {
         if !part.is_empty() {
             // Refused only amid a stream with a header, and these have none.
             let _ = state.zlib.set_dictionary(part);

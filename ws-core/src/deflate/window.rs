@@ -47,10 +47,16 @@ impl Window {
         self.oldest = ((oldest + wrapped.len()) & (size - 1)) as u16;
     }
 
-    /// What it holds, the older part first.
-    pub(super) fn parts(&self) -> [&[u8]; 2] {
+    /// How much it holds.
+    pub(super) const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// What it holds, or the last `most` bytes of it, the older part first.
+    pub(super) fn last(&self, most: usize) -> [&[u8]; 2] {
         let (newer, older) = self.bytes.split_at(usize::from(self.oldest));
-        [older, newer]
+        let skip = self.bytes.len().saturating_sub(most);
+        [&older[skip.min(older.len())..], &newer[skip.saturating_sub(older.len())..]]
     }
 
     /// Forgets the bytes and keeps the memory.
@@ -94,7 +100,10 @@ mod tests {
                     all.extend(piece);
                     let kept = &all[all.len().saturating_sub(bits.size())..];
                     if turn % 50 < 3 {
-                        assert_eq!(window.parts().concat(), kept, "{bits:?} by {step}");
+                        assert_eq!(window.last(usize::MAX).concat(), kept, "{bits:?} by {step}");
+                        for most in [0, 1, kept.len() / 2, kept.len()] {
+                            assert_eq!(window.last(most).concat(), kept[kept.len() - most..]);
+                        }
                     }
                     assert!(window.bytes.capacity() <= (2 * kept.len()).clamp(MIN, bits.size()));
                 }

@@ -80,3 +80,20 @@ fn dp09_vectors_deflate() {
     assert_eq!(deflate(&mut deflater(15, true, 0), &[b"Hello"]), octets("stored"));
     assert_eq!(deflate(&mut deflater(8, true, 9), &[b"Hello"]), octets("stored"));
 }
+
+/// DP-08: any number of final blocks, each with a reference as far back as the window reaches while they are apart, and
+/// a near one however close they are.
+#[test]
+fn dp08_references_across_many_final_blocks() {
+    // A final fixed block: length 3, distance 5 (code 4, one extra bit), end, padding.
+    let near = [0b0000_0011, 0b0001_0010, 0b0000_0000, 0b0000_0000];
+    let mut i = inflater(15, true);
+    let message = inflate(&mut i, &[&octets("plain")], 9).unwrap();
+    assert_eq!(message, b"Hello");
+    let near = &near[..near.len() - 1];
+    let message = inflate(&mut i, &[&near.repeat(5000)], 100).unwrap();
+    assert_eq!(message.len(), 15_000);
+    assert!(message.starts_with(b"HelloHello"));
+    // Nothing of that is missing for the next one.
+    assert_eq!(inflate(&mut i, &[near], 100).unwrap(), message[15_000 - 5..15_000 - 2]);
+}
