@@ -89,11 +89,8 @@ impl Audit {
             match kind {
                 0 => self.stored(&mut bits)?,
                 1 => {
-                    let fixed: Vec<u8> = (0..288)
-                        .map(|at| {
-                            [8, 9, 7, 8][(at >= 144) as usize + (at >= 256) as usize + (at >= 280) as usize]
-                        })
-                        .collect();
+                    // Section 3.2.6.
+                    let fixed = [[8; 144].as_slice(), &[9; 112], &[7; 24], &[8; 8]].concat();
                     self.coded(&mut bits, &Code::new(&fixed), &Code::new(&[5; 30]))?;
                 }
                 2 => {
