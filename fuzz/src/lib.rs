@@ -11,8 +11,12 @@
 pub mod close;
 pub mod connection;
 pub mod cuts;
+#[cfg(feature = "deflate")]
+pub mod deflate_round_trip;
 pub mod extensions;
 pub mod frame;
+#[cfg(feature = "deflate")]
+pub mod inflate;
 pub mod model;
 #[cfg(feature = "deflate")]
 pub mod negotiation;

@@ -168,4 +168,80 @@ fn n01_n03_allocations_are_counted() {
     assert_eq!(peak(|| drop(Connection::server(shared.clone(), T0))), 0, "no heap beside itself");
     let client = peak(|| drop(Connection::client(shared.clone(), T0, [7; 32])));
     assert!(client <= 512, "{client}: the key stream, and nothing else");
+
+    #[cfg(feature = "deflate")]
+    deflate();
+}
+
+/// What permessage-deflate costs: nothing before first use, nothing for a message once live, the window when parked.
+#[cfg(feature = "deflate")]
+fn deflate() {
+    use ws_core::deflate::{Deflater, Inflater, Pool, PoolLimits, WindowBits};
+
+    assert!(size_of::<Inflater>() <= 128 && size_of::<Deflater>() <= 128);
+    let text: Vec<u8> = (0..70_000_u32).flat_map(|i| i.wrapping_mul(i).to_le_bytes()).take(70_000).collect();
+    let (mut payload, mut out) = (vec![0; 100_000], vec![0; 80_000]);
+    println!(
+        "| window | takeover | deflater live | parked | inflater live | parked |\n|---|---|---|---|---|---|"
+    );
+    for bits in 9..=15 {
+        for takeover in [true, false] {
+            let (window, mut limits) = (WindowBits::new(bits).unwrap(), PoolLimits::new());
+            let pool = Pool::new(limits);
+            let (mut d, mut i) = (None, None);
+            let new = allocations(|| {
+                d = Some(Deflater::new(window, takeover, 1, pool.clone()));
+                i = Some(Inflater::new(window, takeover, pool.clone()));
+            });
+            assert_eq!(new, 0, "before first use");
+            let (d, i) = (d.as_mut().unwrap(), i.as_mut().unwrap());
+            let mut exchange = |d: &mut Deflater, i: &mut Inflater, text: &[u8]| {
+                let first = d.deflate(&text[..text.len() / 2], false, &mut payload).unwrap();
+                let n = first + d.deflate(&text[text.len() / 2..], true, &mut payload[first..]).unwrap();
+                let step = i.inflate(&payload[..n], &mut out).unwrap();
+                let end = i.finish(&mut out[step.written..]).unwrap();
+                assert!(end.done && out[..step.written + end.written] == *text);
+            };
+            exchange(d, i, &text);
+            let count = allocations(|| {
+                (0..20).for_each(|turn| exchange(d, i, &text[turn * 1000..][..1 + turn * 100]));
+            });
+            assert_eq!(count, 0, "{bits} bits, takeover {takeover}: messages");
+            // A park gives the state to the pool, and the next message takes it from there. The pool's lists are made
+            // for the first.
+            d.park();
+            i.park();
+            let count = allocations(|| {
+                for _ in 0..20 {
+                    d.park();
+                    i.park();
+                    exchange(d, i, &text[..300]);
+                    d.forget();
+                    exchange(d, i, &text[..300]);
+                }
+            });
+            assert_eq!(count, 0, "{bits} bits, takeover {takeover}: parks");
+
+            // Without a pool to give to: what each holds by itself.
+            (limits.deflaters, limits.inflaters) = (0, 0);
+            let pool = Pool::new(limits);
+            let live = || LIVE.load(Relaxed);
+            let before = live();
+            let mut d = Deflater::new(window, takeover, 1, pool.clone());
+            let n = d.deflate(&text, false, &mut payload).unwrap();
+            let deflater = live() - before;
+            d.deflate(b"", true, &mut payload[n..]).unwrap();
+            d.park();
+            let (parked, before) = (live() - before, live());
+            let mut i = Inflater::new(window, takeover, pool);
+            i.inflate(&payload[..n + 1], &mut out).unwrap();
+            let inflater = live() - before;
+            i.finish(&mut out).unwrap();
+            i.park();
+            println!("| {bits} | {takeover} | {deflater} | {parked} | {inflater} | {} |", live() - before);
+            let window = if takeover { window.size() } else { 0 };
+            assert_eq!((parked, live() - before), (window, window), "{bits} bits: parked");
+            assert!(deflater <= 340_000 && inflater <= 82_000, "{bits} bits: {deflater}, {inflater}");
+        }
+    }
 }

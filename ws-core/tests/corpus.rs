@@ -34,6 +34,12 @@ fn connection() {
     replay("connection", targets::connection::check);
 }
 
+#[cfg(feature = "deflate")]
+#[test]
+fn deflate_round_trip() {
+    replay("deflate_round_trip", targets::deflate_round_trip::check);
+}
+
 #[test]
 fn extensions() {
     replay("extensions", targets::extensions::check);
@@ -49,6 +55,12 @@ fn frame() {
 #[test]
 fn negotiation() {
     replay("negotiation", targets::negotiation::check);
+}
+
+#[cfg(feature = "deflate")]
+#[test]
+fn inflate() {
+    replay("inflate", targets::inflate::check);
 }
 
 #[test]

@@ -1,11 +1,16 @@
 //! permessage-deflate (RFC 7692): negotiation, and both directions of the payload.
 
 mod agreement;
+mod deflater;
+mod inflater;
 mod line;
 mod pool;
 mod settings;
+mod window;
 
 pub use agreement::Agreement;
+pub use deflater::{Deflater, NoRoom};
+pub use inflater::{Finished, Inflated, Inflater, InvalidDeflate};
 pub use line::Line;
-pub use pool::Pool;
+pub use pool::{Pool, PoolLimits};
 pub use settings::{Settings, WindowBits};

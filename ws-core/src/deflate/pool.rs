@@ -1,10 +1,161 @@
 //! Idle states of the back end, for the next connection that needs one.
+//!
+//! A compressor costs 160 to 290 KiB and a decompressor 47, so connections hold them only while they are busy. What waits here is bounded in number; what is given beyond that is freed.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// Idle states, shared by any number of connections.
-#[derive(Clone, Debug)]
-pub struct Pool(Arc<()>);
+use zlib_rs::{Deflate, DeflateConfig, Inflate};
+
+use super::settings::WindowBits;
+
+/// How much a [`Pool`] keeps. What is lent out is not counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolLimits {
+    /// Idle decompressors: 47 KiB each, and a window of up to 32 KiB.
+    pub inflaters: usize,
+    /// Idle compressors: 160 KiB (window of 9 bits) to 290 KiB (15 bits) each.
+    pub deflaters: usize,
+    /// Idle output buffers.
+    pub buffers: usize,
+    /// The length of an output buffer, in bytes.
+    pub buffer_len: usize,
+}
+
+impl PoolLimits {
+    /// 64 decompressors, 32 compressors and 64 buffers of 16 KiB: at most 15 MiB.
+    pub const fn new() -> Self {
+        Self { inflaters: 64, deflaters: 32, buffers: 64, buffer_len: 16 << 10 }
+    }
+}
+
+impl Default for PoolLimits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Idle states and buffers, shared by any number of connections. Cheap to clone; two are equal if they are the same.
+#[derive(Clone)]
+pub struct Pool(Arc<Shared>);
+
+#[expect(clippy::vec_box, reason = "they go in and out by their boxes")]
+struct Shared {
+    limits: PoolLimits,
+    inflaters: Mutex<Vec<Box<Inflating>>>,
+    deflaters: Mutex<Vec<(WindowBits, Box<Deflate>)>>,
+    buffers: Mutex<Vec<Vec<u8>>>,
+}
+
+/// A decompressor, whatever window it is for: the back end's always has 32 KiB.
+pub(super) struct Inflating {
+    pub(super) zlib: Inflate,
+    /// Memory of a window whose owner keeps none between messages.
+    pub(super) spare: Vec<u8>,
+}
+
+impl Pool {
+    /// An empty pool.
+    pub fn new(limits: PoolLimits) -> Self {
+        Self(Arc::new(Shared {
+            limits,
+            inflaters: Mutex::default(),
+            deflaters: Mutex::default(),
+            buffers: Mutex::default(),
+        }))
+    }
+
+    /// The pool of the process, with the default limits.
+    pub fn shared() -> Self {
+        static SHARED: OnceLock<Pool> = OnceLock::new();
+        SHARED.get_or_init(|| Self::new(PoolLimits::new())).clone()
+    }
+
+    /// What it keeps.
+    pub fn limits(&self) -> PoolLimits {
+        self.0.limits
+    }
+
+    /// A buffer of at least [`PoolLimits::buffer_len`] bytes, all of them initialised.
+    pub fn take_buffer(&self) -> Vec<u8> {
+        take(&self.0.buffers).unwrap_or_else(|| vec![0; self.0.limits.buffer_len])
+    }
+
+    /// Takes a buffer back. One that has grown to more than four times [`PoolLimits::buffer_len`] is freed.
+    pub fn give_buffer(&self, buffer: Vec<u8>) {
+        let len = self.0.limits.buffer_len;
+        if buffer.len() >= len && buffer.capacity() <= len.saturating_mul(4) {
+            give(&self.0.buffers, buffer, self.0.limits.buffers);
+        }
+    }
+
+    /// A decompressor for a new stream.
+    pub(super) fn take_inflater(&self) -> Box<Inflating> {
+        if let Some(mut idle) = take(&self.0.inflaters) {
+            idle.zlib.reset(false);
+            return idle;
+        }
+        Box::new(Inflating { zlib: Inflate::new(false, WindowBits::MAX.bits()), spare: Vec::new() })
+    }
+
+    pub(super) fn give_inflater(&self, idle: Box<Inflating>) {
+        give(&self.0.inflaters, idle, self.0.limits.inflaters);
+    }
+
+    /// A compressor for a new stream with a window of 9 bits or more and a level of 1 or more.
+    pub(super) fn take_deflater(&self, window: WindowBits, level: u8) -> Box<Deflate> {
+        let idle = {
+            let mut idle = lock(&self.0.deflaters);
+            idle.iter().rposition(|(bits, _)| *bits == window).map(|at| idle.swap_remove(at).1)
+        };
+        if let Some(mut idle) = idle {
+            idle.reset();
+            if idle.set_level(i32::from(level)).is_ok() {
+                return idle;
+            }
+        }
+        Box::new(Deflate::new_with_config(DeflateConfig {
+            level: i32::from(level),
+            window_bits: -i32::from(window.bits()),
+            mem_level: MEM_LEVEL,
+            ..DeflateConfig::default()
+        }))
+    }
+
+    pub(super) fn give_deflater(&self, window: WindowBits, idle: Box<Deflate>) {
+        give(&self.0.deflaters, (window, idle), self.0.limits.deflaters);
+    }
+}
+
+/// Blocks of up to 4 096 symbols. More would cost 16 KiB for each further thousand and hardly compress messages better.
+const MEM_LEVEL: i32 = 6;
+
+fn lock<T>(idle: &Mutex<Vec<T>>) -> MutexGuard<'_, Vec<T>> {
+    // A list of idle things is in order whatever panicked beside it.
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn take<T>(idle: &Mutex<Vec<T>>) -> Option<T> {
+    lock(idle).pop()
+}
+
+/// Keeps `thing` for the next one. If there are too many, the one that came first goes: it may be of a kind that
+/// nobody asks for any more.
+fn give<T>(idle: &Mutex<Vec<T>>, thing: T, most: usize) {
+    let surplus = {
+        let mut idle = lock(idle);
+        if most == 0 {
+            Some(thing)
+        } else {
+            let surplus = (idle.len() >= most).then(|| idle.swap_remove(0));
+            idle.push(thing);
+            surplus
+        }
+    };
+    // Freed outside of the lock.
+    drop(surplus);
+}
 
 impl PartialEq for Pool {
     fn eq(&self, other: &Self) -> bool {
@@ -13,3 +164,14 @@ impl PartialEq for Pool {
 }
 
 impl Eq for Pool {}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("limits", &self.0.limits)
+            .field("inflaters", &lock(&self.0.inflaters).len())
+            .field("deflaters", &lock(&self.0.deflaters).len())
+            .field("buffers", &lock(&self.0.buffers).len())
+            .finish()
+    }
+}

@@ -1,0 +1,204 @@
+//! Our direction: plain bytes in, compressed payloads out (RFC 7692, section 7.2.1).
+//!
+//! Invariants:
+//! - After every piece the output stands on a byte boundary between two blocks, and nothing is held back. So a piece
+//!   can be read as soon as it arrives, its size has a bound of its own, and the state may be given away at any time.
+//! - With context takeover `window` holds the last plain bytes that were fed.
+
+use core::fmt;
+
+use zlib_rs::{Deflate, DeflateFlush};
+
+use super::pool::Pool;
+use super::settings::WindowBits;
+use super::window::Window;
+
+/// Compresses the messages of one direction, piece by piece.
+///
+/// A state of the back end is taken from the pool at the first use. Without context takeover it goes back after each
+/// message; with it, [`park`](Self::park) gives it back and keeps the last 2^w bytes.
+///
+/// Level 0 needs no state: its messages are stored blocks. So are those of a window of 8 bits, for which the back end
+/// has no compressor.
+pub struct Deflater {
+    window: Window,
+    state: Option<Box<Deflate>>,
+    pool: Pool,
+    level: u8,
+    takeover: bool,
+}
+
+/// The output slice is shorter than [`Deflater::bound`]. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NoRoom {
+    /// The length to come back with.
+    pub needed: usize,
+}
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "compressing this may need {} bytes of room", self.needed)
+    }
+}
+
+impl core::error::Error for NoRoom {}
+
+/// The end of what is flushed: the lengths of an empty stored block. A message leaves them out.
+const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
+
+/// All of a message with no more to say: an empty stored block without its lengths (section 7.2.3.6).
+const EMPTY: u8 = 0x00;
+
+/// The most bytes in a stored block (RFC 1951, section 3.2.4).
+const STORED: usize = 0xFFFF;
+
+impl Deflater {
+    /// Compresses with a window of `window`, at `level` 0 (not at all) to 9, and with the context of earlier messages
+    /// or not.
+    pub fn new(window: WindowBits, takeover: bool, level: u8, pool: Pool) -> Self {
+        let level = if window == WindowBits::MIN { 0 } else { level.min(9) };
+        Self { window: Window::new(window), state: None, pool, level, takeover: takeover && level > 0 }
+    }
+
+    /// The most bytes that [`deflate`](Self::deflate) may need for a piece of `len` bytes, the end of a message
+    /// included, whatever the content.
+    pub fn bound(&self, len: usize) -> usize {
+        // A literal costs at most 9 bits, blocks have some headers, and a flush takes at most 5 bytes.
+        let headers = if self.level == 0 { len / STORED * 5 } else { (len >> 3) + (len >> 6) };
+        len.saturating_add(headers).saturating_add(16)
+    }
+
+    /// Compresses a piece of a message into `out` and returns the length; with `last`, ends the message.
+    ///
+    /// Everything that was fed can be inflated from what was written. A piece without input that is not the last one
+    /// writes nothing; a message without any is the one byte 00.
+    ///
+    /// # Errors
+    ///
+    /// `out` is shorter than [`bound`](Self::bound) of the input's length. Nothing has changed.
+    pub fn deflate(&mut self, input: &[u8], last: bool, out: &mut [u8]) -> Result<usize, NoRoom> {
+        let needed = self.bound(input.len());
+        if out.len() < needed {
+            return Err(NoRoom { needed });
+        }
+        let (mut len, mut closed) = (0, false);
+        if !input.is_empty() {
+            (len, closed) = self.compress(input, out);
+            if self.takeover {
+                self.window.push(input);
+            }
+        }
+        if last {
+            // "If the resulting data does not end with an empty DEFLATE block with no compression [...], append" one,
+            // then "remove 4 octets (that are 0x00 0x00 0xff 0xff) from the tail end".
+            if closed {
+                len -= TAIL.len();
+            } else {
+                out[len] = EMPTY;
+                len += 1;
+            }
+            if !self.takeover {
+                self.park();
+            }
+        }
+        Ok(len)
+    }
+
+    /// Starts the next message from nothing: the peer's window has seen something that this compressor has not, such
+    /// as a message that was compressed once for many.
+    pub fn forget(&mut self) {
+        self.park();
+        self.window.clear();
+    }
+
+    /// Whether a state of the back end is held.
+    pub fn is_live(&self) -> bool {
+        self.state.is_some()
+    }
+
+    /// Gives the live state back to the pool and keeps the window, with takeover. Right at any time: amid a message
+    /// that is compressed without takeover, its next piece cannot refer to the last one.
+    pub fn park(&mut self) {
+        if let Some(state) = self.state.take() {
+            self.pool.give_deflater(self.window.bits(), state);
+        }
+    }
+
+    /// Writes whole blocks, up to a byte boundary: how many bytes, and whether an empty stored block is the last.
+    fn compress(&mut self, input: &[u8], out: &mut [u8]) -> (usize, bool) {
+        if self.level > 0 {
+            if let Some(len) = self.flush(input, out) {
+                return (len, true);
+            }
+            // The back end did not do as it promises. What it wrote does not count, and it is not asked again; stored
+            // blocks are right behind any others, and do not refer to anything.
+            self.state = None;
+        }
+        (store(input, out), false)
+    }
+
+    /// `None` if not all was compressed, or if it does not end with an empty stored block.
+    fn flush(&mut self, input: &[u8], out: &mut [u8]) -> Option<usize> {
+        let state = self.live();
+        let (mut taken, mut len) = (0, 0);
+        // One turn, unless the input is longer than 4 GiB.
+        while taken < input.len() {
+            let (total_in, total_out) = (state.total_in(), state.total_out());
+            state.compress(&input[taken..], &mut out[len..], DeflateFlush::SyncFlush).ok()?;
+            let (step, written) = (state.total_in() - total_in, state.total_out() - total_out);
+            taken += step as usize;
+            len += written as usize;
+            // A flush is complete when it leaves room.
+            if step == 0 || len == out.len() {
+                return None;
+            }
+        }
+        out[..len].ends_with(&TAIL).then_some(len)
+    }
+
+    fn live(&mut self) -> &mut Deflate {
+        self.state.get_or_insert_with(|| {
+            let mut state = self.pool.take_deflater(self.window.bits(), self.level);
+            for part in self.window.last(usize::MAX) {
+                // Refused only where there is unflushed input. A state without any past compresses less, and right.
+                if !part.is_empty() && state.set_dictionary(part).is_err() {
+                    state.reset();
+                    break;
+                }
+            }
+            state
+        })
+    }
+}
+
+/// Stored blocks (RFC 1951, section 3.2.4).
+fn store(input: &[u8], out: &mut [u8]) -> usize {
+    let mut len = 0;
+    for block in input.chunks(STORED) {
+        // At most 2^16 - 1.
+        let size = block.len() as u16;
+        out[len] = 0;
+        out[len + 1..len + 3].copy_from_slice(&size.to_le_bytes());
+        out[len + 3..len + 5].copy_from_slice(&(!size).to_le_bytes());
+        out[len + 5..len + 5 + block.len()].copy_from_slice(block);
+        len += 5 + block.len();
+    }
+    len
+}
+
+impl Drop for Deflater {
+    fn drop(&mut self) {
+        self.park();
+    }
+}
+
+impl fmt::Debug for Deflater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deflater")
+            .field("window", &self.window.bits())
+            .field("level", &self.level)
+            .field("takeover", &self.takeover)
+            .field("live", &self.is_live())
+            .finish_non_exhaustive()
+    }
+}
