@@ -15,7 +15,7 @@ use ws_core::{
 
 use crate::error::Error;
 use crate::pool::{self, SMALL_REST};
-use crate::timer::{Clock, Timer};
+use crate::timer::{Clock, Timer, Watch};
 use crate::websocket::CloseReason;
 use crate::wire::{CORK, Wire};
 
@@ -41,8 +41,11 @@ const MANY_ANSWERS: usize = 1 << 10;
 pub(crate) struct Pace {
     pub(crate) clock: Clock,
     timer: Timer,
-    /// The time of the last wake-up that brought something.
+    watch: Watch,
+    /// The time of the last wake-up that brought something, or a little before it.
     pub(crate) now: Instant,
+    /// Whether `now` was read with what is being handled.
+    fresh: bool,
     /// Reads since the task last had to wait.
     reads: u8,
     /// How many messages go by before the next look at the clock.
@@ -65,7 +68,9 @@ impl Pace {
         Self {
             clock,
             timer: Timer::default(),
+            watch: Watch::new(now),
             now,
+            fresh: true,
             reads: 0,
             unwatched: 0,
             closed: None,
@@ -301,6 +306,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
     #[inline(never)]
     pub(crate) fn hurry(&mut self, cx: &mut Context<'_>) {
         let now = self.pace.clock.now();
+        // Without a time of the read, patience begins here.
+        if !std::mem::replace(&mut self.pace.fresh, true) {
+            self.pace.now = now;
+        }
         if now.saturating_since(self.pace.now) > PATIENCE {
             self.pace.now = now;
             self.pump(cx);
@@ -356,14 +365,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                 Poll::Ready(Ok(0)) => self.end(None),
                 Poll::Ready(Ok(n)) => {
                     self.session.received(n);
-                    self.pace.now = self.pace.clock.now();
+                    self.pace.fresh = self.pace.watch.looks();
+                    if self.pace.fresh {
+                        self.pace.now = self.pace.clock.now();
+                        let deadline = || self.session.connection_ref().deadline(self.beside);
+                        self.pace.watch.looked(self.pace.now, deadline);
+                    }
                     self.pace.unwatched = 0;
                     self.pace.reads = self.pace.reads.saturating_add(1);
                     return Poll::Ready(true);
                 }
                 Poll::Ready(Err(error)) => self.end(Some(error)),
                 Poll::Pending => {
-                    let clock_was_read = std::mem::take(&mut self.pace.reads) > 0;
+                    let clock_was_read = std::mem::take(&mut self.pace.reads) > 0 && self.pace.fresh;
                     self.hold_pong_deadline();
                     if clock_was_read && self.is_timer_set(cx) || !self.poll_time(cx) {
                         self.rest();
@@ -505,17 +519,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
 
     #[inline]
     fn is_timer_set(&self, cx: &Context<'_>) -> bool {
-        let deadline = self.session.connection_ref().deadline(self.beside);
+        let deadline = self.pace.watch.sooner(self.session.connection_ref().deadline(self.beside));
         deadline.is_none_or(|deadline| self.pace.timer.is_set(cx, self.pace.now, deadline))
     }
 
     /// Keeps the deadlines; whether one was reached, so that something may have changed.
     pub(crate) fn poll_time(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(deadline) = self.session.connection_ref().deadline(self.beside) else { return false };
+        let deadline = self.pace.watch.sooner(self.session.connection_ref().deadline(self.beside));
+        let Some(deadline) = deadline else { return false };
         if self.pace.timer.poll(cx, self.pace.clock, deadline).is_pending() {
             return false;
         }
         self.pace.now = self.pace.clock.now();
+        self.pace.watch.tick(self.pace.now);
         if let Err(failure) = self.session.connection().tick(self.beside, self.pace.now) {
             self.pace.fail(failure);
         }

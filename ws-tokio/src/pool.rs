@@ -29,6 +29,7 @@ thread_local! {
 }
 
 /// A buffer of [`LEASE`] bytes.
+#[inline]
 pub(crate) fn lease() -> Vec<u8> {
     POOL.with_borrow_mut(|pool| pool.leases.pop()).unwrap_or_else(|| vec![0; LEASE])
 }
@@ -42,19 +43,25 @@ pub(crate) fn lease_large(len: usize) -> Option<Vec<u8>> {
 }
 
 /// Takes a buffer back, or drops it when there are enough.
+#[inline]
 pub(crate) fn give(buffer: Vec<u8>) {
+    if buffer.len() == LEASE {
+        let full = POOL.try_with(|pool| {
+            let leases = &mut pool.borrow_mut().leases;
+            if leases.len() == MOST { Some(buffer) } else { leases.push(buffer); None }
+        });
+        return drop(full);
+    }
+    give_large(buffer);
+}
+
+fn give_large(buffer: Vec<u8>) {
     if buffer.len() < LEASE {
         return;
     }
     // While the thread ends its pool is gone; then the buffer goes too.
     let _ = POOL.try_with(|pool| {
         let pool = &mut *pool.borrow_mut();
-        if buffer.len() == LEASE {
-            if pool.leases.len() < MOST {
-                pool.leases.push(buffer);
-            }
-            return;
-        }
         let kept: usize = pool.large.iter().map(Vec::len).sum();
         if kept + buffer.len() <= MOST_LARGE {
             let at = pool.large.partition_point(|other| other.len() < buffer.len());

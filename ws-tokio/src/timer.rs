@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tokio::time::{self, Sleep};
 use ws_core::Instant;
@@ -75,5 +76,64 @@ impl Timer {
         }
         armed.waker = Some(cx.waker().clone());
         armed.sleep.as_mut().poll(cx)
+    }
+}
+
+/// Says which reads are worth a look at the clock, which costs 2 % of a small message.
+///
+/// After a quick [`MANY`](Self::MANY) of them, reads go without for a [`SPELL`](Self::SPELL), whose end is a deadline
+/// like any other. So what counts from the last read, the keepalive ping, comes at most that much too early; and only
+/// while nothing that is due within [`FAR`](Self::FAR) could suffer.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    /// When counting began.
+    since: Instant,
+    reads: u8,
+    /// The end of the spell.
+    until: Option<Instant>,
+}
+
+impl Watch {
+    const MANY: u8 = 32;
+    const SPELL: Duration = Duration::from_millis(250);
+    const FAR: Duration = Duration::from_secs(5);
+
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { since: now, reads: 0, until: None }
+    }
+
+    /// Whether the next read looks at the clock.
+    #[inline]
+    pub(crate) fn looks(&self) -> bool {
+        self.until.is_none()
+    }
+
+    /// A read that looked; `deadline` is the next one of the connection.
+    #[inline]
+    pub(crate) fn looked(&mut self, now: Instant, deadline: impl FnOnce() -> Option<Instant>) {
+        if now.saturating_since(self.since) > Self::SPELL {
+            (self.since, self.reads) = (now, 0);
+        }
+        self.reads += 1;
+        if self.reads >= Self::MANY {
+            (self.since, self.reads) = (now, 0);
+            if deadline().is_none_or(|deadline| deadline.saturating_since(now) > Self::FAR) {
+                self.until = Some(now.saturating_add(Self::SPELL));
+            }
+        }
+    }
+
+    /// The end of the spell, if there is one before `deadline`.
+    #[inline]
+    pub(crate) fn sooner(&self, deadline: Option<Instant>) -> Option<Instant> {
+        match (self.until, deadline) {
+            (Some(until), Some(deadline)) => Some(until.min(deadline)),
+            (until, deadline) => until.or(deadline),
+        }
+    }
+
+    /// Time goes on.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        self.until = self.until.filter(|&until| until > now);
     }
 }
