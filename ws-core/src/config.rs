@@ -20,6 +20,9 @@ pub struct Config {
     pub delivery: Delivery,
     /// What an opening handshake may be made of.
     pub head: HeadLimits,
+    /// Whether and how permessage-deflate is offered or accepted (RFC 7692); `None`: not at all.
+    #[cfg(feature = "deflate")]
+    pub deflate: Option<crate::deflate::Settings>,
 }
 
 impl Config {
@@ -30,6 +33,8 @@ impl Config {
             timeouts: Timeouts::new(),
             delivery: Delivery::Whole,
             head: HeadLimits::new(),
+            #[cfg(feature = "deflate")]
+            deflate: None,
         }
     }
 
@@ -40,6 +45,8 @@ impl Config {
             timeouts: Timeouts::new(),
             delivery: Delivery::Whole,
             head: HeadLimits::new(),
+            #[cfg(feature = "deflate")]
+            deflate: None,
         }
     }
 }

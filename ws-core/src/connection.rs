@@ -5,7 +5,7 @@
 use crate::close::CloseFrame;
 use crate::config::{ConfigRef, Role};
 use crate::decoder::{Found, SmallFrame, Step};
-use crate::error::{Failure, SendError};
+use crate::error::{Failure, SendError, Violation};
 use crate::event::{Event, Kind, Message, Part, Transport};
 use crate::frame::Header;
 use crate::receiver::{self, Receiver, Recv};
@@ -265,11 +265,17 @@ impl Connection {
         self.receiver.compact(input)
     }
 
-    /// Fails the connection from our side of the buffer: what is coming does not fit.
-    pub(crate) fn overflow(&mut self, now: Instant) -> Failure {
-        let failure = self.receiver.overflow(now);
+    /// Fails the connection from our side of the buffer.
+    pub(crate) fn refuse(&mut self, now: Instant, violation: Violation) -> Failure {
+        let failure = self.receiver.refuse(now, violation);
         self.fail(failure);
         failure
+    }
+
+    /// The sending direction, for what only it has.
+    #[cfg(feature = "deflate")]
+    pub fn sender(&mut self) -> &mut Sender {
+        &mut self.sender
     }
 
     #[inline(always)]

@@ -71,6 +71,16 @@ pub(crate) enum Found {
         last: bool,
         fresh: bool,
     },
+    /// Payload of a compressed message, for whoever inflates.
+    #[cfg(feature = "deflate")]
+    Deflated {
+        kind: Kind,
+        first: bool,
+        last: bool,
+    },
+    /// What was inflated stands elsewhere.
+    #[cfg(feature = "deflate")]
+    Inflated,
     Ping,
     Pong,
     Close {
@@ -137,6 +147,10 @@ pub(crate) struct Decoder {
     first: bool,
     /// Whether data is checked and dropped instead of reported.
     muted: bool,
+    /// Whether messages may come compressed, which their first frame says by RSV1 (RFC 7692, section 6).
+    deflate: bool,
+    /// Whether the current one is.
+    deflated: bool,
 }
 
 impl Decoder {
@@ -158,7 +172,15 @@ impl Decoder {
             fin: false,
             first: true,
             muted: false,
+            deflate: false,
+            deflated: false,
         }
+    }
+
+    /// From now on messages may come compressed.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn allow_deflate(&mut self) {
+        self.deflate = true;
     }
 
     /// Whether frames are still taken.
@@ -334,10 +356,10 @@ impl Decoder {
             Role::Client => {}
         }
         // Checked while it is hot, and before the rest is waited for (8.1).
-        if self.kind == Kind::Text && self.utf8.feed(&work[held..held + n]).is_err() {
+        if self.kind == Kind::Text && !self.deflated && self.utf8.feed(&work[held..held + n]).is_err() {
             return Err(Violation::InvalidUtf8);
         }
-        let whole = config.delivery == Delivery::Whole && !self.muted;
+        let whole = config.delivery == Delivery::Whole && !self.muted && !self.deflated;
         if whole {
             self.held += n as u32;
         }
@@ -346,14 +368,14 @@ impl Decoder {
         if self.remaining == 0 {
             self.state = if last { State::Ready } else { State::Between };
         }
-        if last && self.kind == Kind::Text && self.utf8.finish().is_err() {
+        if last && self.kind == Kind::Text && !self.deflated && self.utf8.finish().is_err() {
             return Err(Violation::InvalidUtf8);
         }
         if whole && !last {
             return Ok(Progress::On);
         }
         // In parts, a character whose end has not arrived stays behind.
-        let carry = if self.kind == Kind::Text { self.utf8.pending() } else { 0 };
+        let carry = if self.kind == Kind::Text && !self.deflated { self.utf8.pending() } else { 0 };
         let len = held + n - carry;
         let (start, end) = (*base, *base + len);
         *base = end;
@@ -369,6 +391,11 @@ impl Decoder {
             if self.kind == Kind::Text { Found::Text { fresh } } else { Found::Binary }
         } else {
             let first = core::mem::replace(&mut self.first, false);
+            #[cfg(feature = "deflate")]
+            if self.deflated {
+                let found = Found::Deflated { kind: self.kind, first, last };
+                return Ok(Progress::Found(Step { consumed: *base, start, end, need: 0, found }));
+            }
             Found::Chunk { kind: self.kind, first, last, fresh }
         };
         Ok(Progress::Found(Step { consumed: *base, start, end, need: 0, found }))
@@ -386,7 +413,8 @@ impl Decoder {
         self.check_second(config, first, second)?;
         let (len, most) = second.len_range(frame)?;
         if !first.opcode.is_control() {
-            self.check_len(config, len)?;
+            let deflated = if self.state == State::Ready { first.rsv != 0 } else { self.deflated };
+            self.check_len(config, len, deflated)?;
         }
         let header_len = second.header_len();
         if len != most || frame.len() < header_len {
@@ -405,6 +433,7 @@ impl Decoder {
             self.fragments = 0;
             self.empty_fragments = 0;
             self.first = true;
+            self.deflated = first.rsv != 0;
             self.utf8 = Utf8Validator::new();
         }
         self.total += len;
@@ -421,7 +450,9 @@ impl Decoder {
     /// What the first byte decides: reserved bits and the order of fragments.
     fn check_first(&self, config: &Config, first: First) -> Result<(), Violation> {
         // 5.2: RSV bits "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values".
-        if first.rsv != 0 {
+        // 7692, 6: RSV1 is set "on the first frame" of a compressed message, and on no other.
+        let may_be_deflated = self.deflate && matches!(first.opcode, Opcode::Text | Opcode::Binary);
+        if first.rsv != 0 && !(may_be_deflated && first.rsv == RSV1) {
             return Err(Violation::ReservedBit);
         }
         match (first.opcode, self.state) {
@@ -457,15 +488,19 @@ impl Decoder {
     }
 
     /// What the length decides, or the smallest one that it can still become.
-    fn check_len(&self, config: &Config, len: u64) -> Result<(), Violation> {
+    fn check_len(&self, config: &Config, len: u64, deflated: bool) -> Result<(), Violation> {
         let before = if self.state == State::Ready { 0 } else { self.total };
-        if len > config.limits.max_frame {
+        // The limits mean what is inflated, which is counted as it is. What does not compress takes a little more.
+        let most = |limit: u64| {
+            if deflated { limit.saturating_add(limit >> 3).saturating_add(64) } else { limit }
+        };
+        if len > most(config.limits.max_frame) {
             return Err(Violation::FrameTooBig);
         }
         let total = before.checked_add(len).ok_or(Violation::MessageTooBig)?;
         // A message that is held whole must be addressable, gaps included.
-        let whole = config.delivery == Delivery::Whole && !self.muted;
-        if total > config.limits.max_message || whole && total > MAX_WHOLE {
+        let whole = config.delivery == Delivery::Whole && !self.muted && !deflated;
+        if total > most(config.limits.max_message) || whole && total > MAX_WHOLE {
             return Err(Violation::MessageTooBig);
         }
         Ok(())
@@ -510,6 +545,9 @@ impl Decoder {
         Ok(Progress::Found(Step { consumed: *base, start, end, need: 0, found }))
     }
 }
+
+/// The bit of a frame's reserved three that marks a compressed message (RFC 7692, section 6).
+const RSV1: u8 = 0b100;
 
 /// The largest message held whole: its buffer, at most twice as large with the gap, is counted in 32 bits.
 const MAX_WHOLE: u64 = if usize::BITS < 64 { (usize::MAX / 4) as u64 } else { (u32::MAX / 2 - 1024) as u64 };

@@ -148,6 +148,8 @@ violations! {
     InvalidCloseCode, PROTOCOL, "7.4", "invalid close code";
     /// Text, or a close reason, that is not UTF-8.
     InvalidUtf8, INVALID_DATA, "8.1", "invalid UTF-8";
+    /// A compressed message that is no DEFLATE data, or not all of it (RFC 7692, section 7.2.2).
+    InvalidDeflate, INVALID_DATA, "8.1", "invalid compressed data";
 }
 
 impl fmt::Display for Violation {
@@ -185,6 +187,8 @@ pub enum SendError {
     ControlFrameCut,
     /// A frame of 2^63 bytes or more (section 5.2).
     FrameTooLong,
+    /// The message that is open is compressed (RFC 7692): its parts go through `send_part`.
+    Compressed,
 }
 
 impl fmt::Display for SendError {
@@ -200,6 +204,7 @@ impl fmt::Display for SendError {
             Self::ControlQueueFull => "too many control frames wait to be transmitted",
             Self::ControlFrameCut => "a control frame has left in part; its rest goes first",
             Self::FrameTooLong => "a frame holds at most 2^63 - 1 bytes",
+            Self::Compressed => "the message that is open is compressed",
         })
     }
 }

@@ -15,18 +15,31 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 /// The masking keys of one client. Over 300 bytes: its owner keeps it in a box where there is an allocator.
 ///
 /// It is no `Clone`: two streams from the same state would send the same keys.
-pub(crate) struct Keys(ChaCha12Rng);
+pub(crate) struct Keys {
+    stream: ChaCha12Rng,
+    held: [u8; 4],
+}
 
 impl Keys {
     /// Keys from a seed that nobody else knows and that was not used before.
     pub(crate) fn new(seed: [u8; 32]) -> Self {
-        Self(ChaCha12Rng::from_seed(seed))
+        Self { stream: ChaCha12Rng::from_seed(seed), held: [0; 4] }
     }
 
     /// The key of the next frame.
     #[inline]
     pub(crate) fn draw(&mut self) -> [u8; 4] {
-        self.0.next_u32().to_le_bytes()
+        self.stream.next_u32().to_le_bytes()
+    }
+
+    /// Draws a key to be used over several calls.
+    pub(crate) fn hold(&mut self) {
+        self.held = self.draw();
+    }
+
+    /// The key that was drawn for that.
+    pub(crate) fn held(&self) -> [u8; 4] {
+        self.held
     }
 }
 

@@ -133,12 +133,17 @@ impl Receiver {
         true
     }
 
-    /// Fails the connection because a message does not fit into the storage.
-    pub(crate) fn overflow(&mut self, now: Instant) -> Failure {
+    /// Fails the connection from our side of the buffer.
+    pub(crate) fn refuse(&mut self, now: Instant, violation: Violation) -> Failure {
         self.timers.advance(now);
         self.timers.close();
         self.decoder.fail();
-        Violation::MessageTooBig.into()
+        violation.into()
+    }
+
+    #[cfg(feature = "deflate")]
+    pub(crate) fn allow_deflate(&mut self) {
+        self.decoder.allow_deflate();
     }
 
     /// The transport reached its end. Events that came before it are to be fetched first: none comes after.
@@ -317,6 +322,8 @@ pub(crate) fn event(step: Step, input: &mut [u8], owned: bool) -> Option<Event<'
     let bytes = input.get_mut(step.start..step.end)?;
     Some(match step.found {
         Found::Nothing => return None,
+        #[cfg(feature = "deflate")]
+        Found::Deflated { .. } | Found::Inflated => return None,
         Found::Text { fresh } => Event::Text(view::text(bytes, fresh || owned)?),
         Found::Binary => Event::Binary(bytes),
         Found::Chunk { kind, first, last, fresh } => {

@@ -9,11 +9,17 @@ use alloc::boxed::Box;
 use crate::close::{CloseCode, CloseFrame};
 use crate::config::Role;
 use crate::control::ControlQueue;
+#[cfg(feature = "deflate")]
+use crate::deflate::{Compress, Outflow};
 use crate::error::{SendError, Violation};
 use crate::event::{Event, Kind, Message, Part};
 use crate::frame::{Header, MAX_CONTROL, MAX_HEADER, Opcode};
 use crate::keys::Keys;
 use crate::mask;
+
+/// The bit that marks the first frame of a compressed message (RFC 7692, section 6).
+#[cfg(feature = "deflate")]
+const RSV1: u8 = 0b100;
 
 /// What the receiving half obliges the sending half to do; at most 128 bytes, and `Copy`.
 ///
@@ -62,12 +68,14 @@ pub struct Sender {
     keys: Option<Box<Keys>>,
     #[cfg(not(feature = "alloc"))]
     keys: Option<Keys>,
+    /// What compresses, once that is agreed on.
+    #[cfg(feature = "deflate")]
+    outflow: Option<Box<Outflow>>,
     queue: ControlQueue,
     /// What `transmit` would write, in bytes.
     pending: u32,
-    /// How much of the front control frame has left, and the key it leaves under.
+    /// How much of the front control frame has left, a client's under the key that `keys` holds.
     sent: u8,
-    key: [u8; 4],
     state: State,
     /// The message that is open for more fragments.
     message: Option<Kind>,
@@ -85,10 +93,11 @@ impl Sender {
         };
         Self {
             keys,
+            #[cfg(feature = "deflate")]
+            outflow: None,
             queue: ControlQueue::new(),
             pending: 0,
             sent: 0,
-            key: [0; 4],
             state: State::Open,
             message: None,
             ping_left: false,
@@ -119,6 +128,24 @@ impl Sender {
         out: &mut [u8],
     ) -> Result<usize, SendError> {
         let opcode = self.check(message.kind(), part)?;
+        #[cfg(feature = "deflate")]
+        if self.outflow.is_some() {
+            if self.will_compress(message.as_bytes().len(), part) {
+                return self.send_compressed(opcode, message, part, out);
+            }
+            self.note_open(part, false);
+        }
+        self.send_plain(opcode, message, part, out)
+    }
+
+    #[inline(always)]
+    fn send_plain(
+        &mut self,
+        opcode: Opcode,
+        message: Message<'_>,
+        part: Part,
+        out: &mut [u8],
+    ) -> Result<usize, SendError> {
         let payload = message.as_bytes();
         let len = Header::len_for(payload.len() as u64, self.keys.is_some()) + payload.len();
         let needed = self.pending as usize + len;
@@ -155,6 +182,13 @@ impl Sender {
     /// As for [`Sender::send_part`]; [`SendError::ControlFrameCut`] when the last `transmit` left half a frame behind.
     pub fn frame_header(&mut self, kind: Kind, len: u64, part: Part) -> Result<Header, SendError> {
         let opcode = self.check(kind, part)?;
+        #[cfg(feature = "deflate")]
+        if let Some(outflow) = &mut self.outflow {
+            if !part.is_first() && outflow.open {
+                return Err(SendError::Compressed);
+            }
+            self.note_open(part, false);
+        }
         if self.sent > 0 {
             return Err(SendError::ControlFrameCut);
         }
@@ -163,6 +197,84 @@ impl Sender {
             return Err(SendError::FrameTooLong);
         }
         Ok(self.begin(opcode, kind, len, part))
+    }
+
+    /// Whether such a part of a message would be compressed.
+    #[cfg(feature = "deflate")]
+    #[inline]
+    pub fn will_compress(&self, len: usize, part: Part) -> bool {
+        self.outflow.as_ref().is_some_and(|outflow| outflow.takes(len, part))
+    }
+
+    /// Which of the messages from now on are compressed; without an agreement to permessage-deflate none is.
+    #[cfg(feature = "deflate")]
+    pub fn set_compress(&mut self, compress: Compress) {
+        if let Some(outflow) = &mut self.outflow {
+            outflow.mode = compress;
+        }
+    }
+
+    #[cfg(feature = "deflate")]
+    pub(crate) fn allow_deflate(&mut self, outflow: Outflow) {
+        self.outflow = Some(Box::new(outflow));
+    }
+
+    /// Parks the compressor if it was not used since the last call; whether it is still live. See
+    /// [`Session::park_idle`](crate::Session::park_idle).
+    #[cfg(feature = "deflate")]
+    pub fn park_idle(&mut self) -> bool {
+        self.outflow.as_mut().is_some_and(|outflow| outflow.park_idle())
+    }
+
+    #[cfg(feature = "deflate")]
+    fn note_open(&mut self, part: Part, compressed: bool) {
+        if let Some(outflow) = &mut self.outflow {
+            outflow.open = compressed && !part.is_last();
+        }
+    }
+
+    /// 7692, 6.1: compresses the payload, and sets RSV1 on the first frame of the message.
+    #[cfg(feature = "deflate")]
+    #[inline(never)]
+    fn send_compressed(
+        &mut self,
+        opcode: Opcode,
+        message: Message<'_>,
+        part: Part,
+        out: &mut [u8],
+    ) -> Result<usize, SendError> {
+        let payload = message.as_bytes();
+        let Some(outflow) = &mut self.outflow else { return self.send_plain(opcode, message, part, out) };
+        let most = outflow.deflater.bound(payload.len());
+        let head_most = Header::len_for(most as u64, self.keys.is_some());
+        let needed = self.pending as usize + head_most + most;
+        if out.len() < needed {
+            return Err(SendError::NoSpace { needed });
+        }
+        let at = if self.pending > 0 { self.transmit(out) } else { 0 };
+        let Some(out) = out.get_mut(at..) else { return Err(SendError::NoSpace { needed }) };
+        let Some(outflow) = &mut self.outflow else { return Ok(at) };
+        let Some(len) = outflow.deflate(payload, part, &mut out[head_most..]) else {
+            return Err(SendError::NoSpace { needed });
+        };
+        // What did not shrink goes as it is, where the compressor keeps nothing of it.
+        if part == Part::Whole && outflow.forgets && len > payload.len() {
+            return Ok(at + self.send_plain(opcode, message, part, out)?);
+        }
+        self.note_open(part, true);
+        let mut header = self.begin(opcode, message.kind(), len as u64, part);
+        header.rsv = if part.is_first() { RSV1 } else { 0 };
+        let mut head = [0; MAX_HEADER];
+        let head_len = header.encode(&mut head);
+        out[..head_len].copy_from_slice(&head[..head_len]);
+        // The header was not known before; a short one has its payload moved up.
+        if head_len < head_most {
+            out.copy_within(head_most..head_most + len, head_len);
+        }
+        if let Some(key) = header.mask {
+            mask::mask(&mut out[head_len..head_len + len], key);
+        }
+        Ok(at + head_len + len)
     }
 
     /// Whether a part of this kind may be sent now, and under which opcode.
@@ -310,13 +422,10 @@ impl Sender {
         let mut at = 0;
         while at < out.len() {
             let Some(front) = self.queue.front() else { break };
-            if self.sent == 0 {
-                self.key = match &mut self.keys {
-                    Some(keys) => keys.draw(),
-                    None => [0; 4],
-                };
+            if let Some(keys) = self.keys.as_mut().filter(|_| self.sent == 0) {
+                keys.hold();
             }
-            let mask = self.keys.is_some().then_some(self.key);
+            let mask = self.keys.as_ref().map(|keys| keys.held());
             let len = front.payload.len();
             let header = Header { fin: true, rsv: 0, opcode: front.opcode, mask, len: len as u64 };
             let mut frame = [0; MAX_HEADER + MAX_CONTROL];
@@ -324,7 +433,7 @@ impl Sender {
             let head_len = header.encode(&mut head);
             let total = head_len + len;
             frame[..head_len].copy_from_slice(&head[..head_len]);
-            mask::mask_copy(front.payload, &mut frame[head_len..total], self.key);
+            mask::mask_copy(front.payload, &mut frame[head_len..total], mask.unwrap_or_default());
 
             let rest = &frame[usize::from(self.sent)..total];
             let n = rest.len().min(out.len() - at);

@@ -8,7 +8,9 @@ use core::ops::Range;
 use crate::buffer::{Buffer, Storage};
 use crate::connection::Connection;
 use crate::decoder::{Found, SmallFrame, Step, TextSoFar};
-use crate::error::Failure;
+#[cfg(feature = "deflate")]
+use crate::deflate::{Agreement, Inflow, Outflow, Pool, Settings, WindowBits};
+use crate::error::{Failure, Violation};
 use crate::event::Event;
 use crate::receiver::{self, Receiver};
 use crate::sender::{Reply, Sender};
@@ -57,6 +59,9 @@ pub struct Session<B, C = Connection> {
     known: Option<TextSoFar>,
     /// Whether the text of the event was validated from its first to its last byte where it stands.
     trusted: bool,
+    /// What inflates, once that is agreed on.
+    #[cfg(feature = "deflate")]
+    inflow: Option<Box<Inflow>>,
 }
 
 /// What a session drives: a whole connection, or the receiving half of a split one. Sealed.
@@ -66,13 +71,15 @@ impl Endpoint for Connection {}
 impl Endpoint for Receiver {}
 
 mod sealed {
-    use super::{Connection, Failure, Instant, Receiver, SmallFrame, Step};
+    use super::{Connection, Failure, Instant, Receiver, SmallFrame, Step, Violation};
 
     pub trait Endpoint {
         fn small_frame(&mut self, now: Instant, input: &mut [u8]) -> Option<SmallFrame>;
         fn step(&mut self, now: Instant, input: &mut [u8]) -> Result<Step, Failure>;
         fn receiver(&mut self) -> &mut Receiver;
-        fn overflow(&mut self, now: Instant) -> Failure;
+        #[cfg(feature = "deflate")]
+        fn own_sender(&mut self) -> Option<&mut super::Sender>;
+        fn refuse(&mut self, now: Instant, violation: Violation) -> Failure;
     }
 
     impl Endpoint for Connection {
@@ -90,8 +97,13 @@ mod sealed {
             self.receiver()
         }
 
-        fn overflow(&mut self, now: Instant) -> Failure {
-            self.overflow(now)
+        #[cfg(feature = "deflate")]
+        fn own_sender(&mut self) -> Option<&mut super::Sender> {
+            Some(self.sender())
+        }
+
+        fn refuse(&mut self, now: Instant, violation: Violation) -> Failure {
+            self.refuse(now, violation)
         }
     }
 
@@ -110,8 +122,35 @@ mod sealed {
             self
         }
 
-        fn overflow(&mut self, now: Instant) -> Failure {
-            self.overflow(now)
+        #[cfg(feature = "deflate")]
+        fn own_sender(&mut self) -> Option<&mut super::Sender> {
+            None
+        }
+
+        fn refuse(&mut self, now: Instant, violation: Violation) -> Failure {
+            self.refuse(now, violation)
+        }
+    }
+}
+
+#[cfg(feature = "deflate")]
+impl<B: Storage> Session<B> {
+    /// From now on messages may be compressed, both ways, as `agreement` says (RFC 7692). How is said by
+    /// [`Config::deflate`](crate::Config::deflate).
+    ///
+    /// Without it a compressed message is [`Violation::ReservedBit`].
+    pub fn enable_deflate(&mut self, agreement: &Agreement) {
+        let config = self.connection.config().clone();
+        let defaults = Settings::server();
+        let settings = config.deflate.as_ref().unwrap_or(&defaults);
+        let pool = settings.pool.clone().unwrap_or_else(Pool::shared);
+        let (own, peer) = agreement.directions(self.connection.role());
+        self.inflow = Some(Box::new(Inflow::new(peer.window, peer.takeover, pool)));
+        self.connection.receiver().allow_deflate();
+        // DN-16: there is no compressor of 256 bytes. What is not compressed is always right.
+        if own.window > WindowBits::MIN {
+            let takeover = own.takeover && settings.deflate_takeover;
+            self.connection.sender().allow_deflate(Outflow::new(settings, own.window, takeover));
         }
     }
 }
@@ -119,9 +158,17 @@ mod sealed {
 impl<B: Storage> Session<B> {
     /// Both directions by themselves, for two tasks: the receiving one keeps storage and timers.
     pub fn split(self) -> (Session<B, Receiver>, Sender) {
-        let Self { connection, buffer, step, known, trusted } = self;
-        let (receiver, sender) = connection.split();
-        (Session { connection: receiver, buffer, step, known, trusted }, sender)
+        let (receiver, sender) = self.connection.split();
+        let session = Session {
+            connection: receiver,
+            buffer: self.buffer,
+            step: self.step,
+            known: self.known,
+            trusted: self.trusted,
+            #[cfg(feature = "deflate")]
+            inflow: self.inflow,
+        };
+        (session, sender)
     }
 }
 
@@ -133,15 +180,30 @@ impl<B: Storage> Session<B, Receiver> {
 
     /// The two halves together again.
     pub fn join(self, sender: Sender) -> Session<B> {
-        let Self { connection, buffer, step, known, trusted } = self;
-        Session { connection: Connection::join(connection, sender), buffer, step, known, trusted }
+        Session {
+            connection: Connection::join(self.connection, sender),
+            buffer: self.buffer,
+            step: self.step,
+            known: self.known,
+            trusted: self.trusted,
+            #[cfg(feature = "deflate")]
+            inflow: self.inflow,
+        }
     }
 }
 
 impl<B: Storage, C: Endpoint> Session<B, C> {
     /// A session without storage.
     pub fn new(connection: C) -> Self {
-        Self { connection, buffer: Buffer::new(), step: Step::NOTHING, known: None, trusted: false }
+        Self {
+            connection,
+            buffer: Buffer::new(),
+            step: Step::NOTHING,
+            known: None,
+            trusted: false,
+            #[cfg(feature = "deflate")]
+            inflow: None,
+        }
     }
 
     /// Storage to begin with, its first `filled` bytes received behind the handshake.
@@ -169,27 +231,78 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
         self.advance_by_step(now)
     }
 
+    /// Parks whatever compression state was not used since the last call: of a window only its bytes are kept. Whether
+    /// any is still live; then call again after [`Settings::idle`](crate::deflate::Settings::idle).
+    ///
+    /// The compressor of a split connection is parked by [`Sender::park_idle`].
+    #[cfg(feature = "deflate")]
+    pub fn park_idle(&mut self) -> bool {
+        let out = self.connection.own_sender().is_some_and(|sender| sender.park_idle());
+        self.inflow.as_mut().is_some_and(|inflow| inflow.park_idle()) || out
+    }
+
     #[inline(never)]
     fn advance_by_step(&mut self, now: Instant) -> Result<Advance, Failure> {
+        loop {
+            if let Some(advance) = self.take_step(now)? {
+                return Ok(advance);
+            }
+        }
+    }
+
+    /// `None`: a compressed payload was taken up, and there is more to find.
+    fn take_step(&mut self, now: Instant) -> Result<Option<Advance>, Failure> {
+        #[cfg(feature = "deflate")]
+        if let Some(advance) = self.advance_inflow(now)? {
+            return Ok(Some(advance));
+        }
         // What a task meets twice between any two messages of a quiet peer.
         if self.buffer.len() == 0 && self.connection.receiver().is_between_messages(now) {
             self.known = None;
-            return Ok(Advance::Read { at_least: 2 });
+            return Ok(Some(Advance::Read { at_least: 2 }));
         }
         self.trusted = self.knows_text();
         self.step = self.connection.step(now, self.buffer.filled())?;
         if let Some(text) = self.connection.receiver().text_so_far() {
             self.known = self.trusted.then_some(text);
         }
+        #[cfg(feature = "deflate")]
+        if let Found::Deflated { kind, first, last } = self.step.found {
+            let step = core::mem::replace(&mut self.step, Step::NOTHING);
+            // Another connection was put in place of the one that agreed.
+            let Some(inflow) = &mut self.inflow else {
+                return Err(self.connection.refuse(now, Violation::InvalidDeflate));
+            };
+            inflow.begin(step, kind, first, last, &mut self.buffer);
+            return Ok(None);
+        }
         if self.step.found != Found::Nothing {
-            return Ok(Advance::Event);
+            return Ok(Some(Advance::Event));
         }
         let at_least = self.step.need;
         self.release_event();
         if !self.connection.receiver().is_open() {
-            return Ok(Advance::Finished);
+            return Ok(Some(Advance::Finished));
         }
-        Ok(Advance::Read { at_least })
+        Ok(Some(Advance::Read { at_least }))
+    }
+
+    /// Goes on inflating what has arrived; `None`: all of that was used up.
+    #[cfg(feature = "deflate")]
+    fn advance_inflow(&mut self, now: Instant) -> Result<Option<Advance>, Failure> {
+        let Some(inflow) = self.inflow.as_mut().filter(|inflow| inflow.is_busy()) else { return Ok(None) };
+        let config = self.connection.receiver().config().clone();
+        match inflow.run(&config, &mut self.buffer) {
+            Ok(true) => {
+                self.step.found = Found::Inflated;
+                Ok(Some(Advance::Event))
+            }
+            Ok(false) => Ok(None),
+            Err(violation) => {
+                inflow.fail();
+                Err(self.connection.refuse(now, violation))
+            }
+        }
     }
 
     /// Whether the text that the decoder holds, if it holds one, was validated where it stands. What was known is
@@ -213,6 +326,8 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
     pub fn lend(&mut self) -> (Option<Event<'_>>, &mut C) {
         let event = match self.step.found {
             Found::Nothing => None,
+            #[cfg(feature = "deflate")]
+            Found::Inflated => self.inflow.as_mut().and_then(|inflow| inflow.event()),
             // Text is lent read-only, and free space lies behind it: what was validated here is still valid. Storage
             // that comes or goes takes the event with it.
             _ => receiver::event(self.step, self.buffer.filled(), self.trusted),
@@ -253,7 +368,7 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
     /// # Errors
     /// Always: [`Violation::MessageTooBig`](crate::Violation::MessageTooBig), with its close frame queued.
     pub fn overflow(&mut self, now: Instant) -> Result<(), Failure> {
-        Err(self.connection.overflow(now))
+        Err(self.connection.refuse(now, Violation::MessageTooBig))
     }
 
     /// Gives the storage back, with the number of unconsumed bytes at its front; call it when a read would block.
@@ -272,6 +387,18 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
     pub fn detach(&mut self, mut storage: B) -> Option<(B, Range<usize>)> {
         if self.step.found == Found::Nothing {
             return None;
+        }
+        #[cfg(feature = "deflate")]
+        if self.step.found == Found::Inflated {
+            // It stands elsewhere already, and what was received stays.
+            let bytes = self.inflow.as_ref()?.lent();
+            if !storage.grow(bytes.len()) {
+                return None;
+            }
+            storage.as_mut().get_mut(..bytes.len())?.copy_from_slice(bytes);
+            let taken = 0..bytes.len();
+            self.release_event();
+            return Some((storage, taken));
         }
         let behind = self.buffer.filled().get(self.step.consumed..)?;
         if !storage.grow(behind.len()) {
@@ -337,6 +464,12 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
 
     #[inline(always)]
     fn release_event(&mut self) {
+        #[cfg(feature = "deflate")]
+        if self.step.found == Found::Inflated {
+            if let Some(inflow) = &mut self.inflow {
+                inflow.release();
+            }
+        }
         self.buffer.consume(self.step.consumed);
         self.step = Step::NOTHING;
     }

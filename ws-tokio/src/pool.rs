@@ -48,7 +48,12 @@ pub(crate) fn give(buffer: Vec<u8>) {
     if buffer.len() == LEASE {
         let full = POOL.try_with(|pool| {
             let leases = &mut pool.borrow_mut().leases;
-            if leases.len() == MOST { Some(buffer) } else { leases.push(buffer); None }
+            if leases.len() == MOST {
+                Some(buffer)
+            } else {
+                leases.push(buffer);
+                None
+            }
         });
         return drop(full);
     }

@@ -6,6 +6,7 @@
 
 use super::line::Line;
 use super::settings::{Settings, WindowBits};
+use crate::config::Role;
 use crate::handshake::{Extension, Extensions, HandshakeError, ParamValue};
 
 /// The registered name.
@@ -30,7 +31,26 @@ pub struct Agreement {
     pub client_max_window_bits: WindowBits,
 }
 
+/// One direction of an [`Agreement`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Direction {
+    pub(crate) window: WindowBits,
+    pub(crate) takeover: bool,
+}
+
 impl Agreement {
+    /// Our compressor's direction, and the peer's.
+    pub(crate) fn directions(&self, role: Role) -> (Direction, Direction) {
+        let server =
+            Direction { window: self.server_max_window_bits, takeover: !self.server_no_context_takeover };
+        let client =
+            Direction { window: self.client_max_window_bits, takeover: !self.client_no_context_takeover };
+        match role {
+            Role::Server => (server, client),
+            Role::Client => (client, server),
+        }
+    }
+
     /// What `answer` agreed to of these offers, the value of the line that was sent; `None` for nothing.
     ///
     /// [`Settings::check`] is the same for the offers of [`Settings::offer`]; this is for who wrote his own.

@@ -1,0 +1,68 @@
+//! A sender's compressed messages: which are, and what their frames hold (RFC 7692, section 6.1).
+
+use super::deflater::Deflater;
+use super::pool::Pool;
+use super::settings::{Settings, WindowBits};
+use crate::event::Part;
+
+/// Which messages of a connection that agreed to permessage-deflate are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Compress {
+    /// Those of at least [`Settings::threshold`] bytes, and those sent in parts.
+    #[default]
+    Auto,
+    /// All.
+    Always,
+    /// None. Right for secrets beside what an attacker chooses (RFC 7692, section 8).
+    Never,
+}
+
+#[derive(Debug)]
+pub(crate) struct Outflow {
+    pub(crate) deflater: Deflater,
+    /// A message that did not shrink may go plain: the compressor keeps nothing of it.
+    pub(crate) forgets: bool,
+    threshold: usize,
+    pub(crate) mode: Compress,
+    /// Whether the message that is open for more parts is compressed.
+    pub(crate) open: bool,
+    used: bool,
+}
+
+impl Outflow {
+    pub(crate) fn new(settings: &Settings, window: WindowBits, takeover: bool) -> Self {
+        let pool = settings.pool.clone().unwrap_or_else(Pool::shared);
+        Self {
+            deflater: Deflater::new(window, takeover, settings.level, pool),
+            forgets: !takeover,
+            threshold: settings.threshold,
+            mode: Compress::Auto,
+            open: false,
+            used: false,
+        }
+    }
+
+    /// Whether a part of `len` bytes is to be compressed.
+    pub(crate) fn takes(&self, len: usize, part: Part) -> bool {
+        match (part, self.mode) {
+            (Part::Middle | Part::Last, _) => self.open,
+            (_, Compress::Always) => true,
+            (_, Compress::Never) => false,
+            (Part::First, Compress::Auto) => true,
+            (Part::Whole, Compress::Auto) => len >= self.threshold,
+        }
+    }
+
+    pub(crate) fn deflate(&mut self, input: &[u8], part: Part, out: &mut [u8]) -> Option<usize> {
+        self.used = true;
+        self.deflater.deflate(input, part.is_last(), out).ok()
+    }
+
+    /// As for the receiving direction.
+    pub(crate) fn park_idle(&mut self) -> bool {
+        if !core::mem::take(&mut self.used) {
+            self.deflater.park();
+        }
+        self.deflater.is_live()
+    }
+}
