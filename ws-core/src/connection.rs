@@ -272,6 +272,18 @@ impl Connection {
         failure
     }
 
+    /// Whether such a part of a message would be compressed; see [`Sender::will_compress`].
+    #[cfg(feature = "deflate")]
+    #[inline]
+    pub fn will_compress(&self, len: usize, part: Part) -> bool {
+        self.sender.will_compress(len, part)
+    }
+
+    #[cfg(feature = "deflate")]
+    pub(crate) fn has_live_deflate(&self) -> bool {
+        self.sender.has_live_deflate()
+    }
+
     /// The sending direction, for what only it has.
     #[cfg(feature = "deflate")]
     pub fn sender(&mut self) -> &mut Sender {

@@ -219,6 +219,12 @@ impl Sender {
         self.outflow = Some(Box::new(outflow));
     }
 
+    /// Whether a live compressor is held.
+    #[cfg(feature = "deflate")]
+    pub fn has_live_deflate(&self) -> bool {
+        self.outflow.as_ref().is_some_and(|outflow| outflow.deflater.is_live())
+    }
+
     /// Parks the compressor if it was not used since the last call; whether it is still live. See
     /// [`Session::park_idle`](crate::Session::park_idle).
     #[cfg(feature = "deflate")]

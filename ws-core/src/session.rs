@@ -79,6 +79,8 @@ mod sealed {
         fn receiver(&mut self) -> &mut Receiver;
         #[cfg(feature = "deflate")]
         fn own_sender(&mut self) -> Option<&mut super::Sender>;
+        #[cfg(feature = "deflate")]
+        fn has_live_deflate(&self) -> bool;
         fn refuse(&mut self, now: Instant, violation: Violation) -> Failure;
     }
 
@@ -100,6 +102,11 @@ mod sealed {
         #[cfg(feature = "deflate")]
         fn own_sender(&mut self) -> Option<&mut super::Sender> {
             Some(self.sender())
+        }
+
+        #[cfg(feature = "deflate")]
+        fn has_live_deflate(&self) -> bool {
+            self.has_live_deflate()
         }
 
         fn refuse(&mut self, now: Instant, violation: Violation) -> Failure {
@@ -125,6 +132,11 @@ mod sealed {
         #[cfg(feature = "deflate")]
         fn own_sender(&mut self) -> Option<&mut super::Sender> {
             None
+        }
+
+        #[cfg(feature = "deflate")]
+        fn has_live_deflate(&self) -> bool {
+            false
         }
 
         fn refuse(&mut self, now: Instant, violation: Violation) -> Failure {
@@ -229,6 +241,13 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
             return Ok(Advance::Event);
         }
         self.advance_by_step(now)
+    }
+
+    /// Whether live compression state is held, for [`park_idle`](Self::park_idle) to give back some day.
+    #[cfg(feature = "deflate")]
+    #[inline]
+    pub fn has_live_deflate(&self) -> bool {
+        self.inflow.as_ref().is_some_and(|inflow| inflow.is_live()) || self.connection.has_live_deflate()
     }
 
     /// Parks whatever compression state was not used since the last call: of a window only its bytes are kept. Whether

@@ -4,7 +4,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use ws_tokio::connect;
+use ws_tokio::core::{Config, deflate};
+use ws_tokio::{ConnectOptions, connect_with};
 
 const AGENT: &str = "ws-tokio";
 
@@ -37,7 +38,7 @@ async fn run(url: &str) -> Result<(), Box<dyn Error>> {
 }
 
 async fn count(url: &str) -> Result<u32, Box<dyn Error>> {
-    let (mut ws, _) = connect(format!("{url}/getCaseCount")).await?;
+    let (mut ws, _) = connect_with(format!("{url}/getCaseCount"), &options()).await?;
     let (message, _) = ws.recv().await?.ok_or("the suite does not say how many cases it has")?;
     let count = std::str::from_utf8(message.as_bytes())?.trim().parse()?;
     while ws.recv().await?.is_some() {}
@@ -45,9 +46,18 @@ async fn count(url: &str) -> Result<u32, Box<dyn Error>> {
 }
 
 async fn echo(url: &str) -> Result<(), Box<dyn Error>> {
-    let (mut ws, _) = connect(url).await?;
+    let (mut ws, _) = connect_with(url, &options()).await?;
     while let Some((message, mut reply)) = ws.recv().await? {
         reply.send(message).await?;
     }
     Ok(())
+}
+
+/// Any compression that the suite agrees to.
+fn options() -> ConnectOptions {
+    let mut config = Config::client();
+    config.deflate = Some(deflate::Settings::client());
+    let mut options = ConnectOptions::new();
+    options.config = config.into();
+    options
 }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use ws_tokio::core::{Config, ConfigRef};
+use ws_tokio::core::{Config, ConfigRef, deflate};
 use ws_tokio::{Acceptance, accept_with};
 
 #[tokio::main(flavor = "current_thread")]
@@ -17,6 +17,7 @@ pub(crate) async fn main() -> std::io::Result<()> {
     let mut config = Config::server();
     config.limits.max_message = 16 << 20;
     config.limits.max_frame = 16 << 20;
+    config.deflate = Some(deflate::Settings::client());
     let config = ConfigRef::from(config);
     loop {
         match listener.accept().await {

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ws_core::{
-    CloseCode, Closed, Connection, Endpoint, Failure, Instant, Receiver, Sender, Session, Transport,
+    CloseCode, Closed, Config, Connection, Endpoint, Failure, Instant, Receiver, Sender, Session, Transport,
 };
 
+use crate::deflate;
 use crate::error::Error;
 use crate::pool::{self, SMALL_REST};
 use crate::timer::{Clock, Timer, Watch};
@@ -56,6 +57,8 @@ pub(crate) struct Pace {
     failed: Option<Box<Error>>,
     /// Since when the transport takes less than there is, as far as this was noticed.
     stuck_since: Option<Instant>,
+    /// When live compression state is looked after.
+    park_at: Option<Instant>,
     /// The writing side is shut down.
     shut: bool,
     /// The transport has no more to read.
@@ -76,6 +79,7 @@ impl Pace {
             closed: None,
             failed: None,
             stuck_since: None,
+            park_at: None,
             shut: false,
             eof: false,
         }
@@ -147,6 +151,10 @@ pub(crate) trait Drive: Endpoint {
     fn remaining(&self) -> u64;
     fn linger_room(&self) -> Option<usize>;
     fn awaits_pong_since(&self) -> Option<Instant>;
+    fn config(&self) -> &Config;
+    /// Whether a sending half beside it holds a live compressor; and parks it, when that was not used of late.
+    fn is_live_beside(beside: &Self::Beside) -> bool;
+    fn park_beside(beside: &mut Self::Beside) -> bool;
 }
 
 impl Drive for Connection {
@@ -203,6 +211,18 @@ impl Drive for Connection {
 
     fn remaining(&self) -> u64 {
         self.remaining()
+    }
+
+    fn config(&self) -> &Config {
+        self.config()
+    }
+
+    fn is_live_beside((): &()) -> bool {
+        false
+    }
+
+    fn park_beside((): &mut ()) -> bool {
+        false
     }
 
     fn linger_room(&self) -> Option<usize> {
@@ -282,6 +302,18 @@ impl Drive for Receiver {
 
     fn remaining(&self) -> u64 {
         self.remaining()
+    }
+
+    fn config(&self) -> &Config {
+        self.config()
+    }
+
+    fn is_live_beside(sender: &Sender) -> bool {
+        deflate::sender_is_live(sender)
+    }
+
+    fn park_beside(sender: &mut Sender) -> bool {
+        deflate::park_sender(sender)
     }
 
     fn linger_room(&self) -> Option<usize> {
@@ -379,6 +411,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                 Poll::Pending => {
                     let clock_was_read = std::mem::take(&mut self.pace.reads) > 0 && self.pace.fresh;
                     self.hold_pong_deadline();
+                    self.plan_parking();
                     if clock_was_read && self.is_timer_set(cx) || !self.poll_time(cx) {
                         self.rest();
                         return Poll::Pending;
@@ -517,21 +550,53 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
         }
     }
 
+    fn next_deadline(&self) -> Option<Instant> {
+        let deadline = self.pace.watch.sooner(self.session.connection_ref().deadline(self.beside));
+        match (self.pace.park_at, deadline) {
+            (Some(park), Some(deadline)) => Some(park.min(deadline)),
+            (park, deadline) => park.or(deadline),
+        }
+    }
+
+    /// Compression state that is not used for a while goes back to its pool.
+    #[inline]
+    fn plan_parking(&mut self) {
+        if self.pace.park_at.is_none() {
+            self.pace.park_at = self.idle().map(|idle| self.pace.now.saturating_add(idle));
+        }
+    }
+
+    #[inline]
+    fn idle(&self) -> Option<Duration> {
+        let is_live = deflate::is_live(self.session) || C::is_live_beside(self.beside);
+        if is_live { deflate::idle(self.session.connection_ref().config()) } else { None }
+    }
+
+    fn park(&mut self) {
+        if self.pace.park_at.is_some_and(|at| at <= self.pace.now) {
+            deflate::park(self.session);
+            C::park_beside(self.beside);
+            self.pace.park_at = None;
+            self.plan_parking();
+        }
+    }
+
     #[inline]
     fn is_timer_set(&self, cx: &Context<'_>) -> bool {
-        let deadline = self.pace.watch.sooner(self.session.connection_ref().deadline(self.beside));
+        let deadline = self.next_deadline();
         deadline.is_none_or(|deadline| self.pace.timer.is_set(cx, self.pace.now, deadline))
     }
 
     /// Keeps the deadlines; whether one was reached, so that something may have changed.
     pub(crate) fn poll_time(&mut self, cx: &mut Context<'_>) -> bool {
-        let deadline = self.pace.watch.sooner(self.session.connection_ref().deadline(self.beside));
+        let deadline = self.next_deadline();
         let Some(deadline) = deadline else { return false };
         if self.pace.timer.poll(cx, self.pace.clock, deadline).is_pending() {
             return false;
         }
         self.pace.now = self.pace.clock.now();
         self.pace.watch.tick(self.pace.now);
+        self.park();
         if let Err(failure) = self.session.connection().tick(self.beside, self.pace.now) {
             self.pace.fail(failure);
         }

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use ws_core::handshake::MAX_EARLY_BYTES;
 use ws_core::{Accept, AnswerError, Config, ConfigRef, Rejection, Request, Role, ServerHandshake, Transport};
 
+use crate::deflate::{self, Agreement};
 use crate::pool;
 use crate::timer::{Clock, Timer};
 use crate::websocket::WebSocket;
@@ -249,7 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     /// # Cancel safety
     /// Dropping the future drops the stream.
     pub async fn accept(mut self, acceptance: Acceptance) -> Result<WebSocket<S>, AcceptError> {
-        let answer = match self.encode_acceptance(&acceptance) {
+        let (answer, agreement) = match self.encode_acceptance(&acceptance) {
             Ok(answer) => answer,
             Err(error) => {
                 self.reject(Refusal::new(500, "the server chose an answer that may not be sent\n")).await;
@@ -264,17 +265,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
         let leftover = &self.input[self.handshake.consumed().unwrap_or(self.input.len())..];
-        Ok(WebSocket::with_clock(self.stream, Role::Server, leftover, self.config, self.clock, [0; 32]))
+        Ok(WebSocket::with_clock(
+            self.stream,
+            Role::Server,
+            leftover,
+            self.config,
+            self.clock,
+            [0; 32],
+            agreement,
+        ))
     }
 
-    fn encode_acceptance(&mut self, acceptance: &Acceptance) -> Result<Vec<u8>, AnswerError> {
+    fn encode_acceptance(
+        &mut self,
+        acceptance: &Acceptance,
+    ) -> Result<(Vec<u8>, Option<Agreement>), AnswerError> {
         let now = self.clock.now();
         let headers = borrow(&acceptance.headers);
-        let accept = Accept { protocol: acceptance.protocol.as_deref(), extensions: "", headers: &headers };
         let Ok(Some(request)) = self.handshake.recv(now, &self.input) else {
             return Err(AnswerError::NotWaiting);
         };
-        encode(|out| self.handshake.accept(&request, accept, out))
+        let agreed = deflate::accept(&self.config, &request);
+        let extensions = agreed.as_ref().map_or("", |(_, line)| line);
+        let accept = Accept { protocol: acceptance.protocol.as_deref(), extensions, headers: &headers };
+        let answer = encode(|out| self.handshake.accept(&request, accept, out))?;
+        Ok((answer, agreed.map(|(agreement, _)| agreement)))
     }
 
     /// Answers no, says it to the end, and returns the error that stands for it.

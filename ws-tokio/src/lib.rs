@@ -24,6 +24,7 @@
 #![forbid(unsafe_code)]
 
 mod connect;
+mod deflate;
 mod drive;
 mod error;
 mod handshake;

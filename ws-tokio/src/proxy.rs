@@ -65,8 +65,8 @@ pub async fn tunnel<S: AsyncRead + AsyncWrite + Unpin>(
     deadline.limit(write(&mut stream, &request)).await?.map_err(ConnectError::Lost)?;
     // The head of a proxy's response is one like any other. The handshake that reads it is never written, and its key
     // is no secret: nothing is held against it but a 101, which no CONNECT is answered with.
-    let mut reader = ClientHandshake::new(Instant::ZERO, config, ClientRequest::new(uri), [0; 16])?;
-    match read_answer(stream, &mut reader, &deadline).await? {
+    let mut reader = ClientHandshake::new(Instant::ZERO, config.clone(), ClientRequest::new(uri), [0; 16])?;
+    match read_answer(stream, &mut reader, &config, &deadline).await? {
         // "Any 2xx (Successful) response indicates that the sender […] will switch to tunnel mode immediately after the
         // response header section".
         Answer::Refused(answer) if answer.response.status().is_success() => {

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::{Connection, Instant, Message, Part, SendError};
 
 use crate::error::{Error, lost};
-use crate::wire::{LARGE, Large, Wire};
+use crate::wire::{Encode, LARGE, Large, Wire};
 
 /// Sends on a connection while one of its messages is lent.
 #[derive(Debug)]
@@ -48,7 +48,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
             return Err(SendError::Closed.into());
         }
         poll_fn(|cx| self.poll_room(cx)).await?;
-        if message.as_bytes().len() < LARGE {
+        let len = message.as_bytes().len();
+        if len < LARGE || self.connection.compresses(len, part) {
             return self.wire.queue_in_room(self.connection, message, part);
         }
         let now = self.now;

@@ -26,7 +26,7 @@ use crate::error::{Error, lost};
 use crate::owned::{OwnedMessage, take_message};
 use crate::timer::Clock;
 use crate::websocket::{CloseReason, WebSocket};
-use crate::wire::{LARGE, Payload, Wire};
+use crate::wire::{Encode, LARGE, Payload, Wire};
 
 const READER: usize = 0;
 const WRITER: usize = 1;
@@ -403,7 +403,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
     pub async fn send_part(&mut self, message: impl Into<Message<'_>>, part: Part) -> Result<(), Error> {
         let message = message.into();
         poll_fn(|cx| self.poll_room(cx)).await?;
-        if message.as_bytes().len() < LARGE {
+        let len = message.as_bytes().len();
+        if len < LARGE || lock(&self.shared.inner).sender.compresses(len, part) {
             self.queue_in_room(message, part)?;
         } else {
             let mut large = Large::begin(&*self, message, part)?;
@@ -498,6 +499,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
         }
         self.shared.wakers.wake_half(READER);
         Ok(())
+    }
+
+    /// Which of the messages from now on are compressed, where that was agreed on.
+    #[cfg(feature = "deflate")]
+    pub fn set_compress(&mut self, compress: ws_core::deflate::Compress) {
+        lock(&self.shared.inner).sender.set_compress(compress);
     }
 
     /// The side this endpoint is on.

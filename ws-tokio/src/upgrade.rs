@@ -11,12 +11,15 @@ use http::header::{EXPECT, HeaderName, HeaderValue};
 use http::{StatusCode, Version};
 use ws_core::{Accept, ConfigRef, Instant, Request, ServerHandshake};
 
+use crate::deflate;
 use crate::handshake::{Acceptance, Refusal, borrow, encode};
 
 /// Answers an upgrade that an HTTP server has read: with a 101 if `decide`, which sees the request, agrees, and with a
 /// refusal if it does not, or if the request is none that RFC 6455, section 4.2.1, has.
 ///
-/// Send the response whatever it says. After a 101 the stream is a WebSocket.
+/// Send the response whatever it says. After a 101 the stream is a WebSocket. If it was agreed to compress, the
+/// response has a `ws_core::deflate::Agreement` among its [extensions](http::Response::extensions), for
+/// `WebSocket::enable_deflate`.
 ///
 /// ```
 /// use ws_tokio::{Acceptance, answer_upgrade, core::Config};
@@ -44,12 +47,17 @@ where
     let head = head_of(request);
     // No time passes: the head is here.
     let now = Instant::ZERO;
-    let mut handshake = ServerHandshake::new(now, config);
+    let config = config.into();
+    let mut handshake = ServerHandshake::new(now, config.clone());
+    let mut agreement = None;
     let answer = match handshake.recv(now, &head) {
         Ok(Some(request)) => match decide(&request) {
             Ok(Acceptance { protocol, headers }) => {
                 let headers = borrow(&headers);
-                let accept = Accept { protocol: protocol.as_deref(), extensions: "", headers: &headers };
+                let agreed = deflate::accept(&config, &request);
+                let extensions = agreed.as_ref().map_or("", |(_, line)| line);
+                let accept = Accept { protocol: protocol.as_deref(), extensions, headers: &headers };
+                agreement = agreed.as_ref().map(|(agreement, _)| *agreement);
                 encode(|out| handshake.accept(&request, accept, out))
             }
             Err(Refusal { status, headers, body }) => {
@@ -63,7 +71,11 @@ where
     };
     // An answer of the application's that may not be sent is its fault, not the client's.
     let answer = answer.or_else(|_| encode(|out| handshake.reject(now, 500, &[], b"", out)));
-    response_of(&answer.unwrap_or_default())
+    let mut response = response_of(&answer.unwrap_or_default());
+    if let Some(agreement) = agreement.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
+        response.extensions_mut().insert(agreement);
+    }
+    response
 }
 
 /// The head as it may have come. `Expect` was dealt with by whoever read it.

@@ -10,6 +10,7 @@ use ws_core::{
     Transport,
 };
 
+use crate::deflate::{self, Agreement};
 use crate::drive::{Driver, Pace};
 use crate::error::{Error, lost};
 use crate::reply::Reply;
@@ -59,7 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         leftover: &[u8],
         config: impl Into<ConfigRef>,
     ) -> io::Result<Self> {
-        Ok(Self::with_clock(stream, role, leftover, config.into(), Clock::start(), entropy(role)?))
+        Ok(Self::with_clock(stream, role, leftover, config.into(), Clock::start(), entropy(role)?, None))
     }
 
     pub(crate) fn with_clock(
@@ -69,6 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         config: ConfigRef,
         clock: Clock,
         seed: [u8; 32],
+        agreement: Option<Agreement>,
     ) -> Self {
         let max_queue = config.limits.max_queue;
         let pace = Pace::new(clock);
@@ -76,12 +78,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             Role::Server => Connection::server(config, pace.now),
             Role::Client => Connection::client(config, pace.now, seed),
         };
-        let session = if leftover.is_empty() {
+        let mut session = if leftover.is_empty() {
             Session::new(connection)
         } else {
             Session::with_storage(connection, leftover.to_vec(), leftover.len())
         };
+        if let Some(agreement) = agreement {
+            deflate::enable(&mut session, &agreement);
+        }
         Self { session, wire: Wire::new(stream, max_queue), pace }
+    }
+
+    /// From now on messages may be compressed, both ways, as `agreement` says (RFC 7692): for a connection
+    /// [from elsewhere](Self::from_upgraded). The handshakes of this crate do it by themselves.
+    #[cfg(feature = "deflate")]
+    pub fn enable_deflate(&mut self, agreement: &ws_core::deflate::Agreement) {
+        self.session.enable_deflate(agreement);
+    }
+
+    /// Which of the messages from now on are compressed, where that was agreed on.
+    #[cfg(feature = "deflate")]
+    pub fn set_compress(&mut self, compress: ws_core::deflate::Compress) {
+        self.session.connection().sender().set_compress(compress);
     }
 
     /// The next message, and the handle to reply to it while it is lent.

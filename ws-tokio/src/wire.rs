@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::frame::{Header, MAX_HEADER};
 use ws_core::{Connection, Message, Part, SendError, Sender, mask};
 
+use crate::deflate;
 use crate::error::{Error, lost};
 use crate::pool::{self, SMALL_REST};
 
@@ -28,10 +29,12 @@ pub(crate) trait Encode {
     fn header(&mut self, message: Message<'_>, part: Part) -> Result<Header, SendError>;
     fn transmit(&mut self, out: &mut [u8]) -> usize;
     fn pending(&self) -> usize;
+    /// Whether such a part would be compressed, and is not to be written from where it stands.
+    fn compresses(&self, len: usize, part: Part) -> bool;
 }
 
 macro_rules! encode {
-    ($($endpoint:ty),*) => {$(
+    ($($endpoint:ty: $compresses:path),*) => {$(
         impl Encode for $endpoint {
             #[inline]
             fn send_part(&mut self, message: Message<'_>, part: Part, out: &mut [u8]) -> Result<usize, SendError> {
@@ -50,11 +53,15 @@ macro_rules! encode {
             fn pending(&self) -> usize {
                 self.pending()
             }
+
+            fn compresses(&self, len: usize, part: Part) -> bool {
+                $compresses(self, len, part)
+            }
         }
     )*};
 }
 
-encode!(Connection, Sender);
+encode!(Connection: deflate::connection_compresses, Sender: deflate::compresses);
 
 #[derive(Debug)]
 pub(crate) struct Wire<S> {

@@ -245,4 +245,8 @@ impl Inflow {
         }
         self.inflater.is_live()
     }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.inflater.is_live()
+    }
 }

@@ -116,9 +116,9 @@ pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin>(
     let attempt = Attempt::new(request.into(), options)?;
     let deadline = Deadline::after(options.config.timeouts.handshake);
     let uri = Uri::parse(&attempt.url)?;
-    let lines = attempt.lines();
+    let lines = attempt.lines(&options.config);
     let mut handshake = handshake(uri, &lines, options)?;
-    let answer = exchange(stream, &mut handshake, &deadline).await?;
+    let answer = exchange(stream, &mut handshake, &options.config, &deadline).await?;
     open(answer, options, &deadline).await
 }
 
@@ -139,10 +139,10 @@ pub async fn connect_through<S: AsyncRead + AsyncWrite + Unpin>(
     let attempt = Attempt::new(request.into(), options)?;
     let deadline = Deadline::after(options.config.timeouts.handshake);
     let uri = Uri::parse(&attempt.url)?;
-    let lines = attempt.lines();
+    let lines = attempt.lines(&options.config);
     let mut handshake = handshake(uri, &lines, options)?;
     let stream = secure(stream, uri, options, &deadline).await?;
-    let answer = exchange(stream, &mut handshake, &deadline).await?;
+    let answer = exchange(stream, &mut handshake, &options.config, &deadline).await?;
     open(answer, options, &deadline).await
 }
 
@@ -153,7 +153,7 @@ async fn dial(
     deadline: &mut Deadline,
 ) -> Result<Answer<MaybeTls<TcpStream>>, ConnectError> {
     let uri = Uri::parse(&attempt.url)?;
-    let lines = attempt.lines();
+    let lines = attempt.lines(&options.config);
     // What may not be sent is refused before anything is connected.
     let mut handshake = handshake(uri, &lines, options)?;
     if uri.is_secure() && !cfg!(feature = "tls") {
@@ -162,7 +162,7 @@ async fn dial(
     // 4.1: "There MUST be no more than one connection in a CONNECTING state": the turn ends with the response.
     let (stream, _turn) = reach(uri, options, deadline).await?;
     let stream = secure(stream, uri, options, deadline).await?;
-    exchange(stream, &mut handshake, deadline).await
+    exchange(stream, &mut handshake, &options.config, deadline).await
 }
 
 fn handshake<'a>(
@@ -238,10 +238,11 @@ async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     deadline: &Deadline,
 ) -> Result<(WebSocket<S>, http::Response<()>), ConnectError> {
     match answer {
-        Answer::Open { stream, leftover, response } => {
+        Answer::Open { stream, leftover, response, agreement } => {
             let seed = entropy(Role::Client).map_err(ConnectError::Entropy)?;
             let (config, clock) = (options.config.clone(), Clock::start());
-            Ok((WebSocket::with_clock(stream, Role::Client, &leftover, config, clock, seed), response))
+            let ws = WebSocket::with_clock(stream, Role::Client, &leftover, config, clock, seed, agreement);
+            Ok((ws, response))
         }
         Answer::Refused(refusal) => Err(ConnectError::Status(Box::new(refusal.read_body(deadline).await))),
     }

@@ -2,10 +2,11 @@
 
 use http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 use http::{Method, Version};
-use ws_core::{ClientRequest, RequestError, Uri};
+use ws_core::{ClientRequest, Config, RequestError, Uri};
 
 use super::error::ConnectError;
 use super::options::ConnectOptions;
+use crate::deflate;
 
 /// Where to connect to, and the fields to send: made from a URL or an `http::Request<()>`.
 ///
@@ -113,13 +114,15 @@ impl Attempt {
 
 /// The attempt's data, lent to the core.
 pub(super) struct Lines<'a> {
+    extensions: String,
     protocols: Vec<&'a str>,
     headers: Vec<(&'a str, &'a [u8])>,
 }
 
 impl Attempt {
-    pub(super) fn lines(&self) -> Lines<'_> {
+    pub(super) fn lines(&self, config: &Config) -> Lines<'_> {
         Lines {
+            extensions: deflate::offer(config).map(|line| line.to_string()).unwrap_or_default(),
             protocols: self.protocols.iter().map(String::as_str).collect(),
             headers: self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
         }
@@ -129,6 +132,7 @@ impl Attempt {
 impl<'a> Lines<'a> {
     pub(super) fn request(&'a self, uri: Uri<'a>, require_protocol: bool) -> ClientRequest<'a> {
         let mut request = ClientRequest::new(uri);
+        request.extensions = &self.extensions;
         request.protocols = &self.protocols;
         request.require_protocol = require_protocol;
         request.headers = &self.headers;

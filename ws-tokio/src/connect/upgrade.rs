@@ -4,17 +4,18 @@ use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use ws_core::handshake::Body;
-use ws_core::{ClientHandshake, Instant, RequestError, Response};
+use ws_core::{ClientHandshake, Config, Instant, RequestError, Response};
 
 use super::body::read_body;
 use super::deadline::Deadline;
 use super::error::ConnectError;
+use crate::deflate::{self, Agreement};
 
 /// What a server said to the request.
 #[derive(Debug)]
 pub(crate) enum Answer<S> {
     /// The connection is open. What stood behind the response is its first input.
-    Open { stream: S, leftover: Vec<u8>, response: http::Response<()> },
+    Open { stream: S, leftover: Vec<u8>, response: http::Response<()>, agreement: Option<Agreement> },
     /// Any other status.
     Refused(Refusal<S>),
 }
@@ -47,12 +48,13 @@ impl<S: AsyncRead + Unpin> Refusal<S> {
 pub(crate) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     handshake: &mut ClientHandshake<'_>,
+    config: &Config,
     deadline: &Deadline,
 ) -> Result<Answer<S>, ConnectError> {
     let request = encode(handshake)?;
     deadline.limit(write(&mut stream, &request)).await?.map_err(ConnectError::Lost)?;
     drop(request);
-    read_answer(stream, handshake, deadline).await
+    read_answer(stream, handshake, config, deadline).await
 }
 
 fn encode(handshake: &mut ClientHandshake<'_>) -> Result<Vec<u8>, RequestError> {
@@ -78,6 +80,7 @@ pub(crate) async fn write(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) 
 pub(crate) async fn read_answer<S: AsyncRead + Unpin>(
     mut stream: S,
     handshake: &mut ClientHandshake<'_>,
+    config: &Config,
     deadline: &Deadline,
 ) -> Result<Answer<S>, ConnectError> {
     // Grows with the bytes that arrive; the core refuses a head over its limit.
@@ -92,12 +95,13 @@ pub(crate) async fn read_answer<S: AsyncRead + Unpin>(
             n => filled += n,
         }
         let Some(head) = handshake.recv(Instant::ZERO, &input[..filled])? else { continue };
+        let agreement = deflate::check(config, &head)?;
         let response = response(&head);
         let (is_open, body, end) = (head.is_open(), head.body(), head.end());
         input.truncate(filled);
         input.drain(..end);
         return Ok(if is_open {
-            Answer::Open { stream, leftover: input, response }
+            Answer::Open { stream, leftover: input, response, agreement }
         } else {
             Answer::Refused(Refusal { stream, response, body, leftover: input })
         });
