@@ -96,6 +96,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.session.enable_deflate(agreement);
     }
 
+    /// Whether live compression state is held; what is not used for
+    /// [`Settings::idle`](ws_core::deflate::Settings::idle) is parked, while some method is awaited.
+    #[cfg(feature = "deflate")]
+    pub fn has_live_deflate(&self) -> bool {
+        self.session.has_live_deflate()
+    }
+
     /// Which of the messages from now on are compressed, where that was agreed on.
     #[cfg(feature = "deflate")]
     pub fn set_compress(&mut self, compress: ws_core::deflate::Compress) {

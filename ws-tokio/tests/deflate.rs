@@ -1,0 +1,186 @@
+//! permessage-deflate over tokio: what is agreed on in the handshakes, what travels, and what is kept when nothing does.
+#![cfg(feature = "deflate")]
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use ws_tokio::core::deflate::{Compress, Settings, WindowBits};
+use ws_tokio::core::{Config, Message};
+use ws_tokio::{Acceptance, ConnectOptions, WebSocket, accept_with, connect_over};
+
+/// A stream that counts what is written to it.
+struct Counted(DuplexStream, Arc<AtomicUsize>);
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.0).poll_write(cx, buf);
+        if let Poll::Ready(Ok(n)) = written {
+            self.1.fetch_add(n, Ordering::Relaxed);
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// Both ends, the line that was agreed on, and the bytes that the client has written.
+async fn pair(
+    server: Option<Settings>,
+    client: Option<Settings>,
+) -> (WebSocket<DuplexStream>, WebSocket<Counted>, Option<String>, Arc<AtomicUsize>) {
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let written = Arc::new(AtomicUsize::new(0));
+    let far = Counted(far, Arc::clone(&written));
+    let mut config = Config::server();
+    config.limits.max_message = 4 << 20;
+    config.limits.max_frame = 4 << 20;
+    config.deflate = server;
+    let mut options = ConnectOptions::new();
+    let mut client_config = Config::client();
+    client_config.deflate = client;
+    options.config = client_config.into();
+    let (server, client) = tokio::join!(
+        accept_with(near, config, |_| Ok(Acceptance::default())),
+        connect_over(far, "ws://localhost/", &options)
+    );
+    let (client, response) = client.expect("a connection");
+    let line = response.headers().get("sec-websocket-extensions").map(|line| line.to_str().unwrap().into());
+    (server.expect("a connection"), client, line, written)
+}
+
+fn settings(takeover: bool, bits: u8) -> Settings {
+    let mut settings = Settings::client();
+    settings.deflate_takeover = takeover;
+    settings.inflate_takeover = takeover;
+    settings.deflate_window = WindowBits::new(bits).unwrap();
+    settings.inflate_window = WindowBits::new(bits).unwrap();
+    settings
+}
+
+async fn echo(mut server: WebSocket<DuplexStream>) {
+    while let Some((message, mut reply)) = server.recv().await.expect("a client that keeps to the rules") {
+        reply.send(message).await.expect("open");
+    }
+}
+
+/// A6, DN-19: off unless both sides ask for it.
+#[tokio::test]
+async fn off_means_not_offered() {
+    for (server, client) in [(None, None), (Some(Settings::server()), None), (None, Some(Settings::client()))]
+    {
+        let (server, mut client, line, written) = pair(server, client).await;
+        assert_eq!(line, None);
+        tokio::spawn(echo(server));
+        let before = written.load(Ordering::Relaxed);
+        let text = "abc".repeat(1_000);
+        client.send(&text).await.unwrap();
+        assert!(written.load(Ordering::Relaxed) - before > text.len());
+        assert_eq!(client.recv().await.unwrap().unwrap().0, Message::Text(&text));
+    }
+}
+
+/// The memory-lean default of a server is in its answer.
+#[tokio::test]
+async fn defaults_agree() {
+    let (_, _, line, _) = pair(Some(Settings::server()), Some(Settings::client())).await;
+    let line = line.expect("agreed");
+    assert!(line.starts_with("permessage-deflate"), "{line}");
+    assert!(
+        line.contains("server_max_window_bits=12") && line.contains("client_max_window_bits=12"),
+        "{line}"
+    );
+}
+
+/// Whole messages and parts, small and large, in one task and in two: all come back, and fewer bytes travel.
+#[tokio::test]
+async fn messages_travel_compressed() {
+    for (takeover, bits) in [(true, 15), (true, 9), (false, 12)] {
+        let both = Some(settings(takeover, bits));
+        let (server, mut client, line, written) = pair(both.clone(), both).await;
+        assert!(line.is_some());
+        let server = tokio::spawn(echo(server));
+        let before = written.load(Ordering::Relaxed);
+        let mut sent = 0;
+        for n in [0, 1, 63, 64, 1_000, 31 << 10, 40 << 10, 1 << 20] {
+            let text: String = "the quick brown föx, ".chars().cycle().take(n).collect();
+            client.send(&text).await.unwrap();
+            sent += text.len();
+            assert!(client.recv().await.unwrap().unwrap().0 == Message::Text(&text), "{n}");
+        }
+        assert!(written.load(Ordering::Relaxed) - before < sent / 10, "{bits} bits, {sent}");
+        let (mut read, mut write) = client.split();
+        let text = "to and fro, ".repeat(100_000);
+        let (sent, got) = tokio::join!(write.send(&text), read.recv_owned());
+        sent.unwrap();
+        assert!(got.unwrap().unwrap().borrow() == Message::Text(&text));
+        write.close(None).await.unwrap();
+        assert!(read.recv().await.unwrap().is_none());
+        server.await.unwrap();
+    }
+}
+
+/// A secret may be kept out of the compressor.
+#[tokio::test]
+async fn a_message_may_go_plain() {
+    let (server, mut client, _, written) = pair(Some(Settings::server()), Some(Settings::client())).await;
+    tokio::spawn(echo(server));
+    let text = "secret ".repeat(300);
+    for (compress, least, most) in [(Compress::Never, text.len(), text.len() + 14), (Compress::Auto, 1, 200)]
+    {
+        let before = written.load(Ordering::Relaxed);
+        client.set_compress(compress);
+        client.send(&text).await.unwrap();
+        let len = written.load(Ordering::Relaxed) - before;
+        assert!((least..=most).contains(&len), "{compress:?}: {len}");
+        assert_eq!(client.recv().await.unwrap().unwrap().0, Message::Text(&text));
+    }
+}
+
+/// DN-20: what lies idle is parked, whoever waits; and goes on where it was.
+#[tokio::test(start_paused = true)]
+async fn dn20_idle_state_is_parked() {
+    use ws_tokio::core::deflate::{Pool, PoolLimits};
+    // A pool that keeps nothing: a state that is parked is freed.
+    let mut limits = PoolLimits::new();
+    (limits.inflaters, limits.deflaters) = (0, 0);
+    let mut settings = settings(true, 15);
+    settings.pool = Some(Pool::new(limits));
+    let (server, mut client, _, written) = pair(Some(settings.clone()), Some(settings)).await;
+    tokio::spawn(echo(server));
+    let text = "an unusual sentence, said twice";
+    client.set_compress(Compress::Always);
+    client.send(text).await.unwrap();
+    client.recv().await.unwrap().unwrap();
+    assert!(client.has_live_deflate());
+    // Nobody sends: the one who waits parks, between one and two spells of idleness later.
+    let waited = tokio::time::timeout(Duration::from_millis(2_500), client.recv()).await;
+    assert!(waited.is_err());
+    assert!(!client.has_live_deflate());
+    // The window is still there: the second time, the sentence is a reference to the first.
+    let before = written.load(Ordering::Relaxed);
+    client.send(text).await.unwrap();
+    let len = written.load(Ordering::Relaxed) - before;
+    assert!(len < 20, "{len}");
+    assert_eq!(client.recv().await.unwrap().unwrap().0, Message::Text(text));
+}
