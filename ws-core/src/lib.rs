@@ -92,6 +92,7 @@
 //! | none | everything but growing storage: over arrays, without an allocator; one pong is held at a time |
 //! | `alloc` | `Vec` storage, configuration shared by `Arc`, up to 64 pongs or 8 KiB of them held |
 //! | `std` (default) | CPU detection for UTF-8, conversion of `std::time::Instant` |
+//! | `deflate` (default) | permessage-deflate, for configurations that ask for it: see `deflate` |
 //! | `bytes` | `Utf8`: checked text in `bytes::Bytes` |
 //!
 //! A server's `Connection` takes 160 bytes with an allocator, asserted at compile time. Its buffers are yours.

@@ -1,4 +1,55 @@
 //! permessage-deflate (RFC 7692): negotiation, and both directions of the payload.
+//!
+//! It is off until [`Config::deflate`](crate::Config::deflate) asks for it, and nothing is compressed until the other
+//! side agrees:
+//!
+//! ```
+//! use ws_core::deflate::Settings;
+//! use ws_core::{Config, Connection, Instant, Session};
+//!
+//! let mut config = Config::server();
+//! config.deflate = Some(Settings::server());
+//! // The adapters do the rest. By hand: the server's answer to the client's offer ...
+//! # let head = b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+//! #     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+//! #     Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+//! # let mut handshake = ws_core::ServerHandshake::new(Instant::ZERO, config.clone());
+//! # let request = handshake.recv(Instant::ZERO, head).unwrap().unwrap();
+//! let settings = config.deflate.as_ref().unwrap();
+//! let (agreement, line) = settings.accept(request.extensions()).expect("an offer that can be honoured");
+//! assert_eq!(&*line, "permessage-deflate; server_max_window_bits=12; client_max_window_bits=12");
+//! // ... goes into `Accept::extensions`, and what was agreed on into the session.
+//! let mut session = Session::<Vec<u8>>::new(Connection::server(config, Instant::ZERO));
+//! session.enable_deflate(&agreement);
+//! ```
+//!
+//! From there on [`Sender::send_part`](crate::Sender::send_part) compresses what [`Compress`] says, and the session
+//! inflates as bytes arrive. A limit is one on inflated bytes, counted as they are made; text is checked as it is
+//! inflated. Whatever is not whole, or is no DEFLATE data, fails with 1007.
+//!
+//! # Memory
+//!
+//! A connection has nothing before its first compressed message. State of the back end comes from a [`Pool`]: for the
+//! length of a message without context takeover; with it, until it was not used for [`Settings::idle`] and somebody
+//! calls [`Session::park_idle`](crate::Session::park_idle), as the adapters do. Then only the window's bytes are kept,
+//! from which the next message makes the state anew (10 to 40 µs). Bytes requested from the allocator, for each
+//! direction:
+//!
+//! | window | compressor, live | decompressor, live | parked, with takeover | parked, without |
+//! |--:|--:|--:|--:|--:|
+//! | 9 bits | 165 632 | 48 216 | 512 | 0 |
+//! | 12 bits | 183 552 | 51 800 | 4 096 | 0 |
+//! | 15 bits | 326 912 | 80 472 | 32 768 | 0 |
+//!
+//! So a server's default is 12 bits both ways: 8 KiB for an idle connection instead of 64, and for JSON of 1 KiB 8 %
+//! more bytes than with 15. A client, which has few connections, takes 15. What a client that cannot be told a window
+//! gets is said at [`Settings::accept`].
+//!
+//! # The back end
+//!
+//! It is zlib-rs, used directly. flate2, through which it is mostly used, does not let a caller stop at the end of a
+//! block, and that is the only certain way to tell that a message was whole (section 7.2.2). A distance beyond the
+//! agreed window is followed as far as the back end still has it; our own compressor never makes one.
 
 mod agreement;
 mod deflater;
