@@ -428,10 +428,13 @@ impl Sender {
         let mut at = 0;
         while at < out.len() {
             let Some(front) = self.queue.front() else { break };
-            if let Some(keys) = self.keys.as_mut().filter(|_| self.sent == 0) {
-                keys.hold();
-            }
-            let mask = self.keys.as_ref().map(|keys| keys.held());
+            let begins = self.sent == 0;
+            let mask = self.keys.as_mut().map(|keys| {
+                if begins {
+                    keys.hold();
+                }
+                keys.held()
+            });
             let len = front.payload.len();
             let header = Header { fin: true, rsv: 0, opcode: front.opcode, mask, len: len as u64 };
             let mut frame = [0; MAX_HEADER + MAX_CONTROL];

@@ -256,7 +256,7 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
     /// The compressor of a split connection is parked by [`Sender::park_idle`].
     #[cfg(feature = "deflate")]
     pub fn park_idle(&mut self) -> bool {
-        let out = self.connection.own_sender().is_some_and(|sender| sender.park_idle());
+        let out = self.connection.own_sender().is_some_and(Sender::park_idle);
         self.inflow.as_mut().is_some_and(|inflow| inflow.park_idle()) || out
     }
 
@@ -484,10 +484,8 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
     #[inline(always)]
     fn release_event(&mut self) {
         #[cfg(feature = "deflate")]
-        if self.step.found == Found::Inflated {
-            if let Some(inflow) = &mut self.inflow {
-                inflow.release();
-            }
+        if let (Found::Inflated, Some(inflow)) = (self.step.found, &mut self.inflow) {
+            inflow.release();
         }
         self.buffer.consume(self.step.consumed);
         self.step = Step::NOTHING;

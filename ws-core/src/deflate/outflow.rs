@@ -46,9 +46,8 @@ impl Outflow {
     pub(crate) fn takes(&self, len: usize, part: Part) -> bool {
         match (part, self.mode) {
             (Part::Middle | Part::Last, _) => self.open,
-            (_, Compress::Always) => true,
             (_, Compress::Never) => false,
-            (Part::First, Compress::Auto) => true,
+            (_, Compress::Always) | (Part::First, Compress::Auto) => true,
             (Part::Whole, Compress::Auto) => len >= self.threshold,
         }
     }
