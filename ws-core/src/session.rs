@@ -270,6 +270,7 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
     }
 
     /// `None`: a compressed payload was taken up, and there is more to find.
+    #[inline]
     fn take_step(&mut self, now: Instant) -> Result<Option<Advance>, Failure> {
         #[cfg(feature = "deflate")]
         if let Some(advance) = self.advance_inflow(now)? {
@@ -308,8 +309,17 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
 
     /// Goes on inflating what has arrived; `None`: all of that was used up.
     #[cfg(feature = "deflate")]
+    #[inline]
     fn advance_inflow(&mut self, now: Instant) -> Result<Option<Advance>, Failure> {
-        let Some(inflow) = self.inflow.as_mut().filter(|inflow| inflow.is_busy()) else { return Ok(None) };
+        if !self.inflow.as_ref().is_some_and(|inflow| inflow.is_busy()) {
+            return Ok(None);
+        }
+        self.inflate(now)
+    }
+
+    #[cfg(feature = "deflate")]
+    fn inflate(&mut self, now: Instant) -> Result<Option<Advance>, Failure> {
+        let Some(inflow) = &mut self.inflow else { return Ok(None) };
         let config = self.connection.receiver().config().clone();
         match inflow.run(&config, &mut self.buffer) {
             Ok(true) => {

@@ -140,6 +140,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         if self.cut {
             return Err(lost());
         }
+        // Most messages find an empty queue: to be refused first for lack of room would double their work.
+        if self.out.is_empty() && !self.broken {
+            self.out = pool::lease();
+        }
         loop {
             match from.send_part(message, part, self.out.get_mut(self.end..).unwrap_or_default()) {
                 Ok(n) => {
@@ -147,7 +151,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     return Ok(());
                 }
                 Err(SendError::NoSpace { needed }) => self.make_room(needed, most)?,
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    if self.queued() == 0 {
+                        self.release();
+                    }
+                    return Err(error.into());
+                }
             }
         }
     }
