@@ -54,7 +54,7 @@ impl Connection {
     pub fn recv<'b>(&mut self, now: Instant, input: &'b mut [u8]) -> Result<Recv<'b>, Failure> {
         match self.small_frame(now, input) {
             Some(frame) => Ok(receiver::view_small(frame, input)),
-            None => Ok(receiver::view(self.step(now, input)?, input, false)),
+            None => Ok(receiver::view(self.step_alone(now, input)?, input, false)),
         }
     }
 
@@ -67,6 +67,16 @@ impl Connection {
         let step = self.receiver.step(now, input).inspect_err(|&failure| self.fail(failure))?;
         if matches!(step.found, Found::Ping | Found::Close { .. }) {
             self.answer(step, input);
+        }
+        Ok(step)
+    }
+
+    /// [`step`](Self::step) for a caller who cannot inflate: nothing is to get lost in silence.
+    fn step_alone(&mut self, now: Instant, input: &mut [u8]) -> Result<Step, Failure> {
+        let step = self.step(now, input)?;
+        #[cfg(feature = "deflate")]
+        if let Found::Deflated { .. } = step.found {
+            return Err(self.refuse(now, Violation::InvalidDeflate));
         }
         Ok(step)
     }

@@ -1,6 +1,8 @@
 //! permessage-deflate through sessions: what one side sends, the other receives.
 #![cfg(feature = "deflate")]
 
+mod attack;
+
 use ws_core::deflate::{Agreement, Compress, Settings, WindowBits};
 use ws_core::{
     Advance, Config, Connection, Delivery, Event, Failure, Instant, Message, Part, Session, Violation,
