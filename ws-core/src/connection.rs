@@ -8,6 +8,8 @@ use crate::decoder::{Found, SmallFrame, Step};
 use crate::error::{Failure, SendError, Violation};
 use crate::event::{Event, Kind, Message, Part, Transport};
 use crate::frame::Header;
+#[cfg(feature = "alloc")]
+use crate::prepared::Prepared;
 use crate::receiver::{self, Receiver, Recv};
 use crate::sender::{Duty, Reply, Sender};
 use crate::time::Instant;
@@ -140,6 +142,15 @@ impl Connection {
     #[inline]
     pub fn frame_header(&mut self, kind: Kind, len: u64, part: Part) -> Result<Header, SendError> {
         self.sender.frame_header(kind, len, part)
+    }
+
+    /// The frame of a message for many connections, to be written as it is; see [`Sender::prepared`].
+    ///
+    /// # Errors
+    /// As for [`Sender::prepared`].
+    #[cfg(feature = "alloc")]
+    pub fn prepared<'p>(&mut self, prepared: &'p Prepared) -> Result<&'p [u8], SendError> {
+        self.sender.prepared(prepared)
     }
 
     /// Queues a ping of at most 125 bytes.

@@ -2,6 +2,9 @@
 #![cfg(feature = "deflate")]
 
 mod attack;
+#[path = "../deflate_engine/audit.rs"]
+mod audit;
+mod prepared;
 
 use ws_core::deflate::{Agreement, Compress, Settings, WindowBits};
 use ws_core::{
