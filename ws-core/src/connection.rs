@@ -8,6 +8,8 @@ use crate::decoder::{Found, SmallFrame, Step};
 use crate::error::{Failure, SendError, Violation};
 use crate::event::{Event, Kind, Message, Part, Transport};
 use crate::frame::Header;
+#[cfg(feature = "alloc")]
+use crate::prepared::Prepared;
 use crate::receiver::{self, Receiver, Recv};
 use crate::sender::{Duty, Reply, Sender};
 use crate::time::Instant;
@@ -54,7 +56,7 @@ impl Connection {
     pub fn recv<'b>(&mut self, now: Instant, input: &'b mut [u8]) -> Result<Recv<'b>, Failure> {
         match self.small_frame(now, input) {
             Some(frame) => Ok(receiver::view_small(frame, input)),
-            None => Ok(receiver::view(self.step(now, input)?, input, false)),
+            None => Ok(receiver::view(self.step_alone(now, input)?, input, false)),
         }
     }
 
@@ -67,6 +69,16 @@ impl Connection {
         let step = self.receiver.step(now, input).inspect_err(|&failure| self.fail(failure))?;
         if matches!(step.found, Found::Ping | Found::Close { .. }) {
             self.answer(step, input);
+        }
+        Ok(step)
+    }
+
+    /// [`step`](Self::step) for a caller who cannot inflate: nothing is to get lost in silence.
+    fn step_alone(&mut self, now: Instant, input: &mut [u8]) -> Result<Step, Failure> {
+        let step = self.step(now, input)?;
+        #[cfg(feature = "deflate")]
+        if let Found::Deflated { .. } = step.found {
+            return Err(self.refuse(now, Violation::InvalidDeflate));
         }
         Ok(step)
     }
@@ -130,6 +142,15 @@ impl Connection {
     #[inline]
     pub fn frame_header(&mut self, kind: Kind, len: u64, part: Part) -> Result<Header, SendError> {
         self.sender.frame_header(kind, len, part)
+    }
+
+    /// The frame of a message for many connections, to be written as it is; see [`Sender::prepared`].
+    ///
+    /// # Errors
+    /// As for [`Sender::prepared`].
+    #[cfg(feature = "alloc")]
+    pub fn prepared<'p>(&mut self, prepared: &'p Prepared) -> Result<&'p [u8], SendError> {
+        self.sender.prepared(prepared)
     }
 
     /// Queues a ping of at most 125 bytes.

@@ -227,6 +227,12 @@ impl Decoder {
         self.quick = 0;
     }
 
+    /// Whether data is dropped instead of reported.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn is_muted(&self) -> bool {
+        self.muted
+    }
+
     /// The fast path: an unfragmented data frame of at most 64 KiB, all of it there, between messages.
     ///
     /// `None` is no verdict, and nothing has changed: whatever is unusual is looked at by [`step`](Self::step), rule by
@@ -491,8 +497,11 @@ impl Decoder {
     fn check_len(&self, config: &Config, len: u64, deflated: bool) -> Result<(), Violation> {
         let before = if self.state == State::Ready { 0 } else { self.total };
         // The limits mean what is inflated, which is counted as it is. What does not compress takes a little more.
-        let most = |limit: u64| {
-            if deflated { limit.saturating_add(limit >> 3).saturating_add(64) } else { limit }
+        // So does each part that its sender flushed.
+        let parts = if self.state == State::Ready { 1 } else { u64::from(self.fragments) + 1 };
+        let most = |limit: u64| match deflated {
+            true => limit.saturating_add((limit >> 3) + (limit >> 6)).saturating_add(64 * parts),
+            false => limit,
         };
         if len > most(config.limits.max_frame) {
             return Err(Violation::FrameTooBig);

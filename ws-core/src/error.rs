@@ -189,6 +189,8 @@ pub enum SendError {
     FrameTooLong,
     /// The message that is open is compressed (RFC 7692): its parts go through `send_part`.
     Compressed,
+    /// A prepared message has no mask, and a client's must have one (section 5.3): it goes through `send`.
+    Unmasked,
 }
 
 impl fmt::Display for SendError {
@@ -205,6 +207,7 @@ impl fmt::Display for SendError {
             Self::ControlFrameCut => "a control frame has left in part; its rest goes first",
             Self::FrameTooLong => "a frame holds at most 2^63 - 1 bytes",
             Self::Compressed => "the message that is open is compressed",
+            Self::Unmasked => "a client masks each message by itself",
         })
     }
 }

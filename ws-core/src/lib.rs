@@ -82,6 +82,7 @@
 //! | what is sent, and in which order | `sender.rs`, `control.rs` |
 //! | close codes that may travel | `close.rs` |
 //! | storage | `buffer.rs`, `session.rs` |
+//! | one message for many connections | `prepared.rs` |
 //!
 //! `CONFORMANCE.md` has every rule in a line, with the test that carries it.
 //!
@@ -128,6 +129,8 @@ pub mod frame;
 pub mod handshake;
 mod keys;
 pub mod mask;
+#[cfg(feature = "alloc")]
+mod prepared;
 mod receiver;
 mod sender;
 mod session;
@@ -149,6 +152,8 @@ pub use handshake::{
     Accept, AnswerError, ClientHandshake, ClientRequest, HandshakeError, Rejection, Request, RequestError,
     Response, ServerHandshake, Uri, UriError, accept_key, same_host,
 };
+#[cfg(feature = "alloc")]
+pub use prepared::Prepared;
 pub use receiver::{Receiver, Recv};
 pub use sender::{Reply, Sender};
 pub use session::{Advance, Endpoint, Session};

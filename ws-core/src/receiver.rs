@@ -74,10 +74,20 @@ impl Receiver {
     ) -> Result<(Recv<'b>, Option<Reply>), Failure> {
         let recv = match self.small_frame(now, input) {
             Some(frame) => view_small(frame, input),
-            None => view(self.step(now, input)?, input, false),
+            None => view(self.step_alone(now, input)?, input, false),
         };
         let reply = recv.event.as_ref().and_then(Reply::to);
         Ok((recv, reply))
+    }
+
+    /// [`step`](Self::step) for a caller who cannot inflate: nothing is to get lost in silence.
+    fn step_alone(&mut self, now: Instant, input: &mut [u8]) -> Result<Step, Failure> {
+        let step = self.step(now, input)?;
+        #[cfg(feature = "deflate")]
+        if let Found::Deflated { .. } = step.found {
+            return Err(self.refuse(now, Violation::InvalidDeflate));
+        }
+        Ok(step)
     }
 
     #[inline(always)]
@@ -139,6 +149,12 @@ impl Receiver {
         self.timers.close();
         self.decoder.fail();
         violation.into()
+    }
+
+    /// Whether data is dropped instead of reported.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn drops_data(&self) -> bool {
+        self.decoder.is_muted()
     }
 
     #[cfg(feature = "deflate")]

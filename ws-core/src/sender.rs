@@ -16,6 +16,8 @@ use crate::event::{Event, Kind, Message, Part};
 use crate::frame::{Header, MAX_CONTROL, MAX_HEADER, Opcode};
 use crate::keys::Keys;
 use crate::mask;
+#[cfg(feature = "alloc")]
+use crate::prepared::Prepared;
 
 /// The bit that marks the first frame of a compressed message (RFC 7692, section 6).
 #[cfg(feature = "deflate")]
@@ -197,6 +199,37 @@ impl Sender {
             return Err(SendError::FrameTooLong);
         }
         Ok(self.begin(opcode, kind, len, part))
+    }
+
+    /// The frame of a message for many connections, to be written as it is; servers only.
+    ///
+    /// It counts as sent, as after [`frame_header`](Sender::frame_header): all of it must follow whatever was encoded
+    /// before, with nothing in between. Control frames that wait are not in it: they leave by
+    /// [`transmit`](Sender::transmit) before or after it, or with the next message.
+    ///
+    /// It is compressed where [`send`](Sender::send) would compress such a message
+    #[cfg_attr(feature = "deflate", doc = "([`will_compress`](Sender::will_compress)),")]
+    #[cfg_attr(not(feature = "deflate"), doc = "(feature `deflate`),")]
+    /// unless it does not shrink by that. A compressor with context takeover then starts anew: its next message refers to
+    /// nothing before it. Where broadcasts and a connection's own messages alternate, the latter shrink less.
+    ///
+    /// # Errors
+    /// [`SendError::Unmasked`] for a client, which [sends](Sender::send) the [`message`](Prepared::message) instead;
+    /// [`SendError::Closed`], [`SendError::MessageOpen`], [`SendError::ControlFrameCut`] as for `frame_header`.
+    #[cfg(feature = "alloc")]
+    pub fn prepared<'p>(&mut self, prepared: &'p Prepared) -> Result<&'p [u8], SendError> {
+        if self.keys.is_some() {
+            return Err(SendError::Unmasked);
+        }
+        self.check(prepared.kind(), Part::Whole)?;
+        if self.sent > 0 {
+            return Err(SendError::ControlFrameCut);
+        }
+        #[cfg(feature = "deflate")]
+        if let Some(frame) = self.outflow.as_mut().and_then(|outflow| outflow.share(prepared)) {
+            return Ok(frame);
+        }
+        Ok(prepared.plain())
     }
 
     /// Whether such a part of a message would be compressed.

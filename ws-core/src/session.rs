@@ -9,7 +9,7 @@ use crate::buffer::{Buffer, Storage};
 use crate::connection::Connection;
 use crate::decoder::{Found, SmallFrame, Step, TextSoFar};
 #[cfg(feature = "deflate")]
-use crate::deflate::{Agreement, Inflow, Outflow, Pool, Settings, WindowBits};
+use crate::deflate::{Agreement, Inflow, Outflow, Pool, Run, Settings, WindowBits};
 use crate::error::{Failure, Violation};
 use crate::event::Event;
 use crate::receiver::{self, Receiver};
@@ -150,8 +150,14 @@ impl<B: Storage> Session<B> {
     /// From now on messages may be compressed, both ways, as `agreement` says (RFC 7692). How is said by
     /// [`Config::deflate`](crate::Config::deflate).
     ///
-    /// Without it a compressed message is [`Violation::ReservedBit`].
+    /// Without it a compressed message is [`Violation::ReservedBit`]. It is the session that inflates, with the context
+    /// of all messages before: once agreed on, a connection belongs to it. Another one that is put in its place, or
+    /// [`Connection::recv`], fails at a compressed message ([`Violation::InvalidDeflate`]). Said again, it changes
+    /// nothing.
     pub fn enable_deflate(&mut self, agreement: &Agreement) {
+        if self.inflow.is_some() {
+            return;
+        }
         let config = self.connection.config().clone();
         let defaults = Settings::server();
         let settings = config.deflate.as_ref().unwrap_or(&defaults);
@@ -311,7 +317,7 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
     #[cfg(feature = "deflate")]
     #[inline]
     fn advance_inflow(&mut self, now: Instant) -> Result<Option<Advance>, Failure> {
-        if !self.inflow.as_ref().is_some_and(|inflow| inflow.is_busy()) {
+        if self.inflow.is_none() {
             return Ok(None);
         }
         self.inflate(now)
@@ -320,15 +326,23 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
     #[cfg(feature = "deflate")]
     fn inflate(&mut self, now: Instant) -> Result<Option<Advance>, Failure> {
         let Some(inflow) = &mut self.inflow else { return Ok(None) };
+        let receiver = self.connection.receiver();
+        if receiver.drops_data() || !receiver.is_open() {
+            inflow.drop_message(&mut self.buffer);
+        }
+        if !inflow.is_busy() {
+            return Ok(None);
+        }
         let config = self.connection.receiver().config().clone();
         match inflow.run(&config, &mut self.buffer) {
-            Ok(true) => {
+            Ok(Run::Event) => {
                 self.step.found = Found::Inflated;
                 Ok(Some(Advance::Event))
             }
-            Ok(false) => Ok(None),
+            Ok(Run::Idle) => Ok(None),
+            Ok(Run::Gone(at_least)) => Ok(Some(Advance::Read { at_least })),
             Err(violation) => {
-                inflow.fail();
+                inflow.drop_message(&mut self.buffer);
                 Err(self.connection.refuse(now, violation))
             }
         }
@@ -486,7 +500,16 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
     }
 
     /// Takes the session apart: the connection, and the storage with its unconsumed bytes.
+    ///
+    /// What is not yet inflated of the current frame is dropped, and so is the peer's context
+    #[cfg_attr(feature = "deflate", doc = "([`enable_deflate`](Session::enable_deflate)).")]
+    #[cfg_attr(not(feature = "deflate"), doc = "(feature `deflate`).")]
     pub fn into_parts(mut self) -> (C, Option<(B, usize)>) {
+        self.release_event();
+        #[cfg(feature = "deflate")]
+        if let Some(inflow) = self.inflow.as_mut().filter(|inflow| inflow.is_busy()) {
+            inflow.drop_message(&mut self.buffer);
+        }
         let rest = self.rest();
         (self.connection, rest)
     }

@@ -111,6 +111,16 @@ impl Deflater {
         self.window.clear();
     }
 
+    /// One that compresses as this one does, a single message in a window of its own.
+    pub(crate) fn fresh(&self, window: WindowBits) -> Self {
+        Self::new(window, false, self.level, self.pool.clone())
+    }
+
+    /// The window that is never exceeded.
+    pub(crate) const fn window(&self) -> WindowBits {
+        self.window.bits()
+    }
+
     /// Whether a state of the back end is held.
     pub fn is_live(&self) -> bool {
         self.state.is_some()

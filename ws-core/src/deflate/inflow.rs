@@ -41,6 +41,17 @@ pub(crate) struct Inflow {
     used: bool,
 }
 
+/// What [`Inflow::run`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Run {
+    /// There is an event.
+    Event,
+    /// The current frame is used up.
+    Idle,
+    /// The storage that the payload stood in was taken away: so many bytes of it are still to be inflated.
+    Gone(usize),
+}
+
 /// How far the current frame's payload has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -100,30 +111,34 @@ impl Inflow {
         self.used = true;
     }
 
-    /// Inflates until there is an event (`true`) or the current frame is used up.
+    /// Inflates until there is an event or no more to inflate.
     pub(crate) fn run<B: Storage>(
         &mut self,
         config: &Config,
         from: &mut Buffer<B>,
-    ) -> Result<bool, Violation> {
+    ) -> Result<Run, Violation> {
         self.whole = config.delivery == Delivery::Whole;
         loop {
             if matches!(self.stage, Stage::Idle | Stage::Over) {
-                return Ok(false);
+                return Ok(Run::Idle);
             }
             if self.len == self.out.len() && !self.make_room(config) {
                 self.lend();
-                return Ok(true);
+                return Ok(Run::Event);
             }
             let room = &mut self.out[self.len..];
             match self.stage {
                 Stage::Payload { last } => {
-                    let input = from.filled().get(..self.left).unwrap_or_default();
+                    let filled = from.filled();
+                    let input = &filled[..self.left.min(filled.len())];
                     let Inflated { taken, written } =
                         self.inflater.inflate(input, room).map_err(|_| Violation::InvalidDeflate)?;
                     from.consume(taken);
                     self.left -= taken;
                     self.count(written, config)?;
+                    if self.left > 0 && taken == 0 && written == 0 {
+                        return Ok(Run::Gone(self.left));
+                    }
                     if self.left > 0 {
                         continue;
                     }
@@ -132,7 +147,7 @@ impl Inflow {
                     self.stage = if last { Stage::End } else { Stage::Idle };
                     if !last && !self.whole && self.lendable() > 0 {
                         self.lend();
-                        return Ok(true);
+                        return Ok(Run::Event);
                     }
                 }
                 _ => {
@@ -146,7 +161,7 @@ impl Inflow {
                         }
                         self.stage = Stage::Over;
                         self.lend();
-                        return Ok(true);
+                        return Ok(Run::Event);
                     }
                 }
             }
@@ -231,10 +246,14 @@ impl Inflow {
         &self.out[..self.lent]
     }
 
-    /// Gives up a message half-way: the connection has failed.
-    pub(crate) fn fail(&mut self) {
+    /// Gives up a message half-way, with what of its frame is in the storage: nobody wants it, or the connection has
+    /// failed.
+    pub(crate) fn drop_message<B: Storage>(&mut self, from: &mut Buffer<B>) {
+        from.consume(core::mem::take(&mut self.left) + core::mem::take(&mut self.behind));
         self.stage = Stage::Idle;
-        (self.len, self.lent, self.left) = (0, 0, 0);
+        (self.len, self.lent) = (0, 0);
+        // Half a character is not to be continued by whatever comes.
+        self.kind = Kind::Binary;
         self.pool.give_buffer(core::mem::take(&mut self.out));
     }
 

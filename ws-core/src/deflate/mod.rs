@@ -69,5 +69,5 @@ pub use outflow::Compress;
 pub use pool::{Pool, PoolLimits};
 pub use settings::{Settings, WindowBits};
 
-pub(crate) use inflow::Inflow;
+pub(crate) use inflow::{Inflow, Run};
 pub(crate) use outflow::Outflow;

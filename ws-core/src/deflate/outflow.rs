@@ -4,6 +4,7 @@ use super::deflater::Deflater;
 use super::pool::Pool;
 use super::settings::{Settings, WindowBits};
 use crate::event::Part;
+use crate::prepared::Prepared;
 
 /// Which messages of a connection that agreed to permessage-deflate are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -44,17 +45,32 @@ impl Outflow {
 
     /// Whether a part of `len` bytes is to be compressed.
     pub(crate) fn takes(&self, len: usize, part: Part) -> bool {
-        match (part, self.mode) {
-            (Part::Middle | Part::Last, _) => self.open,
-            (_, Compress::Never) => false,
-            (_, Compress::Always) | (Part::First, Compress::Auto) => true,
-            (Part::Whole, Compress::Auto) => len >= self.threshold,
+        if !part.is_first() {
+            return self.open;
+        }
+        match self.mode {
+            Compress::Always => true,
+            Compress::Never => false,
+            Compress::Auto => part == Part::First || len >= self.threshold,
         }
     }
 
     pub(crate) fn deflate(&mut self, input: &[u8], part: Part, out: &mut [u8]) -> Option<usize> {
         self.used = true;
         self.deflater.deflate(input, part.is_last(), out).ok()
+    }
+
+    /// The compressed form of a message for many, if this connection is to have one.
+    pub(crate) fn share<'p>(&mut self, prepared: &'p Prepared) -> Option<&'p [u8]> {
+        if !self.takes(prepared.len(), Part::Whole) {
+            return None;
+        }
+        let frame = prepared.deflated(&self.deflater)?;
+        // The peer's window will have seen what our compressor has not.
+        if !self.forgets {
+            self.deflater.forget();
+        }
+        Some(frame)
     }
 
     /// As for the receiving direction.

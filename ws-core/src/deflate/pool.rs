@@ -19,7 +19,7 @@ pub struct PoolLimits {
     pub deflaters: usize,
     /// Idle output buffers.
     pub buffers: usize,
-    /// The length of an output buffer, in bytes.
+    /// The length of an output buffer, in bytes; at least 64.
     pub buffer_len: usize,
 }
 
@@ -57,7 +57,9 @@ pub(super) struct Inflating {
 
 impl Pool {
     /// An empty pool.
-    pub fn new(limits: PoolLimits) -> Self {
+    pub fn new(mut limits: PoolLimits) -> Self {
+        // With less than a character there would be no progress.
+        limits.buffer_len = limits.buffer_len.max(64);
         Self(Arc::new(Shared {
             limits,
             inflaters: Mutex::default(),

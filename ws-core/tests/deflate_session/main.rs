@@ -1,6 +1,11 @@
 //! permessage-deflate through sessions: what one side sends, the other receives.
 #![cfg(feature = "deflate")]
 
+mod attack;
+#[path = "../deflate_engine/audit.rs"]
+mod audit;
+mod prepared;
+
 use ws_core::deflate::{Agreement, Compress, Settings, WindowBits};
 use ws_core::{
     Advance, Config, Connection, Delivery, Event, Failure, Instant, Message, Part, Session, Violation,

@@ -1,0 +1,135 @@
+//! A message encoded once for many connections: what a broadcast is made of.
+//!
+//! A server's frames are not masked, so one frame fits all of them. Compressed forms are made when the first connection
+//! asks for one, and shared from then on: one for each window that matters, since nobody may get a reference beyond the
+//! window that he agreed to (RFC 7692, section 7.2.1).
+
+use core::fmt;
+
+#[cfg(feature = "deflate")]
+use std::sync::OnceLock;
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+#[cfg(feature = "deflate")]
+use crate::deflate::{Deflater, WindowBits};
+use crate::event::{Kind, Message};
+use crate::frame::{Header, MAX_HEADER, Opcode};
+use crate::view;
+
+/// A message for many connections of a server: framed once, and compressed at most once for each window in use.
+///
+/// Cheap to clone, and shared by threads. What is to be written to one connection is said by
+/// [`Sender::prepared`](crate::Sender::prepared).
+///
+/// A message that is shorter than the windows is compressed once for all of them. Level and pool are those of the
+/// connection that asks first; the others wait for it.
+///
+/// ```
+/// use ws_core::{Config, Connection, Instant, Message, Prepared};
+///
+/// static CONFIG: Config = Config::server();
+/// let mut members = [Connection::server(&CONFIG, Instant::ZERO), Connection::server(&CONFIG, Instant::ZERO)];
+/// let news = Prepared::new(Message::Text("news"));
+/// for member in &mut members {
+///     assert_eq!(member.prepared(&news).unwrap(), b"\x81\x04news"); // to be written as it is
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Prepared(Arc<Shared>);
+
+struct Shared {
+    kind: Kind,
+    /// The length of the header in `plain`.
+    head: usize,
+    plain: Vec<u8>,
+    /// Frames for windows of 9 to 15 bits; `None` where that is no shorter than `plain`.
+    #[cfg(feature = "deflate")]
+    deflated: [OnceLock<Option<Vec<u8>>>; 7],
+}
+
+impl Prepared {
+    /// Frames a message.
+    pub fn new(message: Message<'_>) -> Self {
+        let payload = message.as_bytes();
+        let head = Header::len_for(payload.len() as u64, false);
+        Self(Arc::new(Shared {
+            kind: message.kind(),
+            head,
+            plain: frame(message.kind(), 0, payload),
+            #[cfg(feature = "deflate")]
+            deflated: Default::default(),
+        }))
+    }
+
+    /// The message, for those that need a frame of their own: clients, who mask.
+    pub fn message(&self) -> Message<'_> {
+        let payload = self.0.plain.get(self.0.head..).unwrap_or_default();
+        match self.0.kind {
+            Kind::Text => Message::Text(view::text(payload, false).unwrap_or_default()),
+            Kind::Binary => Message::Binary(payload),
+        }
+    }
+
+    /// Text or binary.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// The length of the message, in bytes.
+    #[expect(clippy::len_without_is_empty, reason = "an empty message is no special case")]
+    pub fn len(&self) -> usize {
+        self.0.plain.len() - self.0.head
+    }
+
+    pub(crate) fn plain(&self) -> &[u8] {
+        &self.0.plain
+    }
+
+    /// The frame with a payload that refers to nothing before it, and to nothing beyond the window of `own`; `None` if
+    /// that is no shorter.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn deflated(&self, own: &Deflater) -> Option<&[u8]> {
+        let payload = self.0.plain.get(self.0.head..)?;
+        // A larger window than the message makes no difference, once there is room for the back end's lookahead.
+        let enough = (9..15).find(|bits| payload.len() + LOOKAHEAD <= 1 << bits).unwrap_or(15);
+        let window = WindowBits::new(enough)?.min(own.window());
+        let class = self.0.deflated.get(usize::from(window.bits()).checked_sub(9)?)?;
+        let frame = class.get_or_init(|| {
+            let mut once = own.fresh(window);
+            let mut out = vec![0; once.bound(payload.len())];
+            let len = once.deflate(payload, true, &mut out).ok()?;
+            (len < payload.len()).then(|| frame(self.0.kind, RSV1, &out[..len]))
+        });
+        frame.as_deref()
+    }
+}
+
+/// The bit of a compressed message (RFC 7692, section 6).
+#[cfg(feature = "deflate")]
+const RSV1: u8 = 0b100;
+
+/// How much of its window zlib's compressor does not use.
+#[cfg(feature = "deflate")]
+const LOOKAHEAD: usize = 262;
+
+fn frame(kind: Kind, rsv: u8, payload: &[u8]) -> Vec<u8> {
+    let opcode = match kind {
+        Kind::Text => Opcode::Text,
+        Kind::Binary => Opcode::Binary,
+    };
+    let header = Header { fin: true, rsv, opcode, mask: None, len: payload.len() as u64 };
+    let mut head = [0; MAX_HEADER];
+    let len = header.encode(&mut head);
+    [&head[..len], payload].concat()
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared")
+            .field("kind", &self.0.kind)
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
