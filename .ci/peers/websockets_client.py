@@ -1,11 +1,15 @@
-"""Python `websockets` as a client: `websockets_client.py URL` against an echo server. See README.md beside this file."""
+"""Python `websockets` as a client: `websockets_client.py URL [--mix COUNT PARAMETERS]` against an echo server. See README.md."""
 
 import asyncio
+import json
+import random
 import sys
 import time
+import zlib
 
 import websockets
 from websockets.asyncio.client import connect
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 URL = sys.argv[1]
 MIB = 1 << 20
@@ -102,11 +106,11 @@ async def subprotocol():
         assert ws.subprotocol is None, f"agreed on {ws.subprotocol}"
 
 
-def wrong(code, *pieces):
+def wrong(code, *pieces, compression=None):
     """Writes bytes past the library; the server's close frame must carry this code, and soon."""
 
     async def run():
-        async with open_echo(compression=None) as ws:
+        async with open_echo(compression=compression) as ws:
             await equal(ws, "before")
             for piece in pieces:
                 ws.transport.write(piece)
@@ -118,6 +122,50 @@ def wrong(code, *pieces):
             assert time.monotonic() - started < 5, "it took more than 5 s"
 
     return run
+
+
+def deflated(data):
+    """A whole compressed message, without the tail that is never sent."""
+    compressor = zlib.compressobj(9, wbits=-15)
+    return (compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def wrong_deflate(code, *frames):
+    """The same with compression agreed on; each frame is its first byte and its payload."""
+    pieces = [bytes([first, 0xFE]) + len(payload).to_bytes(2, "big") + MASK + payload if len(payload) > 125
+              else bytes([first, 0x80 | len(payload)]) + MASK + payload for first, payload in frames]
+    return wrong(code, *pieces, compression="deflate")
+
+
+def mix(count):
+    """Text and binary, 0 to 100 KiB and short ones mostly, repetitive and random."""
+    rng = random.Random(7692)
+    for n in range(count):
+        size = {0: 100 << 10, 1: 0}.get(n, int((100 << 10) * rng.random() ** 3))
+        rows = "".join(f'{{"id":{n},"line":{line},"name":"grüße, 世界 🌍"}}\n' for line in range(size // 40 + 1))
+        noise = rng.randbytes(size)
+        letters = bytes(32 + byte % 95 for byte in noise).decode()
+        yield (rows.encode()[:size].decode(errors="ignore"), noise, letters, rows.encode()[:size])[n % 4]
+
+
+async def run_mix(count, parameters):
+    """Pipelined on one connection with these parameters; what the library took from the answer goes to standard output."""
+    sent = list(mix(count))
+    async with open_echo(extensions=[ClientPerMessageDeflateFactory(**parameters)], compression=None) as ws:
+        (seen,) = ws.protocol.extensions
+        print("agreed", json.dumps([seen.remote_no_context_takeover, seen.local_no_context_takeover,
+                                    seen.remote_max_window_bits, seen.local_max_window_bits]))
+        print("extensions", ws.response.headers["Sec-WebSocket-Extensions"])
+
+        async def send_all():
+            for message in sent:
+                await ws.send(message)
+
+        sending = asyncio.create_task(send_all())
+        for n, message in enumerate(sent):
+            got = await asyncio.wait_for(ws.recv(), 20)
+            assert type(got) is type(message) and got == message, f"message {n} of {len(message)} came back as another"
+        await sending
 
 
 CASES = {
@@ -144,6 +192,16 @@ CASES = {
     "wrong: close code 1005": wrong(1002, b"\x88\x82" + MASK + b"\x03\xed"),
     "wrong: close body of one byte": wrong(1002, b"\x88\x81" + MASK + b"\x03"),
     "wrong: close reason not UTF-8": wrong(1007, b"\x88\x83" + MASK + b"\x03\xe8\xff"),
+    "wrong: compressed, the tail cut": wrong_deflate(1007, (0xC1, deflated(TEXT[:5000].encode())[:-3])),
+    "wrong: compressed, cut to half": wrong_deflate(1007, (0xC2, deflated(BINARY[:300])[:130])),
+    "wrong: compressed, no payload": wrong_deflate(1007, (0xC1, b"")),
+    "wrong: compressed, no payload in fragments": wrong_deflate(1007, (0x42, b""), (0x80, b"")),
+    "wrong: compressed, not UTF-8": wrong_deflate(1007, (0xC1, deflated(b"abc\xff"))),
+    "wrong: RSV1 on a continuation": wrong_deflate(1002, (0x41, deflated(b"one")), (0xC0, b"\x00")),
+    "wrong: RSV1 on a ping": wrong_deflate(1002, (0xC9, b"")),
+    "wrong: a bomb of 17 MiB": wrong_deflate(1009, (0xC2, deflated(bytes(17 * MIB)))),
+    "wrong: a bomb of 17 MiB in fragments": wrong_deflate(
+        1009, (0x42, deflated(bytes(17 * MIB))[:9000]), (0x80, deflated(bytes(17 * MIB))[9000:])),
     "wrong: 1 TiB announced": wrong(1009, b"\x82\xff" + (1 << 40).to_bytes(8, "big") + MASK),
 }
 
@@ -152,7 +210,7 @@ async def run():
     failed = 0
     for name, case in CASES.items():
         try:
-            await asyncio.wait_for(case(), 30)
+            await asyncio.wait_for(case(), 90)
             print(f"ok {name}", flush=True)
         except Exception as error:  # one case must not hide the next
             failed += 1
@@ -160,5 +218,8 @@ async def run():
     return failed
 
 
-print(f"version {websockets.__version__}")
+if "--mix" in sys.argv:
+    CASES = {"mix": lambda: run_mix(int(sys.argv[3]), json.loads(sys.argv[4]))}
+else:
+    print(f"version {websockets.__version__}")
 sys.exit(1 if asyncio.run(run()) else 0)

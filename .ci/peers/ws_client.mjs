@@ -1,6 +1,8 @@
-// npm `ws` as a client: `node ws_client.mjs URL` against an echo server. See README.md beside this file.
+// npm `ws` as a client: `node ws_client.mjs URL [--mix COUNT PARAMETERS]` against an echo server. See README.md beside this file.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { createRequire } from 'node:module';
+import { constants, deflateRawSync } from 'node:zlib';
 
 const require = createRequire(`${process.env.PEER_HOME}/`);
 const WebSocket = require('ws');
@@ -47,16 +49,56 @@ async function closed(ws, code, reason, ms = 5000) {
   assert.deepEqual(seen, [code, reason]);
 }
 
+// A whole compressed message, without the tail that is never sent.
+const deflated = (data) => deflateRawSync(data, { level: 9, finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4);
+
+// Text and binary, 0 to 100 KiB and short ones mostly, repetitive and random.
+function mixed(n) {
+  const size = n < 2 ? [100 << 10, 0][n] : Math.floor((100 << 10) * Math.random() ** 3);
+  const rows = Array.from({ length: size / 40 + 1 }, (_, line) => `{"id":${n},"line":${line},"name":"grüße, 世界 🌍"}\n`).join('');
+  const kinds = [
+    () => rows.slice(0, size / 2),
+    () => randomBytes(size),
+    () => randomBytes(size).map((byte) => 32 + (byte % 95)).toString('latin1'),
+    () => Buffer.from(rows).subarray(0, size),
+  ];
+  return kinds[n % 4]();
+}
+
+// Pipelined on one connection with these parameters; what the library took from the answer goes to standard output.
+async function mix(count, perMessageDeflate) {
+  const ws = await open([], { perMessageDeflate: { threshold: 0, ...perMessageDeflate } });
+  const seen = ws._extensions['permessage-deflate'].params;
+  console.log(`agreed ${JSON.stringify([Boolean(seen.server_no_context_takeover), Boolean(seen.client_no_context_takeover),
+    seen.server_max_window_bits ?? 15, seen.client_max_window_bits ?? 15])}`);
+  const sent = Array.from({ length: count }, (_, n) => mixed(n));
+  for (const message of sent) ws.send(message);
+  for (const [n, message] of sent.entries()) {
+    const got = await ws.next();
+    const same = typeof got === typeof message && Buffer.from(got).equals(Buffer.from(message));
+    assert.ok(same, `message ${n} of ${message.length} came back as another`);
+  }
+  ws.close(1000);
+  await closed(ws, 1000, '');
+}
+
 // Writes bytes past the library; the server's close frame must carry this code, and soon.
-const wrong = (code, ...bytes) => async () => {
-  const ws = await open([], { perMessageDeflate: false });
+const wrong = (code, ...bytes) => wrongWith(false, code, ...bytes);
+// The same with compression agreed on; each frame is its first byte and its payload.
+const wrongDeflate = (code, ...frames) => wrongWith(true, code, ...frames.flatMap(([first, payload]) => {
+  const length = payload.length < 126 ? [0x80 | payload.length] : [0xfe, payload.length >> 8, payload.length & 255];
+  return [[first, ...length], MASK, payload];
+}));
+const wrongWith = (perMessageDeflate, code, ...bytes) => async () => {
+  const ws = await open([], { perMessageDeflate });
+  assert.equal(ws.extensions !== '', perMessageDeflate);
   await equal(ws, 'before');
   ws._socket.write(Buffer.concat(bytes.map((piece) => Buffer.from(piece))));
   const [seen] = await within(5000, ws.closed, 'close');
   assert.equal(seen, code);
 };
 
-const cases = {
+let cases = {
   async 'text'() {
     const ws = await open();
     for (const text of ['hello', 'grüße, 世界 🌍', '']) await equal(ws, text);
@@ -131,14 +173,23 @@ const cases = {
   'wrong: reserved bit': wrong(1002, [0xc1, 0x80], MASK),
   'wrong: reserved opcode': wrong(1002, [0x8b, 0x80], MASK),
   'wrong: data inside a fragmented message': wrong(1002, [0x01, 0x80], MASK, [0x81, 0x80], MASK),
+  'wrong: compressed, the tail cut': wrongDeflate(1007, [0xc1, deflated(TEXT.slice(0, 5000)).subarray(0, -3)]),
+  'wrong: compressed, no payload': wrongDeflate(1007, [0xc1, []]),
+  'wrong: compressed, no payload in fragments': wrongDeflate(1007, [0x42, []], [0x80, []]),
+  'wrong: compressed, not UTF-8': wrongDeflate(1007, [0xc1, deflated(Buffer.from([0x61, 0xff]))]),
+  'wrong: RSV1 on a continuation': wrongDeflate(1002, [0x41, deflated('one')], [0xc0, [0]]),
+  'wrong: RSV1 on a ping': wrongDeflate(1002, [0xc9, []]),
+  'wrong: a bomb of 17 MiB': wrongDeflate(1009, [0xc2, deflated(Buffer.alloc(17 * MIB))]),
   'wrong: 1 TiB announced': wrong(1009, [0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0], MASK),
 };
 
-console.log(`version ${version}`);
+if (process.argv[3] === '--mix') {
+  cases = { mix: () => mix(Number(process.argv[4]), JSON.parse(process.argv[5])) };
+} else console.log(`version ${version}`);
 let failed = 0;
 for (const [name, run] of Object.entries(cases)) {
   try {
-    await within(30000, run(), 'case');
+    await within(90000, run(), 'case');
     console.log(`ok ${name}`);
   } catch (error) {
     failed += 1;

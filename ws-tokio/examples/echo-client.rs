@@ -3,10 +3,12 @@
 //!
 //! ```text
 //! --subprotocol NAME            offers it (again for more; before the other steps)
+//! --deflate PARAMETERS          offers permessage-deflate as they ask, "" for no wish of ours (before the other steps)
 //! --fragments N                 sends the messages after it in N fragments (1: whole again)
 //! --text STRING                 sends it, and waits for the same text
 //! --text-size N                 the same with N bytes of text that are not all ASCII
 //! --binary-size N               the same with N bytes of every value, as a binary message
+//! --mix N                       N messages one by one, each echoed: text and binary, 0 to 100 KiB, repetitive and random
 //! --ping STRING                 pings with it, and waits for the pong
 //! --close CODE REASON           closes, and waits for the peer's close
 //! --expect-close CODE REASON    waits until the peer closes, with just that
@@ -21,7 +23,8 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use ws_tokio::core::{CloseFrame, Event, Message, Part};
+use ws_tokio::core::deflate::{Settings, WindowBits};
+use ws_tokio::core::{CloseFrame, Config, Event, Message, Part};
 use ws_tokio::{ConnectOptions, MaybeTls, WebSocket, connect_with};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -52,11 +55,23 @@ async fn run() -> Result<()> {
     let url = args.next().ok_or("usage: echo-client URL [STEP ...]")?;
     let mut options = ConnectOptions::new();
     let mut steps = Vec::new();
+    let mut is_deflate_asked = false;
     while let Some(name) = args.next() {
         let mut value = || args.next().ok_or(format!("{name} needs a value"));
         steps.push(match name.as_str() {
             "--subprotocol" if steps.is_empty() => {
                 options.protocols.push(value()?);
+                continue;
+            }
+            "--deflate" if steps.is_empty() => {
+                let mut config = Config::client();
+                config.deflate = Some(wishes(&value()?)?);
+                options.config = config.into();
+                is_deflate_asked = true;
+                continue;
+            }
+            "--mix" => {
+                steps.extend(mix(value()?.parse()?));
                 continue;
             }
             "--fragments" => Step::Fragments(value()?.parse::<usize>()?.max(1)),
@@ -77,6 +92,10 @@ async fn run() -> Result<()> {
     if !options.protocols.is_empty() {
         let agreed = response.headers().get("Sec-WebSocket-Protocol");
         println!("agreed on {}", agreed.map_or(Ok("none"), |name| name.to_str())?);
+    }
+    if is_deflate_asked {
+        let agreed = response.headers().get("Sec-WebSocket-Extensions");
+        println!("extensions {}", agreed.map_or(Ok("none"), |line| line.to_str())?);
     }
     let mut fragments = 1;
     for step in &steps {
@@ -178,4 +197,61 @@ fn text_of(len: usize) -> String {
     let mut text = "aé世🌍".repeat(len / 10);
     text.extend(std::iter::repeat_n('a', len - text.len()));
     text
+}
+
+/// The parameters of RFC 7692, section 7.1, as the wishes of a client.
+fn wishes(parameters: &str) -> Result<Settings> {
+    let mut settings = Settings::client();
+    for parameter in parameters.split(';').map(str::trim).filter(|it| !it.is_empty()) {
+        let (name, bits) = parameter.split_once('=').unwrap_or((parameter, "15"));
+        let window = WindowBits::new(bits.parse()?).ok_or("a window has 8 to 15 bits")?;
+        match name {
+            "server_no_context_takeover" => settings.inflate_takeover = false,
+            "client_no_context_takeover" => settings.deflate_takeover = false,
+            "server_max_window_bits" => settings.inflate_window = window,
+            "client_max_window_bits" => settings.deflate_window = window,
+            _ => return Err(format!("unknown parameter {name}").into()),
+        }
+    }
+    Ok(settings)
+}
+
+/// The same messages each time: short ones mostly, the first of 100 KiB, the second of nothing.
+fn mix(count: usize) -> impl Iterator<Item = Step> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    // xorshift64: noise enough for a compressor.
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    (0..count).map(move |n| {
+        let share = (random() % 1001) as usize;
+        let len = match n {
+            0 => 100 << 10,
+            1 => 0,
+            _ => (100 << 10) * share / 1000 * share / 1000 * share / 1000,
+        };
+        match n % 4 {
+            0 => Step::Text(row_of(n, len)),
+            1 => Step::Binary((0..len).map(|_| random() as u8).collect()),
+            2 => Step::Text((0..len).map(|_| char::from(b' ' + (random() % 95) as u8)).collect()),
+            _ => Step::Binary(row_of(n, len).into_bytes()),
+        }
+    })
+}
+
+/// Records that resemble each other, within a message and from one to the next.
+fn row_of(n: usize, len: usize) -> String {
+    let mut row = String::with_capacity(len + 64);
+    for line in 0.. {
+        if row.len() >= len {
+            break;
+        }
+        row += &format!("{{\"id\":{n},\"line\":{line},\"name\":\"grüße, 世界 🌍\"}}\n");
+    }
+    let end = floor(&row, len);
+    row.truncate(end);
+    row
 }

@@ -31,8 +31,12 @@ fn unlimited() -> Option<WebSocketConfig> {
     Some(WebSocketConfig::default().max_message_size(None).max_frame_size(None))
 }
 
-/// Ours: messages of up to 2 MiB.
+/// Ours: messages of up to 2 MiB, and compression for who knows it; this peer does not.
 fn limited(mut config: Config) -> Config {
+    #[cfg(feature = "deflate")]
+    {
+        config.deflate = Some(ws_tokio::core::deflate::Settings::client());
+    }
     config.limits.max_message = 2 * MIB as u64;
     config.limits.max_frame = 2 * MIB as u64;
     config
@@ -138,9 +142,10 @@ async fn a_close_has_its_code_and_reason() {
 /// What a peer may not send, and the code it is told.
 #[tokio::test]
 async fn wrong_frames_are_answered_with_their_code() {
-    let wrong: [(&str, Frame, u16); 4] = [
+    let wrong: [(&str, Frame, u16); 5] = [
         ("not UTF-8", Frame::message(vec![0xC3, 0x28], OpCode::Data(Data::Text), true), 1007),
         ("a reserved bit", reserved(), 1002),
+        ("compressed, which was not agreed on", compressed(), 1002),
         ("a continuation of nothing", Frame::message("x", OpCode::Data(Data::Continue), true), 1002),
         ("over the limit", Frame::message(vec![0; 2 * MIB + 1], OpCode::Data(Data::Binary), true), 1009),
     ];
@@ -158,6 +163,12 @@ async fn wrong_frames_are_answered_with_their_code() {
 fn reserved() -> Frame {
     let mut frame = Frame::message("x", OpCode::Data(Data::Text), true);
     frame.header_mut().rsv2 = true;
+    frame
+}
+
+fn compressed() -> Frame {
+    let mut frame = Frame::message("x", OpCode::Data(Data::Text), true);
+    frame.header_mut().rsv1 = true;
     frame
 }
 
@@ -225,6 +236,15 @@ async fn our_messages_come_back_as_they_were() {
     }
     ws.close(None).await.expect("a clean end");
     assert_eq!(server.await.expect("no panic"), None);
+}
+
+/// An offer that goes unanswered is no agreement: the peer, which fails at RSV1, gets what it would have got without.
+#[tokio::test]
+async fn a_peer_without_compression_gets_plain_messages() {
+    let (mut ws, mut peer) = client_of_their_server().await;
+    let text = "again and ".repeat(1000);
+    ws.send(&*text).await.expect("open");
+    assert_eq!(next(&mut peer).await.expect("a plain frame"), Theirs::text(text));
 }
 
 /// Our parts, empty ones among them and a ping between two, are one message to the peer.
