@@ -63,6 +63,10 @@ pub struct Socket<S> {
     pub(crate) wire: Wire<S>,
     /// Why the connection failed, until it is reported, which is when the transport is done with.
     failed: Option<Box<Error>>,
+    /// Since when the transport takes less than there is.
+    stuck_since: Option<Instant>,
+    /// A pong's deadline stands still until what is stuck has left.
+    holds_pong: bool,
     /// There may be something to read: edges are reported once.
     pub(crate) readable: bool,
     /// Whether a short read says that there is no more, not even the end.
@@ -131,6 +135,8 @@ impl<S: Stream> Socket<S> {
             session: Session::new(connection),
             wire: Wire::new(stream, max_queue),
             failed: None,
+            stuck_since: None,
+            holds_pong: false,
             readable: false,
             short_reads: false,
             shut: false,
@@ -224,7 +230,10 @@ impl<S: Stream> Socket<S> {
                 self.session.connection().pause(now);
                 break State::Waiting;
             };
-            if !self.readable || self.eof || !self.wire.has_room() {
+            if self.resumes_pong() {
+                continue;
+            }
+            if !self.readable || !self.may_read() {
                 break State::Waiting;
             }
             if reads == READS {
@@ -233,6 +242,7 @@ impl<S: Stream> Socket<S> {
             reads += 1;
             self.fill(buffers, now, need);
         };
+        self.hold_pong_deadline(now);
         self.rest(buffers);
         Ok(state)
     }
@@ -270,7 +280,7 @@ impl<S: Stream> Socket<S> {
     /// Lets out what waits and does what the core says about the transport; `true`: it is done with.
     fn settle(&mut self, buffers: &mut Buffers, now: Instant) -> bool {
         loop {
-            let flushed = self.write(buffers);
+            let flushed = self.write(buffers, now);
             match self.session.connection_ref().transport() {
                 Transport::Close => return true,
                 // What could be said to a peer that is gone was said.
@@ -288,7 +298,21 @@ impl<S: Stream> Socket<S> {
     }
 
     /// Writes what waits, as far as the transport takes it; whether all of it went.
-    fn write(&mut self, buffers: &mut Buffers) -> bool {
+    fn write(&mut self, buffers: &mut Buffers, now: Instant) -> bool {
+        if self.session.connection_ref().pending() > 0 {
+            // What waited may be a ping: its answer is due from now on (C-08).
+            self.session.connection().observe(now);
+        }
+        let flushed = self.write_all(buffers);
+        if flushed {
+            self.stuck_since = None;
+        } else {
+            self.stuck_since.get_or_insert(now);
+        }
+        flushed
+    }
+
+    fn write_all(&mut self, buffers: &mut Buffers) -> bool {
         loop {
             self.wire.queue_control(buffers, self.session.connection());
             self.wire.write(buffers);
@@ -311,6 +335,27 @@ impl<S: Stream> Socket<S> {
         }
     }
 
+    /// While our ping is stuck with the rest of the output nobody can answer it (C-08).
+    fn hold_pong_deadline(&mut self, now: Instant) {
+        let Some(stuck) = self.stuck_since else { return };
+        if self.session.connection_ref().awaits_pong_since().is_some_and(|since| since >= stuck) {
+            self.session.connection().pause(now);
+            self.holds_pong = true;
+        }
+    }
+
+    /// Whether a pong's deadline stood still and begins now: the next `advance` starts it.
+    fn resumes_pong(&mut self) -> bool {
+        self.stuck_since.is_none() && std::mem::take(&mut self.holds_pong)
+    }
+
+    /// Whether to read what there is. Not from a peer that does not read; and a peer in full flow, once our side is
+    /// shut down, is left to fill its window: closing on it would reset it before it has read our close frame. It has
+    /// until the deadline.
+    fn may_read(&self) -> bool {
+        !self.eof && self.wire.has_room() && self.session.connection_ref().linger_room() != Some(0)
+    }
+
     /// Whether our side is shut down. An error means that the peer has ended it before us.
     pub(crate) fn shut_wire(&mut self) -> bool {
         match self.wire.io.shut_down() {
@@ -324,10 +369,11 @@ impl<S: Stream> Socket<S> {
 
     /// One read, into the loop's buffer or behind what the connection kept.
     fn fill(&mut self, buffers: &mut Buffers, now: Instant, need: usize) {
+        let most = self.session.connection_ref().linger_room().unwrap_or(usize::MAX);
         self.fit_storage(buffers);
         let space = self.session.space(|| buffers.lease(), need);
-        let len = space.len();
-        match self.wire.io.read(space) {
+        let len = space.len().min(most);
+        match self.wire.io.read(&mut space[..len]) {
             Ok(0) => self.end(now, None),
             Ok(n) => {
                 self.session.received(n);
@@ -435,7 +481,7 @@ impl<S: Stream> Socket<S> {
                 let connection = self.session.connection_ref();
                 let owes = connection.pending() > 0 || !self.wire.is_flushed();
                 let shuts = connection.transport() == Transport::Shutdown && !self.shut;
-                (self.wire.has_room() && !self.eof, owes || shuts)
+                (self.may_read(), owes || shuts)
             }
         };
         match (reads, writes) {
@@ -493,9 +539,11 @@ impl<S: Stream> Socket<S> {
         if self.settle(buffers, now) {
             return self.finish(buffers);
         }
+        self.hold_pong_deadline(now);
         self.wire.rest(buffers);
         // Events that waited for room, or the end that a broken transport has, come by no edge.
-        let resumes = !had_room && self.wire.has_room() || self.wire.broken && !self.eof;
+        let resumes =
+            !had_room && self.wire.has_room() || self.wire.broken && !self.eof || self.resumes_pong();
         Ok(if resumes { State::Again } else { State::Waiting })
     }
 
