@@ -58,6 +58,12 @@ impl<S: Stream> Reply<'_, S> {
         Ok(self.connection.close(self.now, frame)?)
     }
 
+    /// The same handle, lent once more.
+    #[inline(always)]
+    pub(crate) fn again(&mut self) -> Reply<'_, S> {
+        Reply { connection: self.connection, wire: self.wire, buffers: self.buffers, now: self.now }
+    }
+
     /// Bytes that wait for the peer to read.
     pub fn queued(&self) -> usize {
         self.wire.queued()

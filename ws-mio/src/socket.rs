@@ -128,7 +128,7 @@ impl<S: Stream> Socket<S> {
         Ok(socket)
     }
 
-    fn open_over(stream: S, connection: Connection) -> Self {
+    pub(crate) fn open_over(stream: S, connection: Connection) -> Self {
         let max_queue = connection.config().limits.max_queue;
         Self {
             opening: None,
@@ -445,6 +445,12 @@ impl<S: Stream> Socket<S> {
                 None => self.fail(failure),
             }
         }
+    }
+
+    /// Whether it neither ends nor waits for what is stuck.
+    pub(crate) fn is_untroubled(&self) -> bool {
+        let ends = self.failed.is_some() || self.shut || self.eof || self.finished;
+        !ends && self.stuck_since.is_none() && !self.holds_pong
     }
 
     pub(crate) fn fail(&mut self, error: impl Into<Error>) {

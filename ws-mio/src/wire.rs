@@ -79,6 +79,11 @@ impl<S: Stream> Wire<S> {
         self.queued() == 0 && !self.dirty
     }
 
+    /// Whether there is anything to it but the transport.
+    pub(crate) fn is_in_use(&self) -> bool {
+        !self.out.is_empty() || self.dirty || self.broken || self.blocked || self.failure.is_some()
+    }
+
     /// Sends a message: behind what waits, or, a large one, straight from where it stands. Never waits.
     #[inline]
     pub(crate) fn send(
