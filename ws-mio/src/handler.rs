@@ -3,10 +3,10 @@
 use std::io;
 use std::net::SocketAddr;
 
-use mio::net::TcpStream;
 use ws_core::{CloseFrame, Event, Message, Part, Request};
 
 use crate::error::Error;
+use crate::link::Link;
 use crate::remote::{ConnId, Remote};
 use crate::reply::Reply;
 
@@ -68,7 +68,7 @@ pub trait Handler {
 pub struct Visitor<'a> {
     pub(crate) id: ConnId,
     pub(crate) request: Request<'a>,
-    pub(crate) stream: &'a TcpStream,
+    pub(crate) link: &'a Link,
 }
 
 impl<'a> Visitor<'a> {
@@ -87,7 +87,7 @@ impl<'a> Visitor<'a> {
     /// # Errors
     /// He has gone.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.stream.peer_addr()
+        self.link.peer_addr()
     }
 }
 
@@ -131,7 +131,7 @@ impl Refusal {
 /// A connection in hand.
 #[derive(Debug)]
 pub struct Peer<'a, D> {
-    pub(crate) reply: Reply<'a, TcpStream>,
+    pub(crate) reply: Reply<'a, Link>,
     pub(crate) id: ConnId,
     /// What was [accepted](Acceptance::state) for it.
     pub state: &'a mut D,

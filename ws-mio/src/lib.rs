@@ -65,6 +65,7 @@ mod accept;
 mod buffers;
 mod error;
 mod handler;
+mod link;
 mod opening;
 mod quiet;
 mod remote;

@@ -3,6 +3,8 @@
 //! A socket has places for a request, a buffer, a queue, an error. Nearly all connections of a busy server need none of
 //! them at any moment, and a loop keeps only this of those.
 
+use std::mem;
+
 use ws_core::{Connection, Transport};
 
 use crate::socket::Socket;
@@ -32,7 +34,11 @@ impl<S: Stream> Socket<S> {
         Quiet { connection: self.session.into_parts().0, io: self.wire.io }
     }
 
-    pub(crate) fn from_quiet(quiet: Quiet<S>) -> Self {
-        Self::open_over(quiet.io, quiet.connection)
+    /// Exchanges what a quiet socket consists of. With another one at hand this moves a connection into a socket and
+    /// back for less than making one.
+    #[inline]
+    pub(crate) fn exchange(&mut self, quiet: &mut Quiet<S>) {
+        mem::swap(self.session.connection(), &mut quiet.connection);
+        mem::swap(&mut self.wire.io, &mut quiet.io);
     }
 }

@@ -15,11 +15,14 @@ pub struct Reply<'a, S> {
     pub(crate) wire: &'a mut Wire<S>,
     pub(crate) buffers: &'a mut Buffers,
     pub(crate) now: Instant,
+    /// Received bytes that are not done with, those of the event included.
+    pub(crate) buffered: usize,
 }
 
 impl<S: Stream> Reply<'_, S> {
-    /// Encodes a message into the output, and never waits. A server's payload of 32 KiB and more is written at once,
-    /// from where it stands, and only what the transport does not take is copied.
+    /// Encodes a message into the output, and never waits. A server's payload of 32 KiB and more, or of 8
+    /// KiB where nothing else seems to follow, is written at once, from where it stands, and only what the transport does
+    /// not take is copied.
     ///
     /// The first message sent in answer to an event always finds room, unless the queue was filled from outside.
     ///
@@ -29,7 +32,7 @@ impl<S: Stream> Reply<'_, S> {
     /// [`Error::Lost`] when the transport failed. In each case nothing was sent.
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Error> {
-        self.wire.send(self.buffers, self.connection, message.into(), Part::Whole)
+        self.wire.send(self.buffers, self.connection, message.into(), Part::Whole, self.buffered)
     }
 
     /// Sends a part of a message, as [`send`](Self::send) does a whole one.
@@ -38,7 +41,7 @@ impl<S: Stream> Reply<'_, S> {
     /// As for [`send`](Self::send), and [`Error::Refused`] for parts out of order.
     #[inline]
     pub fn send_part<'m>(&mut self, message: impl Into<Message<'m>>, part: Part) -> Result<(), Error> {
-        self.wire.send(self.buffers, self.connection, message.into(), part)
+        self.wire.send(self.buffers, self.connection, message.into(), part, self.buffered)
     }
 
     /// Queues a ping of at most 125 bytes.
@@ -61,7 +64,8 @@ impl<S: Stream> Reply<'_, S> {
     /// The same handle, lent once more.
     #[inline(always)]
     pub(crate) fn again(&mut self) -> Reply<'_, S> {
-        Reply { connection: self.connection, wire: self.wire, buffers: self.buffers, now: self.now }
+        let Self { now, buffered, .. } = *self;
+        Reply { connection: self.connection, wire: self.wire, buffers: self.buffers, now, buffered }
     }
 
     /// Bytes that wait for the peer to read.

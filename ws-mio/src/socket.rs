@@ -262,9 +262,11 @@ impl<S: Stream> Socket<S> {
             }
             match self.session.advance(now) {
                 Ok(Advance::Event) => {
+                    let buffered = self.session.buffered();
                     let (event, connection) = self.session.lend();
                     if let Some(event) = event {
-                        on_event(event, &mut Reply { connection, wire: &mut self.wire, buffers, now });
+                        let wire = &mut self.wire;
+                        on_event(event, &mut Reply { connection, wire, buffers, now, buffered });
                     }
                 }
                 Ok(Advance::Read { at_least }) => return Some(at_least),
@@ -601,7 +603,8 @@ impl<S: Stream> Socket<S> {
         if self.opening.is_some() {
             return Err(Error::NotOpen);
         }
-        Ok(Reply { connection: self.session.connection(), wire: &mut self.wire, buffers, now })
+        let (connection, wire, buffered) = (self.session.connection(), &mut self.wire, usize::MAX);
+        Ok(Reply { connection, wire, buffers, now, buffered })
     }
 
     /// Whether the opening handshake is done.

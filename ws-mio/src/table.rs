@@ -3,8 +3,9 @@
 //! Those at rest stand in the table with the little they need, in pieces that never move; the others have a socket of
 //! their own for as long as they have something in hand. Sockets' memory is used again.
 
-use mio::net::TcpStream;
+use ws_core::{ConfigRef, Connection, Instant};
 
+use crate::link::Link;
 use crate::quiet::Quiet;
 use crate::remote::ConnId;
 use crate::socket::Socket;
@@ -22,10 +23,10 @@ enum Place {
     Free {
         next: u32,
     },
-    /// Its socket is being worked with.
+    /// Its connection is being made or ended.
     Out,
-    AtRest(Quiet<TcpStream>),
-    Busy(Box<Option<Socket<TcpStream>>>),
+    AtRest(Quiet<Link>),
+    Busy(Box<Option<Socket<Link>>>),
 }
 
 #[derive(Debug)]
@@ -34,22 +35,33 @@ pub(crate) struct Slot<D> {
     /// Counts the connections that have stood here.
     generation: u32,
     /// What the application keeps with the connection, once it has agreed to it.
-    pub(crate) state: Option<D>,
+    state: Option<D>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Table<D> {
+    /// The socket that serves a connection at rest when something comes; most are at rest again right after it.
+    bench: Socket<Link>,
+    config: ConfigRef,
     loop_index: u16,
     pieces: Vec<Box<[Slot<D>]>>,
     free: u32,
     count: usize,
     #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
-    spare: Vec<Box<Option<Socket<TcpStream>>>>,
+    spare: Vec<Box<Option<Socket<Link>>>>,
 }
 
 impl<D> Table<D> {
-    pub(crate) fn new(loop_index: u16) -> Self {
-        Self { loop_index, pieces: Vec::new(), free: NONE, count: 0, spare: Vec::new() }
+    pub(crate) fn new(loop_index: u16, config: ConfigRef) -> Self {
+        Self {
+            bench: vacant(&config),
+            config,
+            loop_index,
+            pieces: Vec::new(),
+            free: NONE,
+            count: 0,
+            spare: Vec::new(),
+        }
     }
 
     /// How many connections there are.
@@ -85,57 +97,66 @@ impl<D> Table<D> {
         Some(())
     }
 
-    #[inline]
-    pub(crate) fn slot(&mut self, at: u32) -> Option<&mut Slot<D>> {
+    fn slot(&mut self, at: u32) -> Option<&mut Slot<D>> {
         self.pieces.get_mut(at as usize / PIECE)?.get_mut(at as usize % PIECE)
     }
 
-    /// The name of the connection that stands there.
+    /// A connection to work with: its socket, its name, and what the application keeps with it. Give it
+    /// [back](Self::give_back), or [end](Self::remove) it, before the next.
     #[inline]
-    pub(crate) fn id(&mut self, at: u32) -> Option<ConnId> {
-        let loop_index = self.loop_index;
-        let slot = self.slot(at)?;
-        let generation = slot.generation;
-        (!matches!(slot.place, Place::Free { .. })).then_some(ConnId { loop_index, generation, slot: at })
+    pub(crate) fn lend(&mut self, at: u32) -> Option<(&mut Socket<Link>, ConnId, &mut Option<D>)> {
+        let slot = self.pieces.get_mut(at as usize / PIECE)?.get_mut(at as usize % PIECE)?;
+        let id = ConnId { loop_index: self.loop_index, generation: slot.generation, slot: at };
+        let socket = match &mut slot.place {
+            Place::AtRest(quiet) => {
+                self.bench.exchange(quiet);
+                &mut self.bench
+            }
+            Place::Busy(boxed) => boxed.as_mut().as_mut()?,
+            Place::Free { .. } | Place::Out => return None,
+        };
+        Some((socket, id, &mut slot.state))
     }
 
-    /// Takes a connection's socket out, to work with it.
+    /// Ends the work with a connection.
     #[inline]
-    pub(crate) fn take(&mut self, at: u32) -> Option<Socket<TcpStream>> {
-        let slot = self.slot(at)?;
-        match std::mem::replace(&mut slot.place, Place::Out) {
-            Place::AtRest(quiet) => Some(Socket::from_quiet(quiet)),
-            Place::Busy(mut boxed) => {
-                let socket = boxed.take();
-                if self.spare.len() < MOST_SPARE {
+    pub(crate) fn give_back(&mut self, at: u32) {
+        let Some(slot) =
+            self.pieces.get_mut(at as usize / PIECE).and_then(|piece| piece.get_mut(at as usize % PIECE))
+        else {
+            return;
+        };
+        match &mut slot.place {
+            Place::AtRest(quiet) if self.bench.is_quiet() => self.bench.exchange(quiet),
+            Place::AtRest(_) => {
+                let busy = std::mem::replace(&mut self.bench, vacant(&self.config));
+                self.put(at, busy);
+            }
+            Place::Busy(boxed) if boxed.as_ref().as_ref().is_some_and(Socket::is_quiet) => {
+                let quiet = boxed.take().map(Socket::into_quiet);
+                let boxed = std::mem::replace(&mut slot.place, quiet.map_or(Place::Out, Place::AtRest));
+                if let Place::Busy(boxed) = boxed
+                    && self.spare.len() < MOST_SPARE
+                {
                     self.spare.push(boxed);
                 }
-                socket
             }
-            other => {
-                slot.place = other;
-                None
-            }
+            Place::Busy(_) | Place::Free { .. } | Place::Out => {}
         }
     }
 
-    /// Puts it back.
-    #[inline]
-    pub(crate) fn put(&mut self, at: u32, socket: Socket<TcpStream>) {
-        let place = if socket.is_quiet() {
-            Place::AtRest(socket.into_quiet())
-        } else {
-            let mut boxed = self.spare.pop().unwrap_or_default();
-            *boxed = Some(socket);
-            Place::Busy(boxed)
-        };
+    /// Has a socket that has something in hand stand in a place.
+    #[cold]
+    pub(crate) fn put(&mut self, at: u32, socket: Socket<Link>) {
+        let mut boxed = self.spare.pop().unwrap_or_default();
+        *boxed = Some(socket);
         if let Some(slot) = self.slot(at) {
-            slot.place = place;
+            slot.place = Place::Busy(boxed);
         }
     }
 
     /// When a connection wants the time told; without taking it out.
-    pub(crate) fn deadline(&mut self, at: u32) -> Option<ws_core::Instant> {
+    pub(crate) fn deadline(&mut self, at: u32) -> Option<Instant> {
         match &self.slot(at)?.place {
             Place::AtRest(quiet) => quiet.connection.deadline(),
             Place::Busy(boxed) => boxed.as_ref().as_ref()?.deadline(),
@@ -143,20 +164,29 @@ impl<D> Table<D> {
         }
     }
 
-    /// Ends the use of a place whose socket is out, and hands over what the application kept there.
+    /// Ends a connection that was lent, or is not made yet, and hands over what the application kept with it.
     pub(crate) fn remove(&mut self, at: u32) -> Option<D> {
         let free = self.free;
         let slot = self.slot(at)?;
-        if matches!(slot.place, Place::Free { .. }) {
-            return None;
-        }
-        slot.place = Place::Free { next: free };
+        let place = match &mut slot.place {
+            Place::Free { .. } => return None,
+            place => std::mem::replace(place, Place::Free { next: free }),
+        };
         slot.generation = slot.generation.wrapping_add(1);
         let state = slot.state.take();
         self.free = at;
         self.count -= 1;
+        if matches!(place, Place::AtRest(_)) {
+            // What ends is on the bench.
+            self.bench = vacant(&self.config);
+        }
         state
     }
+}
+
+/// A socket without a connection to serve. Its own is never used.
+fn vacant(config: &ConfigRef) -> Socket<Link> {
+    Socket::open_over(Link(None), Connection::server(config.clone(), Instant::ZERO))
 }
 
 // An idle connection, with its 12 to 24 bytes of timer: 256 and no more.

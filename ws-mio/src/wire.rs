@@ -22,6 +22,9 @@ const CORK: usize = SIZE;
 /// From this length on a payload goes out beside the header instead of being copied behind it.
 const LARGE: usize = 32 << 10;
 
+/// The same for the answer to an event behind which nothing was received: no other answer will share its write.
+const LARGE_ALONE: usize = 8 << 10;
+
 /// What waits up to this length, while the peer does not read, stands in memory of its own size.
 const SMALL: usize = 4 << 10;
 
@@ -92,8 +95,11 @@ impl<S: Stream> Wire<S> {
         connection: &mut Connection,
         message: Message<'_>,
         part: Part,
+        buffered: usize,
     ) -> Result<(), Error> {
-        if message.as_bytes().len() >= LARGE && !self.blocked && connection.role() == Role::Server {
+        let len = message.as_bytes().len();
+        let is_large = len >= LARGE || len >= LARGE_ALONE && buffered <= len + MAX_HEADER;
+        if is_large && !self.blocked && connection.role() == Role::Server {
             return self.send_beside(buffers, connection, message, part);
         }
         loop {

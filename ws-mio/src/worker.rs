@@ -15,6 +15,7 @@ use crate::accept::{Arrival, Door};
 use crate::buffers::Buffers;
 use crate::error::Error;
 use crate::handler::{Acceptance, Handler, Peer, Refusal, Visitor};
+use crate::link::Link;
 use crate::remote::{Action, Batch, ConnId, Inbox, Order, Remote};
 use crate::reply::Reply;
 use crate::socket::{Socket, State};
@@ -65,7 +66,7 @@ impl<H: Handler> Worker<H> {
         Self {
             poll,
             door: Some(door),
-            table: Table::new(index),
+            table: Table::new(index, config.clone()),
             wheel: Wheel::new(Instant::ZERO),
             epoch: std::time::Instant::now(),
             again: Vec::new(),
@@ -152,20 +153,13 @@ impl<H: Handler> Worker<H> {
         &mut self,
         at: u32,
         now: Instant,
-        work: impl FnOnce(
-            &mut Socket<TcpStream>,
-            &mut Desk<H>,
-            ConnId,
-            &mut Option<H::State>,
-        ) -> Result<State, Error>,
+        work: impl FnOnce(&mut Socket<Link>, &mut Desk<H>, ConnId, &mut Option<H::State>) -> Result<State, Error>,
     ) {
         // What ended earlier in the turn may still have an event.
-        let Some(mut socket) = self.table.take(at) else { return };
-        let Some(id) = self.table.id(at) else { return };
-        let Some(slot) = self.table.slot(at) else { return };
-        let mut result = work(&mut socket, &mut self.desk, id, &mut slot.state);
+        let Some((socket, id, state)) = self.table.lend(at) else { return };
+        let mut result = work(socket, &mut self.desk, id, state);
         if matches!(result, Ok(State::Asked)) {
-            result = self.desk.decide(&mut socket, now, id, &mut slot.state);
+            result = self.desk.decide(socket, now, id, state);
         }
         match result {
             Ok(State::Closed) => self.remove(at, id, Ok(())),
@@ -177,7 +171,7 @@ impl<H: Handler> Worker<H> {
                 if let Some(deadline) = socket.deadline() {
                     self.wheel.set(at, deadline);
                 }
-                self.table.put(at, socket);
+                self.table.give_back(at);
             }
         }
     }
@@ -267,7 +261,7 @@ impl<H: Handler> Worker<H> {
             self.table.remove(at);
             return Err(error);
         }
-        let socket = Socket::accept_asking(stream, self.desk.config.clone(), now);
+        let socket = Socket::accept_asking(Link(Some(stream)), self.desk.config.clone(), now);
         if let Some(deadline) = socket.deadline() {
             self.wheel.set(at, deadline);
         }
@@ -299,7 +293,7 @@ impl<H: Handler> Worker<H> {
 
     fn drop_the_rest(&mut self) {
         for at in 0..self.table.end() {
-            if let Some(id) = self.table.take(at).and_then(|_| self.table.id(at)) {
+            if let Some(id) = self.table.lend(at).map(|(_, id, _)| id) {
                 self.remove(at, id, Err(Error::Timeout(ws_core::Timer::Close)));
             }
         }
@@ -310,14 +304,14 @@ impl<H: Handler> Desk<H> {
     /// Has the application judge a request, and goes on with what it says.
     fn decide(
         &mut self,
-        socket: &mut Socket<TcpStream>,
+        socket: &mut Socket<Link>,
         now: Instant,
         id: ConnId,
         state: &mut Option<H::State>,
     ) -> Result<State, Error> {
         let Self { handler, buffers, remote, .. } = self;
-        let Some((request, stream)) = socket.asked(now) else { return Ok(State::Waiting) };
-        match handler.request(&Visitor { id, request, stream }) {
+        let Some((request, link)) = socket.asked(now) else { return Ok(State::Waiting) };
+        match handler.request(&Visitor { id, request, link }) {
             Ok(Acceptance { state: kept, protocol, headers }) => {
                 let headers = fields(&headers);
                 let accept = Accept { protocol: protocol.as_deref(), headers: &headers, ..Accept::default() };
@@ -356,7 +350,7 @@ fn heard<'a, H: Handler>(
     remote: &'a Remote,
     id: ConnId,
     state: &'a mut Option<H::State>,
-) -> impl FnMut(Event<'_>, &mut Reply<'_, TcpStream>) + 'a {
+) -> impl FnMut(Event<'_>, &mut Reply<'_, Link>) + 'a {
     move |event, reply| {
         if let Some(state) = state {
             handler.event(event, &mut Peer { reply: reply.again(), id, state, remote });
@@ -365,7 +359,7 @@ fn heard<'a, H: Handler>(
 }
 
 /// One order from another thread. What cannot be done is not: the connection is closing, or its peer does not read.
-fn follow(reply: &mut Reply<'_, TcpStream>, order: &Order, payload: &[u8]) {
+fn follow(reply: &mut Reply<'_, Link>, order: &Order, payload: &[u8]) {
     let _ = match order.action {
         Action::Send(Kind::Binary) => reply.send(payload),
         Action::Send(Kind::Text) => match str::from_utf8(payload) {
