@@ -86,4 +86,5 @@ pub use reply::Reply;
 pub use server::{Server, Settings};
 pub use socket::{Socket, State};
 pub use stream::Stream;
+pub use wire::Overflow;
 pub use ws_core as core;

@@ -187,7 +187,7 @@ impl Remote {
     /// their order.
     ///
     /// That it was accepted says nothing about the peer: the connection may have ended, and a peer that does not read
-    /// gets no more than [`Limits::max_queue`](ws_core::Limits::max_queue).
+    /// is dealt with as [`Settings::overflow`](crate::Settings::overflow) says.
     ///
     /// # Errors
     /// [`RemoteError::Full`] and [`RemoteError::Stopped`]; nothing was sent then.

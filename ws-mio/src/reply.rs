@@ -1,11 +1,11 @@
 //! The handle that comes with a lent event, to answer it.
 
-use ws_core::{CloseFrame, Connection, Instant, Message, Part};
+use ws_core::{CloseCode, CloseFrame, Connection, Instant, Message, Part};
 
 use crate::buffers::Buffers;
 use crate::error::Error;
 use crate::stream::Stream;
-use crate::wire::Wire;
+use crate::wire::{Overflow, Wire};
 
 /// Sends on a connection while one of its messages is lent. What is sent leaves together, in one write, when
 /// everything that was received has been looked at, or when 64 KiB wait.
@@ -28,11 +28,11 @@ impl<S: Stream> Reply<'_, S> {
     ///
     /// # Errors
     /// [`Error::QueueFull`] when more than 64 KiB wait, and with this message it would be more than
-    /// [`Limits::max_queue`](ws_core::Limits::max_queue); [`Error::Refused`] when the connection is closing;
+    /// [`Limits::max_queue`](ws_core::Limits::max_queue), unless [`Overflow`] says otherwise; [`Error::Refused`] when the connection is closing;
     /// [`Error::Lost`] when the transport failed. In each case nothing was sent.
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Error> {
-        self.wire.send(self.buffers, self.connection, message.into(), Part::Whole, self.buffered)
+        self.send_part(message, Part::Whole)
     }
 
     /// Sends a part of a message, as [`send`](Self::send) does a whole one.
@@ -41,7 +41,21 @@ impl<S: Stream> Reply<'_, S> {
     /// As for [`send`](Self::send), and [`Error::Refused`] for parts out of order.
     #[inline]
     pub fn send_part<'m>(&mut self, message: impl Into<Message<'m>>, part: Part) -> Result<(), Error> {
-        self.wire.send(self.buffers, self.connection, message.into(), part, self.buffered)
+        match self.wire.send(self.buffers, self.connection, message.into(), part, self.buffered) {
+            Err(Error::QueueFull) => Err(self.overflow()),
+            result => result,
+        }
+    }
+
+    #[cold]
+    fn overflow(&mut self) -> Error {
+        if self.wire.overflow == Overflow::Close {
+            self.wire.drop_oldest(self.buffers, usize::MAX);
+            let frame = CloseFrame { code: CloseCode::TRY_AGAIN, reason: "" };
+            // Refused when it is closing already.
+            let _ = self.connection.close(self.now, Some(frame));
+        }
+        Error::QueueFull
     }
 
     /// Queues a ping of at most 125 bytes.

@@ -17,6 +17,7 @@ use ws_core::{Config, ConfigRef};
 use crate::accept::Door;
 use crate::handler::Handler;
 use crate::remote::{Inbox, Remote};
+use crate::wire::Overflow;
 use crate::worker::{LISTENER, WAKER, Worker};
 
 /// What can be set about a server.
@@ -31,6 +32,9 @@ pub struct Settings {
     pub max_connections: usize,
     /// Most bytes that other threads may have waiting for a loop, messages and what is noted about them. Default 64 MiB.
     pub max_inbox: usize,
+    /// What becomes of messages for a peer that does not read, beyond [`Limits::max_queue`](ws_core::Limits::max_queue).
+    /// Default: they are refused.
+    pub overflow: Overflow,
     /// Connections of a loop that the system holds ready to be accepted. Default 1024.
     pub backlog: i32,
 }
@@ -43,6 +47,7 @@ impl Settings {
             config: Config::server().into(),
             max_connections: usize::MAX,
             max_inbox: 64 << 20,
+            overflow: Overflow::DropNew,
             backlog: 1024,
         }
     }
@@ -130,8 +135,8 @@ impl Server {
         let serve = |index: usize, poll: Poll, door: Door| {
             // Whatever ends a loop ends the server: half of one looks well and is not.
             let mut end = ShutDown { remote: &remote, is_orderly: false };
-            let limits = (settings.config.clone(), settings.max_connections);
-            let result = Worker::new(index as u16, poll, door, limits, remote.clone(), handler(index)).run();
+            let worker = Worker::new(index as u16, poll, door, &settings, remote.clone(), handler(index));
+            let result = worker.run();
             end.is_orderly = result.is_ok();
             result
         };

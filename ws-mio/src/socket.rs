@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::opening::Opening;
 use crate::reply::Reply;
 use crate::stream::Stream;
-use crate::wire::Wire;
+use crate::wire::{Overflow, Wire};
 
 /// A rest of a message up to this length is kept in memory of its own size while nothing arrives.
 const SMALL_REST: usize = 4 << 10;
@@ -605,6 +605,11 @@ impl<S: Stream> Socket<S> {
         }
         let (connection, wire, buffered) = (self.session.connection(), &mut self.wire, usize::MAX);
         Ok(Reply { connection, wire, buffers, now, buffered })
+    }
+
+    /// What becomes of messages for which the output queue has no room. They are refused, unless told otherwise here.
+    pub fn set_overflow(&mut self, overflow: Overflow) {
+        self.wire.overflow = overflow;
     }
 
     /// Whether the opening handshake is done.

@@ -9,6 +9,7 @@ use crate::link::Link;
 use crate::quiet::Quiet;
 use crate::remote::ConnId;
 use crate::socket::Socket;
+use crate::wire::Overflow;
 
 /// Connections a piece: a power of two.
 const PIECE: usize = 64;
@@ -43,6 +44,7 @@ pub(crate) struct Table<D> {
     /// The socket that serves a connection at rest when something comes; most are at rest again right after it.
     bench: Socket<Link>,
     config: ConfigRef,
+    overflow: Overflow,
     loop_index: u16,
     pieces: Vec<Box<[Slot<D>]>>,
     free: u32,
@@ -52,10 +54,11 @@ pub(crate) struct Table<D> {
 }
 
 impl<D> Table<D> {
-    pub(crate) fn new(loop_index: u16, config: ConfigRef) -> Self {
+    pub(crate) fn new(loop_index: u16, config: ConfigRef, overflow: Overflow) -> Self {
         Self {
-            bench: vacant(&config),
+            bench: vacant(&config, overflow),
             config,
+            overflow,
             loop_index,
             pieces: Vec::new(),
             free: NONE,
@@ -67,6 +70,11 @@ impl<D> Table<D> {
     /// How many connections there are.
     pub(crate) fn count(&self) -> usize {
         self.count
+    }
+
+    /// What is set for every connection.
+    pub(crate) fn overflow(&self) -> Overflow {
+        self.overflow
     }
 
     /// One more than the highest number that was ever in use.
@@ -129,7 +137,7 @@ impl<D> Table<D> {
         match &mut slot.place {
             Place::AtRest(quiet) if self.bench.is_quiet() => self.bench.exchange(quiet),
             Place::AtRest(_) => {
-                let busy = std::mem::replace(&mut self.bench, vacant(&self.config));
+                let busy = std::mem::replace(&mut self.bench, vacant(&self.config, self.overflow));
                 self.put(at, busy);
             }
             Place::Busy(boxed) if boxed.as_ref().as_ref().is_some_and(Socket::is_quiet) => {
@@ -178,15 +186,17 @@ impl<D> Table<D> {
         self.count -= 1;
         if matches!(place, Place::AtRest(_)) {
             // What ends is on the bench.
-            self.bench = vacant(&self.config);
+            self.bench = vacant(&self.config, self.overflow);
         }
         state
     }
 }
 
 /// A socket without a connection to serve. Its own is never used.
-fn vacant(config: &ConfigRef) -> Socket<Link> {
-    Socket::open_over(Link(None), Connection::server(config.clone(), Instant::ZERO))
+fn vacant(config: &ConfigRef, overflow: Overflow) -> Socket<Link> {
+    let mut socket = Socket::open_over(Link(None), Connection::server(config.clone(), Instant::ZERO));
+    socket.set_overflow(overflow);
+    socket
 }
 
 // An idle connection, with its 12 to 24 bytes of timer: 256 and no more.

@@ -18,6 +18,7 @@ use crate::handler::{Acceptance, Handler, Peer, Refusal, Visitor};
 use crate::link::Link;
 use crate::remote::{Action, Batch, ConnId, Inbox, Order, Remote};
 use crate::reply::Reply;
+use crate::server::Settings;
 use crate::socket::{Socket, State};
 use crate::table::Table;
 use crate::wheel::Wheel;
@@ -59,14 +60,15 @@ impl<H: Handler> Worker<H> {
         index: u16,
         poll: Poll,
         door: Door,
-        (config, max_connections): (ConfigRef, usize),
+        settings: &Settings,
         remote: Remote,
         handler: H,
     ) -> Self {
+        let Settings { config, max_connections, overflow, .. } = settings.clone();
         Self {
             poll,
             door: Some(door),
-            table: Table::new(index, config.clone()),
+            table: Table::new(index, config.clone(), overflow),
             wheel: Wheel::new(Instant::ZERO),
             epoch: std::time::Instant::now(),
             again: Vec::new(),
@@ -261,7 +263,8 @@ impl<H: Handler> Worker<H> {
             self.table.remove(at);
             return Err(error);
         }
-        let socket = Socket::accept_asking(Link(Some(stream)), self.desk.config.clone(), now);
+        let mut socket = Socket::accept_asking(Link(Some(stream)), self.desk.config.clone(), now);
+        socket.set_overflow(self.table.overflow());
         if let Some(deadline) = socket.deadline() {
             self.wheel.set(at, deadline);
         }
