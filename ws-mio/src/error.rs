@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use ws_core::{CloseCode, Failure, Rejection, SendError, Timer, Violation};
+use ws_core::{AnswerError, CloseCode, Failure, Rejection, SendError, Timer, Violation};
 
 /// Why a connection ended, or a call on it was refused. A clean end is no error but [`State::Closed`](crate::State).
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub enum Error {
     Request(Rejection),
     /// The application refused the request, with this status.
     Rejected(u16),
+    /// The application's answer to a request may not be sent. The request was answered with 500.
+    Answer(AnswerError),
     /// The peer broke the protocol or a limit. It was told so by a close frame.
     Violation(Violation),
     /// The peer let a deadline pass.
@@ -33,7 +35,12 @@ impl Error {
         match self {
             Self::Violation(violation) => Some(violation.close_code()),
             Self::Timeout(_) | Self::Lost(_) => Some(CloseCode::ABNORMAL),
-            Self::Request(_) | Self::Rejected(_) | Self::Refused(_) | Self::NotOpen | Self::QueueFull => None,
+            Self::Request(_)
+            | Self::Rejected(_)
+            | Self::Answer(_)
+            | Self::Refused(_)
+            | Self::NotOpen
+            | Self::QueueFull => None,
         }
     }
 }
@@ -43,6 +50,7 @@ impl fmt::Display for Error {
         match self {
             Self::Request(rejection) => write!(f, "the request was refused: {rejection}"),
             Self::Rejected(status) => write!(f, "the request was refused with status {status}"),
+            Self::Answer(error) => write!(f, "the answer may not be sent: {error}"),
             Self::Violation(violation) => write!(f, "the peer broke the protocol: {violation}"),
             Self::Timeout(timer) => timer.fmt(f),
             Self::Lost(error) => write!(f, "the connection was lost: {error}"),
@@ -57,6 +65,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Request(rejection) => Some(rejection),
+            Self::Answer(error) => Some(error),
             Self::Violation(violation) => Some(violation),
             Self::Lost(error) => Some(error),
             Self::Refused(error) => Some(error),

@@ -1,16 +1,18 @@
 //! WebSocket for [mio](https://docs.rs/mio): a thin, non-blocking adapter over [`ws_core`].
 //!
 //! # What is here
+//! [`Server`], the whole of a server: a loop per core with a [`Handler`] that is called with messages where they stand,
+//! and a [`Remote`] to send from other threads. It has timers, limits, an orderly end.
+//!
 //! [`Socket`], for a loop that you already have. It reads and writes when the loop says that it can, and calls you back
 //! with messages that stand in the loop's one receive buffer. A server's opening handshake is part of it.
 //!
 //! # What is not
-//! A server with a loop per core and handlers, publishing to topics, a timer wheel, sending from other threads, and TLS.
-//! None of it is here yet. A client brings a stream on which its handshake is done ([`Socket::from_upgraded`];
-//! [`ClientHandshake`](ws_core::ClientHandshake) does it). There is no TLS of our own either: [`Stream`] can be
-//! implemented for a TLS stream, and anything beyond loopback should have one.
+//! Topics, clients on the same loops, and TLS. None of it is here yet. A client brings a stream on which its handshake is
+//! done ([`Socket::from_upgraded`]; [`ClientHandshake`](ws_core::ClientHandshake) does it). There is no TLS of our own
+//! either: [`Stream`] can be implemented for a TLS stream, and anything beyond loopback should have one.
 //!
-//! # A loop
+//! # A loop of your own
 //! ```no_run
 //! use mio::{Events, Interest, Poll, Token, net::TcpListener};
 //! use ws_mio::core::{Config, Event, Instant};
@@ -59,17 +61,30 @@
 //! The example `own-loop` is a whole echo server for any number of connections.
 #![forbid(unsafe_code)]
 
+mod accept;
 mod buffers;
 mod error;
+mod handler;
+mod link;
 mod opening;
+mod quiet;
+mod remote;
 mod reply;
+mod server;
 mod socket;
 mod stream;
+mod table;
+mod wheel;
 mod wire;
+mod worker;
 
 pub use buffers::Buffers;
 pub use error::Error;
+pub use handler::{Acceptance, Handler, Peer, Refusal, Visitor};
+pub use remote::{ConnId, Remote, RemoteError};
 pub use reply::Reply;
+pub use server::{Server, Settings};
 pub use socket::{Socket, State};
 pub use stream::Stream;
+pub use wire::Overflow;
 pub use ws_core as core;

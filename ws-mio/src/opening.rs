@@ -43,6 +43,13 @@ impl<S: Stream> Socket<S> {
         opening.handshake.recv(now, &opening.input).ok().flatten()
     }
 
+    /// The same, and the stream beside it.
+    pub(crate) fn asked(&mut self, now: Instant) -> Option<(Request<'_>, &S)> {
+        let opening = self.opening.as_mut()?;
+        let request = opening.handshake.recv(now, &opening.input).ok().flatten()?;
+        Some((request, &self.wire.io))
+    }
+
     /// Answers 101. Then call [`proceed`](Self::proceed), which writes it: frames may already be there.
     ///
     /// # Errors

@@ -1,11 +1,11 @@
 //! The handle that comes with a lent event, to answer it.
 
-use ws_core::{CloseFrame, Connection, Instant, Message, Part};
+use ws_core::{CloseCode, CloseFrame, Connection, Instant, Message, Part};
 
 use crate::buffers::Buffers;
 use crate::error::Error;
 use crate::stream::Stream;
-use crate::wire::Wire;
+use crate::wire::{Overflow, Wire};
 
 /// Sends on a connection while one of its messages is lent. What is sent leaves together, in one write, when
 /// everything that was received has been looked at, or when 64 KiB wait.
@@ -15,21 +15,24 @@ pub struct Reply<'a, S> {
     pub(crate) wire: &'a mut Wire<S>,
     pub(crate) buffers: &'a mut Buffers,
     pub(crate) now: Instant,
+    /// Received bytes that are not done with, those of the event included.
+    pub(crate) buffered: usize,
 }
 
 impl<S: Stream> Reply<'_, S> {
-    /// Encodes a message into the output, and never waits. A server's payload of 32 KiB and more is written at once,
-    /// from where it stands, and only what the transport does not take is copied.
+    /// Encodes a message into the output, and never waits. A server's payload of 32 KiB and more, or of 8
+    /// KiB where nothing else seems to follow, is written at once, from where it stands, and only what the transport does
+    /// not take is copied.
     ///
     /// The first message sent in answer to an event always finds room, unless the queue was filled from outside.
     ///
     /// # Errors
     /// [`Error::QueueFull`] when more than 64 KiB wait, and with this message it would be more than
-    /// [`Limits::max_queue`](ws_core::Limits::max_queue); [`Error::Refused`] when the connection is closing;
+    /// [`Limits::max_queue`](ws_core::Limits::max_queue), unless [`Overflow`] says otherwise; [`Error::Refused`] when the connection is closing;
     /// [`Error::Lost`] when the transport failed. In each case nothing was sent.
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Error> {
-        self.wire.send(self.buffers, self.connection, message.into(), Part::Whole)
+        self.send_part(message, Part::Whole)
     }
 
     /// Sends a part of a message, as [`send`](Self::send) does a whole one.
@@ -38,7 +41,21 @@ impl<S: Stream> Reply<'_, S> {
     /// As for [`send`](Self::send), and [`Error::Refused`] for parts out of order.
     #[inline]
     pub fn send_part<'m>(&mut self, message: impl Into<Message<'m>>, part: Part) -> Result<(), Error> {
-        self.wire.send(self.buffers, self.connection, message.into(), part)
+        match self.wire.send(self.buffers, self.connection, message.into(), part, self.buffered) {
+            Err(Error::QueueFull) => Err(self.overflow()),
+            result => result,
+        }
+    }
+
+    #[cold]
+    fn overflow(&mut self) -> Error {
+        if self.wire.overflow == Overflow::Close {
+            self.wire.drop_oldest(self.buffers, usize::MAX);
+            let frame = CloseFrame { code: CloseCode::TRY_AGAIN, reason: "" };
+            // Refused when it is closing already.
+            let _ = self.connection.close(self.now, Some(frame));
+        }
+        Error::QueueFull
     }
 
     /// Queues a ping of at most 125 bytes.
@@ -56,6 +73,13 @@ impl<S: Stream> Reply<'_, S> {
     /// [`Error::Refused`]: a code or reason that may not travel, or a connection that is closing already.
     pub fn close(&mut self, frame: Option<CloseFrame<'_>>) -> Result<(), Error> {
         Ok(self.connection.close(self.now, frame)?)
+    }
+
+    /// The same handle, lent once more.
+    #[inline(always)]
+    pub(crate) fn again(&mut self) -> Reply<'_, S> {
+        let Self { now, buffered, .. } = *self;
+        Reply { connection: self.connection, wire: self.wire, buffers: self.buffers, now, buffered }
     }
 
     /// Bytes that wait for the peer to read.

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::opening::Opening;
 use crate::reply::Reply;
 use crate::stream::Stream;
-use crate::wire::Wire;
+use crate::wire::{Overflow, Wire};
 
 /// A rest of a message up to this length is kept in memory of its own size while nothing arrives.
 const SMALL_REST: usize = 4 << 10;
@@ -63,6 +63,10 @@ pub struct Socket<S> {
     pub(crate) wire: Wire<S>,
     /// Why the connection failed, until it is reported, which is when the transport is done with.
     failed: Option<Box<Error>>,
+    /// Since when the transport takes less than there is.
+    stuck_since: Option<Instant>,
+    /// A pong's deadline stands still until what is stuck has left.
+    holds_pong: bool,
     /// There may be something to read: edges are reported once.
     pub(crate) readable: bool,
     /// Whether a short read says that there is no more, not even the end.
@@ -124,13 +128,15 @@ impl<S: Stream> Socket<S> {
         Ok(socket)
     }
 
-    fn open_over(stream: S, connection: Connection) -> Self {
+    pub(crate) fn open_over(stream: S, connection: Connection) -> Self {
         let max_queue = connection.config().limits.max_queue;
         Self {
             opening: None,
             session: Session::new(connection),
             wire: Wire::new(stream, max_queue),
             failed: None,
+            stuck_since: None,
+            holds_pong: false,
             readable: false,
             short_reads: false,
             shut: false,
@@ -224,7 +230,10 @@ impl<S: Stream> Socket<S> {
                 self.session.connection().pause(now);
                 break State::Waiting;
             };
-            if !self.readable || self.eof || !self.wire.has_room() {
+            if self.resumes_pong() {
+                continue;
+            }
+            if !self.readable || !self.may_read() {
                 break State::Waiting;
             }
             if reads == READS {
@@ -233,6 +242,7 @@ impl<S: Stream> Socket<S> {
             reads += 1;
             self.fill(buffers, now, need);
         };
+        self.hold_pong_deadline(now);
         self.rest(buffers);
         Ok(state)
     }
@@ -252,9 +262,11 @@ impl<S: Stream> Socket<S> {
             }
             match self.session.advance(now) {
                 Ok(Advance::Event) => {
+                    let buffered = self.session.buffered();
                     let (event, connection) = self.session.lend();
                     if let Some(event) = event {
-                        on_event(event, &mut Reply { connection, wire: &mut self.wire, buffers, now });
+                        let wire = &mut self.wire;
+                        on_event(event, &mut Reply { connection, wire, buffers, now, buffered });
                     }
                 }
                 Ok(Advance::Read { at_least }) => return Some(at_least),
@@ -270,7 +282,7 @@ impl<S: Stream> Socket<S> {
     /// Lets out what waits and does what the core says about the transport; `true`: it is done with.
     fn settle(&mut self, buffers: &mut Buffers, now: Instant) -> bool {
         loop {
-            let flushed = self.write(buffers);
+            let flushed = self.write(buffers, now);
             match self.session.connection_ref().transport() {
                 Transport::Close => return true,
                 // What could be said to a peer that is gone was said.
@@ -288,7 +300,21 @@ impl<S: Stream> Socket<S> {
     }
 
     /// Writes what waits, as far as the transport takes it; whether all of it went.
-    fn write(&mut self, buffers: &mut Buffers) -> bool {
+    fn write(&mut self, buffers: &mut Buffers, now: Instant) -> bool {
+        if self.session.connection_ref().pending() > 0 {
+            // What waited may be a ping: its answer is due from now on (C-08).
+            self.session.connection().observe(now);
+        }
+        let flushed = self.write_all(buffers);
+        if flushed {
+            self.stuck_since = None;
+        } else {
+            self.stuck_since.get_or_insert(now);
+        }
+        flushed
+    }
+
+    fn write_all(&mut self, buffers: &mut Buffers) -> bool {
         loop {
             self.wire.queue_control(buffers, self.session.connection());
             self.wire.write(buffers);
@@ -311,6 +337,27 @@ impl<S: Stream> Socket<S> {
         }
     }
 
+    /// While our ping is stuck with the rest of the output nobody can answer it (C-08).
+    fn hold_pong_deadline(&mut self, now: Instant) {
+        let Some(stuck) = self.stuck_since else { return };
+        if self.session.connection_ref().awaits_pong_since().is_some_and(|since| since >= stuck) {
+            self.session.connection().pause(now);
+            self.holds_pong = true;
+        }
+    }
+
+    /// Whether a pong's deadline stood still and begins now: the next `advance` starts it.
+    fn resumes_pong(&mut self) -> bool {
+        self.stuck_since.is_none() && std::mem::take(&mut self.holds_pong)
+    }
+
+    /// Whether to read what there is. Not from a peer that does not read; and a peer in full flow, once our side is
+    /// shut down, is left to fill its window: closing on it would reset it before it has read our close frame. It has
+    /// until the deadline.
+    fn may_read(&self) -> bool {
+        !self.eof && self.wire.has_room() && self.session.connection_ref().linger_room() != Some(0)
+    }
+
     /// Whether our side is shut down. An error means that the peer has ended it before us.
     pub(crate) fn shut_wire(&mut self) -> bool {
         match self.wire.io.shut_down() {
@@ -324,10 +371,11 @@ impl<S: Stream> Socket<S> {
 
     /// One read, into the loop's buffer or behind what the connection kept.
     fn fill(&mut self, buffers: &mut Buffers, now: Instant, need: usize) {
+        let most = self.session.connection_ref().linger_room().unwrap_or(usize::MAX);
         self.fit_storage(buffers);
         let space = self.session.space(|| buffers.lease(), need);
-        let len = space.len();
-        match self.wire.io.read(space) {
+        let len = space.len().min(most);
+        match self.wire.io.read(&mut space[..len]) {
             Ok(0) => self.end(now, None),
             Ok(n) => {
                 self.session.received(n);
@@ -401,6 +449,12 @@ impl<S: Stream> Socket<S> {
         }
     }
 
+    /// Whether it neither ends nor waits for what is stuck.
+    pub(crate) fn is_untroubled(&self) -> bool {
+        let ends = self.failed.is_some() || self.shut || self.eof || self.finished;
+        !ends && self.stuck_since.is_none() && !self.holds_pong
+    }
+
     pub(crate) fn fail(&mut self, error: impl Into<Error>) {
         // The first failure is the cause; those that follow are consequences.
         self.failed.get_or_insert_with(|| Box::new(error.into()));
@@ -435,7 +489,7 @@ impl<S: Stream> Socket<S> {
                 let connection = self.session.connection_ref();
                 let owes = connection.pending() > 0 || !self.wire.is_flushed();
                 let shuts = connection.transport() == Transport::Shutdown && !self.shut;
-                (self.wire.has_room() && !self.eof, owes || shuts)
+                (self.may_read(), owes || shuts)
             }
         };
         match (reads, writes) {
@@ -493,9 +547,11 @@ impl<S: Stream> Socket<S> {
         if self.settle(buffers, now) {
             return self.finish(buffers);
         }
+        self.hold_pong_deadline(now);
         self.wire.rest(buffers);
         // Events that waited for room, or the end that a broken transport has, come by no edge.
-        let resumes = !had_room && self.wire.has_room() || self.wire.broken && !self.eof;
+        let resumes =
+            !had_room && self.wire.has_room() || self.wire.broken && !self.eof || self.resumes_pong();
         Ok(if resumes { State::Again } else { State::Waiting })
     }
 
@@ -547,7 +603,13 @@ impl<S: Stream> Socket<S> {
         if self.opening.is_some() {
             return Err(Error::NotOpen);
         }
-        Ok(Reply { connection: self.session.connection(), wire: &mut self.wire, buffers, now })
+        let (connection, wire, buffered) = (self.session.connection(), &mut self.wire, usize::MAX);
+        Ok(Reply { connection, wire, buffers, now, buffered })
+    }
+
+    /// What becomes of messages for which the output queue has no room. They are refused, unless told otherwise here.
+    pub fn set_overflow(&mut self, overflow: Overflow) {
+        self.wire.overflow = overflow;
     }
 
     /// Whether the opening handshake is done.

@@ -5,11 +5,12 @@
 //! 0         start    end
 //! ```
 //!
-//! At most [`Limits::max_queue`](ws_core::Limits::max_queue) bytes are queued, and one message.
+//! At most [`Limits::max_queue`](ws_core::Limits::max_queue) bytes are queued, and one message. What happens with more
+//! is the application's choice: [`Overflow`].
 
 use std::io::{self, ErrorKind, IoSlice};
 
-use ws_core::frame::MAX_HEADER;
+use ws_core::frame::{Header, MAX_HEADER, Opcode};
 use ws_core::{Connection, Message, Part, Role, SendError};
 
 use crate::buffers::{Buffers, SIZE};
@@ -22,8 +23,28 @@ const CORK: usize = SIZE;
 /// From this length on a payload goes out beside the header instead of being copied behind it.
 const LARGE: usize = 32 << 10;
 
+/// The same for the answer to an event behind which nothing was received: no other answer will share its write.
+const LARGE_ALONE: usize = 8 << 10;
+
 /// What waits up to this length, while the peer does not read, stands in memory of its own size.
 const SMALL: usize = 4 << 10;
+
+/// What becomes of a message that the queue of a peer who does not read has no room for. (N-02)
+///
+/// Answers to what a peer sends seldom meet this: while they wait he is not read from. It is for messages that others
+/// cause.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// It is refused, with [`Error::QueueFull`].
+    #[default]
+    DropNew,
+    /// The oldest whole messages that wait make room for it, an eighth of the queue at a time. Control frames, and
+    /// messages that were sent in parts, stay.
+    DropOld,
+    /// The connection is closed with 1013, and the messages that wait are dropped.
+    Close,
+}
 
 #[derive(Debug)]
 pub(crate) struct Wire<S> {
@@ -31,7 +52,11 @@ pub(crate) struct Wire<S> {
     out: Vec<u8>,
     start: usize,
     end: usize,
+    /// How much of the queue's front belongs to a frame that the transport has the beginning of. More than there is:
+    /// nobody knows, and nothing may be dropped.
+    cut: usize,
     max_queue: usize,
+    pub(crate) overflow: Overflow,
     /// The first write that failed, until it is reported.
     pub(crate) failure: Option<io::Error>,
     /// The transport takes no more, until the loop says that it does.
@@ -49,7 +74,9 @@ impl<S: Stream> Wire<S> {
             out: Vec::new(),
             start: 0,
             end: 0,
+            cut: 0,
             max_queue,
+            overflow: Overflow::DropNew,
             failure: None,
             blocked: false,
             dirty: false,
@@ -79,6 +106,11 @@ impl<S: Stream> Wire<S> {
         self.queued() == 0 && !self.dirty
     }
 
+    /// Whether there is anything to it but the transport.
+    pub(crate) fn is_in_use(&self) -> bool {
+        !self.out.is_empty() || self.dirty || self.broken || self.blocked || self.failure.is_some()
+    }
+
     /// Sends a message: behind what waits, or, a large one, straight from where it stands. Never waits.
     #[inline]
     pub(crate) fn send(
@@ -87,9 +119,15 @@ impl<S: Stream> Wire<S> {
         connection: &mut Connection,
         message: Message<'_>,
         part: Part,
+        buffered: usize,
     ) -> Result<(), Error> {
-        if message.as_bytes().len() >= LARGE && !self.blocked && connection.role() == Role::Server {
+        let len = message.as_bytes().len();
+        let is_large = len >= LARGE || len >= LARGE_ALONE && buffered <= len + MAX_HEADER;
+        if is_large && !self.blocked && connection.role() == Role::Server {
             return self.send_beside(buffers, connection, message, part);
+        }
+        if self.broken || !self.has_room() {
+            self.check_room(buffers, (connection.pending() + MAX_HEADER).saturating_add(len))?;
         }
         loop {
             match connection.send_part(message, part, self.out.get_mut(self.end..).unwrap_or_default()) {
@@ -97,10 +135,7 @@ impl<S: Stream> Wire<S> {
                     self.end += n;
                     return Ok(());
                 }
-                Err(SendError::NoSpace { needed }) => {
-                    self.check_room(buffers, needed)?;
-                    self.reserve(buffers, needed);
-                }
+                Err(SendError::NoSpace { needed }) => self.reserve(buffers, needed),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -146,7 +181,52 @@ impl<S: Stream> Wire<S> {
         if self.broken {
             return Err(Error::Lost(ErrorKind::BrokenPipe.into()));
         }
+        if self.overflow == Overflow::DropOld && self.is_full(needed) {
+            let excess = self.queued().saturating_add(needed).saturating_sub(self.max_queue);
+            self.drop_oldest(buffers, excess.max(self.max_queue / 8));
+        }
         if self.is_full(needed) { Err(Error::QueueFull) } else { Ok(()) }
+    }
+
+    /// Drops whole messages from the queue, the oldest first, until `wanted` bytes are free or there is none left.
+    #[cold]
+    pub(crate) fn drop_oldest(&mut self, buffers: &mut Buffers, wanted: usize) {
+        let (base, queued) = (self.start, self.queued());
+        // Up to `at` everything was looked at, and up to `kept` it stays.
+        let (mut at, mut kept) = (self.cut, self.cut);
+        while at < queued && at - kept < wanted {
+            let frame = &self.out[base + at..self.end];
+            let Ok(Some((header, head_len))) = Header::decode(frame) else { break };
+            let len = usize::try_from(header.len).unwrap_or(usize::MAX).saturating_add(head_len);
+            if len > frame.len() {
+                break;
+            }
+            if !(header.fin && matches!(header.opcode, Opcode::Text | Opcode::Binary)) {
+                self.out.copy_within(base + at..base + at + len, base + kept);
+                kept += len;
+            }
+            at += len;
+        }
+        if at > kept {
+            self.start = base + at - kept;
+            self.out.copy_within(base..base + kept, self.start);
+            if self.queued() == 0 {
+                self.release(buffers);
+            }
+        }
+    }
+
+    /// How much of the frame that `n` bytes of the queue end in has not left.
+    #[cold]
+    fn cut_after(&self, n: usize) -> usize {
+        let mut boundary = self.cut;
+        while boundary < n {
+            let frame = self.out.get(self.start.saturating_add(boundary)..self.end).unwrap_or_default();
+            let Ok(Some((header, len))) = Header::decode(frame) else { return usize::MAX };
+            let payload = usize::try_from(header.len).unwrap_or(usize::MAX);
+            boundary = boundary.saturating_add(len).saturating_add(payload);
+        }
+        boundary - n
     }
 
     fn is_full(&self, needed: usize) -> bool {
@@ -191,6 +271,8 @@ impl<S: Stream> Wire<S> {
             match encode(&mut self.out[self.end..]) {
                 Ok(n) => {
                     self.end += n;
+                    // No frame: it leaves as a whole.
+                    self.cut = self.queued();
                     return Ok(());
                 }
                 Err(error) => match missing(&error) {
@@ -204,7 +286,8 @@ impl<S: Stream> Wire<S> {
     /// Queues control frames, as long as little enough waits before them: a ping counts as sent when it gets here.
     pub(crate) fn queue_control(&mut self, buffers: &mut Buffers, connection: &mut Connection) {
         while connection.pending() > 0 && self.queued() < CORK && !self.broken {
-            if self.end == self.out.len() {
+            // All of it, or the queue would end in half a frame.
+            if self.out.len() - self.end < connection.pending() {
                 self.reserve(buffers, connection.pending());
             }
             self.end += connection.transmit(&mut self.out[self.end..]);
@@ -247,6 +330,7 @@ impl<S: Stream> Wire<S> {
             }
         };
         self.dirty = true;
+        self.cut = if n < wanted { self.cut_after(n) } else { 0 };
         self.blocked = S::SHORT_MEANS_BLOCKED && n < wanted;
         let queued = n.min(self.queued());
         self.start += queued;

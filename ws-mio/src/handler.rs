@@ -1,0 +1,197 @@
+//! What an application implements: one value for each loop, called with what happens there.
+
+use std::io;
+use std::net::SocketAddr;
+
+use ws_core::{CloseFrame, Event, Message, Part, Request};
+
+use crate::error::Error;
+use crate::link::Link;
+use crate::remote::{ConnId, Remote};
+use crate::reply::Reply;
+
+/// The application's side of a loop. Everything is called on the loop's thread, and nothing may wait there.
+///
+/// ```
+/// use ws_mio::core::Event;
+/// use ws_mio::{Acceptance, Handler, Peer, Refusal, Visitor};
+///
+/// struct Echo;
+///
+/// impl Handler for Echo {
+///     type State = ();
+///
+///     fn request(&mut self, _: &Visitor<'_>) -> Result<Acceptance<()>, Refusal> {
+///         Ok(Acceptance::default())
+///     }
+///
+///     fn event(&mut self, event: Event<'_>, peer: &mut Peer<'_, ()>) {
+///         let _ = match event {
+///             Event::Text(text) => peer.send(text),
+///             Event::Binary(bytes) => peer.send(&*bytes),
+///             _ => Ok(()),
+///         };
+///     }
+/// }
+/// ```
+pub trait Handler {
+    /// What is kept with each connection; `()` takes no memory.
+    type State;
+
+    /// Somebody asks for a WebSocket, and the request is well-formed. Any path and any origin is for you to judge.
+    ///
+    /// # Errors
+    /// The refusal that he gets.
+    fn request(&mut self, visitor: &Visitor<'_>) -> Result<Acceptance<Self::State>, Refusal>;
+
+    /// A connection is open. What is sent here leaves with the 101.
+    fn open(&mut self, _peer: &mut Peer<'_, Self::State>) {}
+
+    /// Something arrived. It is a view of the loop's buffer; what is sent in answer is encoded at once, and all answers to
+    /// what came together leave in one write.
+    ///
+    /// Pings and close frames have their answers without your help.
+    fn event(&mut self, event: Event<'_>, peer: &mut Peer<'_, Self::State>);
+
+    /// A connection is over: `Ok` after a clean close. Called once for each that was opened.
+    fn closed(&mut self, _id: ConnId, _state: Self::State, _end: Result<(), Error>) {}
+
+    /// A connection ended before it was one: no request in time, a broken or a refused one.
+    fn failed(&mut self, _error: Error) {}
+
+    /// The system has no room for another connection, descriptors mostly. Nobody is let in for 100 ms.
+    fn refused(&mut self, _error: io::Error) {}
+}
+
+/// Who asks.
+#[derive(Debug)]
+pub struct Visitor<'a> {
+    pub(crate) id: ConnId,
+    pub(crate) request: Request<'a>,
+    pub(crate) link: &'a Link,
+}
+
+impl<'a> Visitor<'a> {
+    /// The name that the connection will have.
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// What he sent.
+    pub fn request(&self) -> &Request<'a> {
+        &self.request
+    }
+
+    /// Where he is.
+    ///
+    /// # Errors
+    /// He has gone.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.link.peer_addr()
+    }
+}
+
+/// An application's consent.
+#[derive(Clone, Debug, Default)]
+pub struct Acceptance<D> {
+    /// What is kept with the connection.
+    pub state: D,
+    /// One of the subprotocols that the client offered.
+    pub protocol: Option<String>,
+    /// Header fields of the answer, such as `Set-Cookie`.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+impl<D> Acceptance<D> {
+    /// A plain consent.
+    pub fn new(state: D) -> Self {
+        Self { state, protocol: None, headers: Vec::new() }
+    }
+}
+
+/// An application's refusal.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The HTTP status, 300 to 599.
+    pub status: u16,
+    /// Header fields, such as `WWW-Authenticate` or `Location`.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Refusal {
+    /// A refusal with this status and this text.
+    pub fn new(status: u16, text: &str) -> Self {
+        let headers = vec![("Content-Type".to_owned(), b"text/plain; charset=utf-8".to_vec())];
+        Self { status, headers, body: text.as_bytes().to_vec() }
+    }
+}
+
+/// A connection in hand.
+#[derive(Debug)]
+pub struct Peer<'a, D> {
+    pub(crate) reply: Reply<'a, Link>,
+    pub(crate) id: ConnId,
+    /// What was [accepted](Acceptance::state) for it.
+    pub state: &'a mut D,
+    pub(crate) remote: &'a Remote,
+}
+
+impl<D> Peer<'_, D> {
+    /// Its name, by which it can be reached from elsewhere.
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// The way to other connections, of this loop too: they get it before the loop waits again.
+    pub fn remote(&self) -> &Remote {
+        self.remote
+    }
+
+    /// Where it leads.
+    ///
+    /// # Errors
+    /// The peer has gone.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.reply.wire.io.peer_addr()
+    }
+
+    /// Sends a message; see [`Reply::send`].
+    ///
+    /// # Errors
+    /// As for [`Reply::send`].
+    #[inline]
+    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Error> {
+        self.reply.send(message)
+    }
+
+    /// Sends a part of a message; see [`Reply::send_part`].
+    ///
+    /// # Errors
+    /// As for [`Reply::send_part`].
+    pub fn send_part<'m>(&mut self, message: impl Into<Message<'m>>, part: Part) -> Result<(), Error> {
+        self.reply.send_part(message, part)
+    }
+
+    /// Queues a ping; see [`Reply::ping`].
+    ///
+    /// # Errors
+    /// As for [`Reply::ping`].
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.reply.ping(payload)
+    }
+
+    /// Queues our close frame; see [`Reply::close`].
+    ///
+    /// # Errors
+    /// As for [`Reply::close`].
+    pub fn close(&mut self, frame: Option<CloseFrame<'_>>) -> Result<(), Error> {
+        self.reply.close(frame)
+    }
+
+    /// Bytes that wait for the peer to read.
+    pub fn queued(&self) -> usize {
+        self.reply.queued()
+    }
+}

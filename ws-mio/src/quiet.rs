@@ -1,0 +1,44 @@
+//! A connection at rest: what is left of a [`Socket`] that has nothing in hand.
+//!
+//! A socket has places for a request, a buffer, a queue, an error. Nearly all connections of a busy server need none of
+//! them at any moment, and a loop keeps only this of those.
+
+use std::mem;
+
+use ws_core::{Connection, Transport};
+
+use crate::socket::Socket;
+use crate::stream::Stream;
+
+#[derive(Debug)]
+pub(crate) struct Quiet<S> {
+    pub(crate) connection: Connection,
+    pub(crate) io: S,
+}
+
+impl<S: Stream> Socket<S> {
+    /// Whether there is nothing to it but the connection and the stream.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let connection = self.session.connection_ref();
+        self.opening.is_none()
+            && !self.readable
+            && !self.wire.is_in_use()
+            && self.session.storage_len() == 0
+            && connection.pending() == 0
+            && connection.transport() == Transport::Open
+            && self.is_untroubled()
+    }
+
+    /// What is left of a quiet socket.
+    pub(crate) fn into_quiet(self) -> Quiet<S> {
+        Quiet { connection: self.session.into_parts().0, io: self.wire.io }
+    }
+
+    /// Exchanges what a quiet socket consists of. With another one at hand this moves a connection into a socket and
+    /// back for less than making one.
+    #[inline]
+    pub(crate) fn exchange(&mut self, quiet: &mut Quiet<S>) {
+        mem::swap(self.session.connection(), &mut quiet.connection);
+        mem::swap(&mut self.wire.io, &mut quiet.io);
+    }
+}

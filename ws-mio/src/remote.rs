@@ -1,0 +1,231 @@
+//! From other threads into a loop: messages, closes, the end.
+//!
+//! What is sent is copied, once, into memory that belongs to the target's loop and is used again; the loop is woken if
+//! it sleeps. It takes all that has come at once, in order, and each connection gets its share in one write.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use std::{fmt, io, mem};
+
+use mio::Waker;
+use ws_core::{CloseCode, CloseFrame, Kind, Message, SendError};
+
+/// Which connection. It is never used again for another one, and nothing is sent to the wrong one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnId {
+    pub(crate) loop_index: u16,
+    pub(crate) generation: u32,
+    pub(crate) slot: u32,
+}
+
+/// Why nothing was sent from another thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RemoteError {
+    /// The loop has as much to do as [`Settings::max_inbox`](crate::Settings::max_inbox) allows.
+    Full,
+    /// The loop has ended.
+    Stopped,
+    /// A close frame that may not travel.
+    Unsendable(SendError),
+}
+
+impl fmt::Display for RemoteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("the loop's inbox is full"),
+            Self::Stopped => f.write_str("the loop has ended"),
+            Self::Unsendable(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RemoteError {}
+
+/// What to do with one connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Action {
+    Send(Kind),
+    Close(Option<CloseCode>),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Order {
+    pub(crate) id: ConnId,
+    pub(crate) action: Action,
+    start: usize,
+    len: usize,
+}
+
+/// What came since the loop last looked.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) orders: Vec<Order>,
+    bytes: Vec<u8>,
+    /// How long connections have to end.
+    pub(crate) shutdown: Option<Duration>,
+    stopped: bool,
+}
+
+/// Memory that a batch keeps from one turn to the next.
+const KEPT: usize = 256 << 10;
+
+impl Batch {
+    pub(crate) fn payload(&self, order: &Order) -> &[u8] {
+        self.bytes.get(order.start..order.start + order.len).unwrap_or_default()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.orders.clear();
+        self.bytes.clear();
+        self.orders.shrink_to(KEPT / size_of::<Order>());
+        self.bytes.shrink_to(KEPT);
+        self.shutdown = None;
+    }
+
+    fn size(&self) -> usize {
+        self.bytes.len() + self.orders.len() * size_of::<Order>()
+    }
+}
+
+/// One loop's inbox.
+pub(crate) struct Inbox {
+    batch: Mutex<Batch>,
+    /// Whether the batch has anything in it.
+    any: AtomicBool,
+    /// Whether the loop will look without being woken.
+    awake: AtomicBool,
+    waker: Waker,
+    max: usize,
+    pub(crate) connections: AtomicUsize,
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").finish_non_exhaustive()
+    }
+}
+
+impl Inbox {
+    pub(crate) fn new(waker: Waker, max: usize) -> Self {
+        let (batch, any) = (Mutex::default(), AtomicBool::new(false));
+        Self { batch, any, awake: AtomicBool::new(true), waker, max, connections: AtomicUsize::new(0) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Batch> {
+        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The loop is about to wait; whether it may. From here on whoever leaves something wakes it.
+    pub(crate) fn may_sleep(&self) -> bool {
+        self.awake.store(false, Ordering::SeqCst);
+        !self.any.load(Ordering::SeqCst)
+    }
+
+    /// The loop has woken up.
+    pub(crate) fn wake_up(&self) {
+        self.awake.store(true, Ordering::SeqCst);
+    }
+
+    /// Takes what there is, and leaves `spare` to be filled next; `false`: there is nothing.
+    pub(crate) fn take(&self, spare: &mut Batch) -> bool {
+        if !self.any.load(Ordering::SeqCst) {
+            return false;
+        }
+        let mut batch = self.lock();
+        mem::swap(&mut *batch, spare);
+        batch.stopped = spare.stopped;
+        self.any.store(false, Ordering::SeqCst);
+        true
+    }
+
+    /// The loop has ended: nobody will look any more.
+    pub(crate) fn stop(&self) {
+        let mut batch = self.lock();
+        batch.clear();
+        batch.stopped = true;
+    }
+
+    fn leave(&self, change: impl FnOnce(&mut Batch) -> Result<(), RemoteError>) -> Result<(), RemoteError> {
+        {
+            let mut batch = self.lock();
+            if batch.stopped {
+                return Err(RemoteError::Stopped);
+            }
+            change(&mut batch)?;
+            self.any.store(true, Ordering::SeqCst);
+        }
+        if !self.awake.swap(true, Ordering::SeqCst) {
+            // The descriptor lives as long as this; there is nothing that a failure could mean.
+            let _: io::Result<()> = self.waker.wake();
+        }
+        Ok(())
+    }
+
+    fn order(&self, id: ConnId, action: Action, payload: &[u8]) -> Result<(), RemoteError> {
+        self.leave(|batch| {
+            // An empty batch takes anything, or a long message could never be sent.
+            if !batch.orders.is_empty() && batch.size() + payload.len() + size_of::<Order>() > self.max {
+                return Err(RemoteError::Full);
+            }
+            batch.orders.push(Order { id, action, start: batch.bytes.len(), len: payload.len() });
+            batch.bytes.extend_from_slice(payload);
+            Ok(())
+        })
+    }
+}
+
+/// A server's loops as other threads see them. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    pub(crate) inboxes: Arc<[Inbox]>,
+}
+
+impl Remote {
+    /// Sends a message on a connection of any loop, and does not wait. Messages of one thread to one connection keep
+    /// their order.
+    ///
+    /// That it was accepted says nothing about the peer: the connection may have ended, and a peer that does not read
+    /// is dealt with as [`Settings::overflow`](crate::Settings::overflow) says.
+    ///
+    /// # Errors
+    /// [`RemoteError::Full`] and [`RemoteError::Stopped`]; nothing was sent then.
+    pub fn send<'m>(&self, id: ConnId, message: impl Into<Message<'m>>) -> Result<(), RemoteError> {
+        let message = message.into();
+        self.inbox(id)?.order(id, Action::Send(message.kind()), message.as_bytes())
+    }
+
+    /// Begins the closing handshake of a connection of any loop.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send), and [`RemoteError::Unsendable`].
+    pub fn close(&self, id: ConnId, frame: Option<CloseFrame<'_>>) -> Result<(), RemoteError> {
+        if let Some(frame) = frame {
+            frame.check().map_err(RemoteError::Unsendable)?;
+        }
+        let reason = frame.map_or("", |frame| frame.reason);
+        self.inbox(id)?.order(id, Action::Close(frame.map(|frame| frame.code)), reason.as_bytes())
+    }
+
+    /// Ends the server: nobody is let in any more, each connection is closed with 1001, and after `grace` those that
+    /// are left are dropped. [`Server::run`](crate::Server::run) returns then.
+    pub fn shut_down(&self, grace: Duration) {
+        for inbox in &*self.inboxes {
+            // A loop that has ended has done it already.
+            let _ = inbox.leave(|batch| {
+                batch.shutdown = Some(batch.shutdown.map_or(grace, |other| other.min(grace)));
+                Ok(())
+            });
+        }
+    }
+
+    /// How many connections there are, those in their opening handshake included.
+    pub fn connections(&self) -> usize {
+        self.inboxes.iter().map(|inbox| inbox.connections.load(Ordering::Relaxed)).sum()
+    }
+
+    fn inbox(&self, id: ConnId) -> Result<&Inbox, RemoteError> {
+        self.inboxes.get(usize::from(id.loop_index)).ok_or(RemoteError::Stopped)
+    }
+}

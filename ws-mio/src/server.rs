@@ -1,0 +1,204 @@
+//! A server: a loop per core, each with its own listening socket, connections and buffers.
+//!
+//! The kernel spreads new connections over the loops (`SO_REUSEPORT`), and a connection stays with its loop. Loops share
+//! nothing that a message touches.
+
+use std::io;
+use std::net::SocketAddr;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use mio::net::TcpListener;
+use mio::{Interest, Poll, Waker};
+use ws_core::{Config, ConfigRef};
+
+use crate::accept::Door;
+use crate::handler::Handler;
+use crate::remote::{Inbox, Remote};
+use crate::wire::Overflow;
+use crate::worker::{LISTENER, WAKER, Worker};
+
+/// What can be set about a server.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Loops, and threads. Default: as many as there are cores.
+    pub loops: usize,
+    /// Limits and deadlines of each connection. Default: [`Config::server`].
+    pub config: ConfigRef,
+    /// Most connections of a loop; others wait in the backlog. Default: no limit but the system's.
+    pub max_connections: usize,
+    /// Most bytes that other threads may have waiting for a loop, messages and what is noted about them. Default 64 MiB.
+    pub max_inbox: usize,
+    /// What becomes of messages for a peer that does not read, beyond [`Limits::max_queue`](ws_core::Limits::max_queue).
+    /// Default: they are refused.
+    pub overflow: Overflow,
+    /// Connections of a loop that the system holds ready to be accepted. Default 1024.
+    pub backlog: i32,
+}
+
+impl Settings {
+    /// The defaults named at the fields.
+    pub fn new() -> Self {
+        Self {
+            loops: thread::available_parallelism().map_or(1, usize::from),
+            config: Config::server().into(),
+            max_connections: usize::MAX,
+            max_inbox: 64 << 20,
+            overflow: Overflow::DropNew,
+            backlog: 1024,
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Listens, and serves when it is [run](Self::run).
+///
+/// ```no_run
+/// # use ws_mio::{Acceptance, Handler, Peer, Refusal, Visitor, core::Event};
+/// # struct Echo;
+/// # impl Handler for Echo {
+/// #     type State = ();
+/// #     fn request(&mut self, _: &Visitor<'_>) -> Result<Acceptance<()>, Refusal> { Ok(Acceptance::default()) }
+/// #     fn event(&mut self, _: Event<'_>, _: &mut Peer<'_, ()>) {}
+/// # }
+/// # fn main() -> std::io::Result<()> {
+/// let server = ws_mio::Server::bind("127.0.0.1:9001".parse().unwrap(), ws_mio::Settings::new())?;
+/// let remote = server.remote(); // for other threads: to send, and to end it
+/// server.run(|_| Echo)
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    settings: Settings,
+    loops: Vec<(Poll, Door)>,
+    remote: Remote,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Listens at an address. Port 0 is one that the system chooses.
+    ///
+    /// # Errors
+    /// The address is taken or not ours, or the system has no room for the loops.
+    pub fn bind(address: SocketAddr, settings: Settings) -> io::Result<Self> {
+        let count = settings.loops.clamp(1, usize::from(u16::MAX));
+        let mut listeners: Vec<std::net::TcpListener> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let next = match listeners.first() {
+                None => listen(address, settings.backlog, count > 1)?,
+                Some(first) if SPREADS => listen(first.local_addr()?, settings.backlog, true)?,
+                Some(first) => first.try_clone()?,
+            };
+            listeners.push(next);
+        }
+        let mut loops = Vec::with_capacity(count);
+        let mut inboxes = Vec::with_capacity(count);
+        for listener in listeners {
+            let poll = Poll::new()?;
+            let mut door = Door::new(TcpListener::from_std(listener));
+            poll.registry().register(door.listener(), LISTENER, Interest::READABLE)?;
+            inboxes.push(Inbox::new(Waker::new(poll.registry(), WAKER)?, settings.max_inbox));
+            loops.push((poll, door));
+        }
+        let address = loops.first().map_or(Ok(address), |(_, door)| door.local_addr())?;
+        Ok(Self { settings, loops, remote: Remote { inboxes: Arc::from(inboxes) }, address })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The way into it from other threads.
+    pub fn remote(&self) -> Remote {
+        self.remote.clone()
+    }
+
+    /// Serves until [`Remote::shut_down`]. `handler` is called once on each loop's thread, with the loop's number; the
+    /// first loop is the calling thread.
+    ///
+    /// # Errors
+    /// A loop cannot wait for events, or has no thread. The others have been shut down then.
+    ///
+    /// # Panics
+    /// A handler that panics takes its loop with it; the others are shut down, and the panic goes on from here.
+    pub fn run<H: Handler>(self, handler: impl Fn(usize) -> H + Sync) -> io::Result<()> {
+        let Self { settings, loops, remote, .. } = self;
+        let serve = |index: usize, poll: Poll, door: Door| {
+            // Whatever ends a loop ends the server: half of one looks well and is not.
+            let mut end = ShutDown { remote: &remote, is_orderly: false };
+            let worker = Worker::new(index as u16, poll, door, &settings, remote.clone(), handler(index));
+            let result = worker.run();
+            end.is_orderly = result.is_ok();
+            result
+        };
+        thread::scope(|scope| {
+            let mut loops = loops.into_iter().enumerate();
+            let first = loops.next();
+            let mut others = Vec::new();
+            let mut result = Ok(());
+            for (index, (poll, door)) in loops {
+                let name = format!("ws-mio {index}");
+                match thread::Builder::new().name(name).spawn_scoped(scope, move || serve(index, poll, door))
+                {
+                    Ok(thread) => others.push(thread),
+                    Err(error) => {
+                        result = Err(error);
+                        remote.shut_down(Duration::ZERO);
+                    }
+                }
+            }
+            if let Some((index, (poll, door))) = first {
+                result = result.and(serve(index, poll, door));
+            }
+            for thread in others {
+                result = result.and(thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            }
+            result
+        })
+    }
+}
+
+/// Ends the server when a loop fails or panics.
+struct ShutDown<'a> {
+    remote: &'a Remote,
+    is_orderly: bool,
+}
+
+impl Drop for ShutDown<'_> {
+    fn drop(&mut self) {
+        if !self.is_orderly {
+            self.remote.shut_down(Duration::ZERO);
+        }
+    }
+}
+
+/// Whether the system spreads connections over sockets that listen at the same address. Elsewhere the loops share one.
+const SPREADS: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+fn listen(address: SocketAddr, backlog: i32, shared: bool) -> io::Result<std::net::TcpListener> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::STREAM,
+        Some(socket2::Protocol::TCP),
+    )?;
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    let _ = shared;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket.into())
+}

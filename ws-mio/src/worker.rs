@@ -1,0 +1,377 @@
+//! One loop: what a thread of a server does.
+//!
+//! A turn is: wait, serve what is ready, do what other threads ask, let time pass, let others in. One receive buffer
+//! serves them all, one reading of the clock serves the turn.
+
+use std::io::{self, ErrorKind};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use ws_core::{Accept, CloseCode, CloseFrame, ConfigRef, Event, Instant, Kind, Message};
+
+use crate::accept::{Arrival, Door};
+use crate::buffers::Buffers;
+use crate::error::Error;
+use crate::handler::{Acceptance, Handler, Peer, Refusal, Visitor};
+use crate::link::Link;
+use crate::remote::{Action, Batch, ConnId, Inbox, Order, Remote};
+use crate::reply::Reply;
+use crate::server::Settings;
+use crate::socket::{Socket, State};
+use crate::table::Table;
+use crate::wheel::Wheel;
+
+pub(crate) const LISTENER: Token = Token(usize::MAX);
+pub(crate) const WAKER: Token = Token(usize::MAX - 1);
+
+/// So many events are asked for at a time.
+const EVENTS: usize = 1024;
+
+pub(crate) struct Worker<H: Handler> {
+    poll: Poll,
+    /// Shut for good when the server ends.
+    door: Option<Door>,
+    table: Table<H::State>,
+    wheel: Wheel,
+    epoch: std::time::Instant,
+    /// Those that have more to do than one turn allows.
+    again: Vec<u32>,
+    due: Vec<u32>,
+    batch: Batch,
+    /// When whoever is left is dropped.
+    ends: Option<Instant>,
+    max_connections: usize,
+    index: usize,
+    desk: Desk<H>,
+}
+
+/// What is needed while a socket is in hand.
+struct Desk<H> {
+    handler: H,
+    buffers: Buffers,
+    config: ConfigRef,
+    remote: Remote,
+}
+
+impl<H: Handler> Worker<H> {
+    pub(crate) fn new(
+        index: u16,
+        poll: Poll,
+        door: Door,
+        settings: &Settings,
+        remote: Remote,
+        handler: H,
+    ) -> Self {
+        let Settings { config, max_connections, overflow, .. } = settings.clone();
+        Self {
+            poll,
+            door: Some(door),
+            table: Table::new(index, config.clone(), overflow),
+            wheel: Wheel::new(Instant::ZERO),
+            epoch: std::time::Instant::now(),
+            again: Vec::new(),
+            due: Vec::new(),
+            batch: Batch::default(),
+            ends: None,
+            max_connections,
+            index: usize::from(index),
+            desk: Desk { handler, buffers: Buffers::new(), config, remote },
+        }
+    }
+
+    /// Until the server is shut down.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        let result = loop {
+            let wait = self.wait();
+            match self.poll.poll(&mut events, wait) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
+                Err(error) => break Err(error),
+                Ok(()) => {}
+            }
+            self.inbox().wake_up();
+            let now = self.now();
+            for slot in self.those_with_more_to_do() {
+                self.work(slot, now, |socket, desk, id, state| {
+                    socket.proceed(&mut desk.buffers, now, heard(&mut desk.handler, &desk.remote, id, state))
+                });
+            }
+            for event in &events {
+                match event.token() {
+                    WAKER => {}
+                    LISTENER => self.door.iter_mut().for_each(|door| door.knocked = true),
+                    Token(slot) => self.work(slot as u32, now, |socket, desk, id, state| {
+                        let heard = heard(&mut desk.handler, &desk.remote, id, state);
+                        socket.on_ready(event, &mut desk.buffers, now, heard)
+                    }),
+                }
+            }
+            self.obey(now);
+            self.pass_time(now);
+            self.let_in(now);
+            if self.ends.is_some_and(|ends| self.table.count() == 0 || ends <= now) {
+                self.drop_the_rest();
+                break Ok(());
+            }
+        };
+        self.inbox().stop();
+        result
+    }
+
+    fn inbox(&self) -> &Inbox {
+        &self.desk.remote.inboxes[self.index]
+    }
+
+    fn now(&self) -> Instant {
+        Instant::since(self.epoch, std::time::Instant::now())
+    }
+
+    /// How long there is nothing to do.
+    fn wait(&mut self) -> Option<Duration> {
+        if !self.inbox().may_sleep() || !self.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let mut soonest = self.wheel.next().into_iter().chain(self.ends).min();
+        let is_full = self.table.count() >= self.max_connections;
+        if let Some(door) = self.door.as_ref().filter(|door| door.knocked && !is_full) {
+            let now = Instant::since(self.epoch, std::time::Instant::now());
+            soonest = soonest.into_iter().chain(door.deadline(now)).min();
+        }
+        soonest.map(|soonest| soonest.saturating_since(self.now()))
+    }
+
+    fn those_with_more_to_do(&mut self) -> Vec<u32> {
+        let mut again = std::mem::take(&mut self.again);
+        again.sort_unstable();
+        again.dedup();
+        again
+    }
+
+    /// Has a connection do something, and does what it says.
+    #[inline]
+    fn work(
+        &mut self,
+        at: u32,
+        now: Instant,
+        work: impl FnOnce(&mut Socket<Link>, &mut Desk<H>, ConnId, &mut Option<H::State>) -> Result<State, Error>,
+    ) {
+        // What ended earlier in the turn may still have an event.
+        let Some((socket, id, state)) = self.table.lend(at) else { return };
+        let mut result = work(socket, &mut self.desk, id, state);
+        if matches!(result, Ok(State::Asked)) {
+            result = self.desk.decide(socket, now, id, state);
+        }
+        match result {
+            Ok(State::Closed) => self.remove(at, id, Ok(())),
+            Err(error) => self.remove(at, id, Err(error)),
+            Ok(state) => {
+                if state == State::Again {
+                    self.again.push(at);
+                }
+                if let Some(deadline) = socket.deadline() {
+                    self.wheel.set(at, deadline);
+                }
+                self.table.give_back(at);
+            }
+        }
+    }
+
+    #[cold]
+    fn remove(&mut self, at: u32, id: ConnId, end: Result<(), Error>) {
+        self.wheel.clear(at);
+        let state = self.table.remove(at);
+        self.inbox().connections.store(self.table.count(), Ordering::Relaxed);
+        match (state, end) {
+            (Some(state), end) => self.desk.handler.closed(id, state, end),
+            (None, Err(error)) => self.desk.handler.failed(error),
+            (None, Ok(())) => {}
+        }
+    }
+
+    /// Does what other threads ask: each connection gets all of its own at once.
+    fn obey(&mut self, now: Instant) {
+        let mut batch = std::mem::take(&mut self.batch);
+        if self.inbox().take(&mut batch) {
+            let mut orders = std::mem::take(&mut batch.orders);
+            // Stable: what one thread sends to a connection keeps its order.
+            orders.sort_by_key(|order| order.id.slot);
+            for group in orders.chunk_by(|one, other| one.id.slot == other.id.slot) {
+                self.obey_for(group, &batch, now);
+            }
+            batch.orders = orders;
+            if let Some(grace) = batch.shutdown {
+                self.begin_shutdown(grace, now);
+            }
+            batch.clear();
+        }
+        self.batch = batch;
+    }
+
+    fn obey_for(&mut self, group: &[Order], batch: &Batch, now: Instant) {
+        let Some(at) = group.first().map(|order| order.id.slot) else { return };
+        self.work(at, now, |socket, desk, id, state| {
+            if state.is_none() {
+                return Ok(State::Waiting);
+            }
+            for order in group.iter().filter(|order| order.id == id) {
+                let Ok(mut reply) = socket.reply(&mut desk.buffers, now) else { break };
+                follow(&mut reply, order, batch.payload(order));
+            }
+            socket.flush(&mut desk.buffers, now)
+        });
+    }
+
+    fn pass_time(&mut self, now: Instant) {
+        let mut due = std::mem::take(&mut self.due);
+        let table = &mut self.table;
+        self.wheel.expire(now, |wheel, at| match table.deadline(at) {
+            Some(deadline) if deadline <= now => due.push(at),
+            // It moved later since the wheel was set.
+            Some(deadline) => wheel.set(at, deadline),
+            None => {}
+        });
+        for at in due.drain(..) {
+            self.work(at, now, |socket, desk, _, _| socket.tick(&mut desk.buffers, now));
+        }
+        self.due = due;
+    }
+
+    fn let_in(&mut self, now: Instant) {
+        let Some(mut door) = self.door.take() else { return };
+        door.begin_turn(now);
+        while self.table.count() < self.max_connections {
+            match door.accept(now) {
+                Arrival::Stream(stream) => {
+                    if let Err(error) = self.welcome(stream, now) {
+                        self.desk.handler.failed(Error::Lost(error));
+                    }
+                }
+                Arrival::Nobody => break,
+                Arrival::Refused(error) => self.desk.handler.refused(error),
+            }
+        }
+        self.door = Some(door);
+    }
+
+    fn welcome(&mut self, mut stream: TcpStream, now: Instant) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let at = self.table.take_place().ok_or(ErrorKind::OutOfMemory)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut stream, Token(at as usize), interest) {
+            self.table.remove(at);
+            return Err(error);
+        }
+        let mut socket = Socket::accept_asking(Link(Some(stream)), self.desk.config.clone(), now);
+        socket.set_overflow(self.table.overflow());
+        if let Some(deadline) = socket.deadline() {
+            self.wheel.set(at, deadline);
+        }
+        self.table.put(at, socket);
+        self.inbox().connections.store(self.table.count(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// nobody is let in, each connection gets a close frame, and what is no connection yet ends.
+    fn begin_shutdown(&mut self, grace: Duration, now: Instant) {
+        if let Some(mut door) = self.door.take() {
+            // Dropped, it is closed; an error here would mean the same.
+            let _ = self.poll.registry().deregister(door.listener());
+        }
+        let ends = now.saturating_add(grace);
+        self.ends = Some(self.ends.map_or(ends, |other| other.min(ends)));
+        for at in 0..self.table.end() {
+            self.work(at, now, |socket, desk, _, state| {
+                if state.is_none() {
+                    return Err(Error::Lost(ErrorKind::ConnectionAborted.into()));
+                }
+                let frame = CloseFrame { code: CloseCode::GOING_AWAY, reason: "" };
+                // Refused where the closing handshake is under way.
+                let _ = socket.close(&mut desk.buffers, now, Some(frame));
+                socket.flush(&mut desk.buffers, now)
+            });
+        }
+    }
+
+    fn drop_the_rest(&mut self) {
+        for at in 0..self.table.end() {
+            if let Some(id) = self.table.lend(at).map(|(_, id, _)| id) {
+                self.remove(at, id, Err(Error::Timeout(ws_core::Timer::Close)));
+            }
+        }
+    }
+}
+
+impl<H: Handler> Desk<H> {
+    /// Has the application judge a request, and goes on with what it says.
+    fn decide(
+        &mut self,
+        socket: &mut Socket<Link>,
+        now: Instant,
+        id: ConnId,
+        state: &mut Option<H::State>,
+    ) -> Result<State, Error> {
+        let Self { handler, buffers, remote, .. } = self;
+        let Some((request, link)) = socket.asked(now) else { return Ok(State::Waiting) };
+        match handler.request(&Visitor { id, request, link }) {
+            Ok(Acceptance { state: kept, protocol, headers }) => {
+                let headers = fields(&headers);
+                let accept = Accept { protocol: protocol.as_deref(), headers: &headers, ..Accept::default() };
+                match socket.agree(buffers, now, accept) {
+                    Ok(()) => {
+                        let state = state.insert(kept);
+                        if let Ok(reply) = socket.reply(buffers, now) {
+                            handler.open(&mut Peer { reply, id, state, remote });
+                        }
+                    }
+                    Err(error) => {
+                        socket.fail(Error::Answer(error));
+                        let _ = socket.reject(buffers, now, 500, &[], b"");
+                    }
+                }
+            }
+            Err(Refusal { status, headers, body }) => {
+                if let Err(error) = socket.reject(buffers, now, status, &fields(&headers), &body) {
+                    socket.fail(Error::Answer(error));
+                    let _ = socket.reject(buffers, now, 500, &[], b"");
+                }
+            }
+        }
+        socket.proceed(buffers, now, heard(handler, remote, id, state))
+    }
+}
+
+fn fields(headers: &[(String, Vec<u8>)]) -> Vec<(&str, &[u8])> {
+    headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect()
+}
+
+/// What hands a connection's events to the application.
+#[inline(always)]
+fn heard<'a, H: Handler>(
+    handler: &'a mut H,
+    remote: &'a Remote,
+    id: ConnId,
+    state: &'a mut Option<H::State>,
+) -> impl FnMut(Event<'_>, &mut Reply<'_, Link>) + 'a {
+    move |event, reply| {
+        if let Some(state) = state {
+            handler.event(event, &mut Peer { reply: reply.again(), id, state, remote });
+        }
+    }
+}
+
+/// One order from another thread. What cannot be done is not: the connection is closing, or its peer does not read.
+fn follow(reply: &mut Reply<'_, Link>, order: &Order, payload: &[u8]) {
+    let _ = match order.action {
+        Action::Send(Kind::Binary) => reply.send(payload),
+        Action::Send(Kind::Text) => match str::from_utf8(payload) {
+            Ok(text) => reply.send(Message::Text(text)),
+            Err(_) => Ok(()),
+        },
+        Action::Close(code) => {
+            let reason = str::from_utf8(payload).unwrap_or_default();
+            reply.close(code.map(|code| CloseFrame { code, reason }))
+        }
+    };
+}

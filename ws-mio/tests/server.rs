@@ -1,0 +1,392 @@
+//! A server with its loops, over real TCP, against bytes written by hand.
+
+mod support;
+
+use std::collections::HashSet;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use support::{BINARY, CLOSE, PING, REQUEST, TEXT, expect, expect_end, masked, plain, read_head};
+use ws_mio::core::{CloseCode, CloseFrame, Config, Event, Rejection, Timer};
+use ws_mio::{
+    Acceptance, ConnId, Error, Handler, Peer, Refusal, Remote, RemoteError, Server, Settings, Visitor,
+};
+
+/// What a handler saw.
+#[derive(Debug)]
+enum Seen {
+    Open(usize, ConnId),
+    Closed(ConnId, u32, Result<(), Error>),
+    Failed(Error),
+}
+
+struct App {
+    index: usize,
+    seen: Sender<Seen>,
+}
+
+impl Handler for App {
+    /// Messages so far.
+    type State = u32;
+
+    fn request(&mut self, visitor: &Visitor<'_>) -> Result<Acceptance<u32>, Refusal> {
+        assert!(visitor.peer_addr().expect("there").ip().is_loopback());
+        match visitor.request().path() {
+            b"/secret" => Err(Refusal::new(403, "not you")),
+            b"/wrong" => Ok(Acceptance { protocol: Some("not offered".into()), ..Acceptance::new(0) }),
+            _ => Ok(Acceptance { protocol: Some("chat".into()), ..Acceptance::new(0) }),
+        }
+    }
+
+    fn open(&mut self, peer: &mut Peer<'_, u32>) {
+        let _ = self.seen.send(Seen::Open(self.index, peer.id()));
+    }
+
+    fn event(&mut self, event: Event<'_>, peer: &mut Peer<'_, u32>) {
+        match event {
+            Event::Text("panic") => panic!("as the peer wishes"),
+            Event::Text(text) => drop(peer.send(text)),
+            Event::Binary(bytes) => drop(peer.send(&*bytes)),
+            _ => return,
+        }
+        *peer.state += 1;
+    }
+
+    fn closed(&mut self, id: ConnId, state: u32, end: Result<(), Error>) {
+        let _ = self.seen.send(Seen::Closed(id, state, end));
+    }
+
+    fn failed(&mut self, error: Error) {
+        let _ = self.seen.send(Seen::Failed(error));
+    }
+}
+
+/// A server on threads of its own. Dropped, it ends.
+struct Running {
+    address: SocketAddr,
+    remote: Remote,
+    seen: Receiver<Seen>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Running {
+    fn start(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings::new();
+        settings.loops = 1;
+        change(&mut settings);
+        let server = Server::bind("127.0.0.1:0".parse().expect("an address"), settings).expect("bound");
+        let (address, remote) = (server.local_addr(), server.remote());
+        let (sender, seen) = channel();
+        let sender = std::sync::Mutex::new(sender);
+        let handler = move |index| App { index, seen: sender.lock().expect("no panic").clone() };
+        let thread = Some(std::thread::spawn(move || server.run(handler)));
+        Self { address, remote, seen, thread }
+    }
+
+    fn dial(&self) -> TcpStream {
+        let peer = TcpStream::connect(self.address).expect("connected");
+        peer.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+        peer.set_nodelay(true).expect("set");
+        peer
+    }
+
+    fn open(&self) -> (TcpStream, usize, ConnId) {
+        let mut peer = self.dial();
+        peer.write_all(REQUEST).expect("written");
+        assert!(read_head(&mut peer).starts_with("HTTP/1.1 101 "));
+        match self.next() {
+            Seen::Open(index, id) => (peer, index, id),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn next(&self) -> Seen {
+        self.seen.recv_timeout(Duration::from_secs(10)).expect("something")
+    }
+
+    fn join(&mut self) -> std::thread::Result<io::Result<()>> {
+        self.thread.take().expect("running").join()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.remote.shut_down(Duration::ZERO);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Connections are spread over the loops, and each is served by its own.
+#[test]
+#[cfg(target_os = "linux")]
+fn every_loop_serves() {
+    let server = Running::start(|settings| settings.loops = 3);
+    let mut indices = HashSet::new();
+    let mut peers = Vec::new();
+    for _ in 0..60 {
+        let (mut peer, index, _) = server.open();
+        indices.insert(index);
+        peer.write_all(&masked(TEXT, b"hello")).expect("written");
+        peers.push(peer);
+    }
+    peers.iter_mut().for_each(|peer| expect(peer, &plain(TEXT, b"hello")));
+    assert_eq!(indices.len(), 3);
+    assert_eq!(server.remote.connections(), 60);
+}
+
+/// each connection that was opened is reported closed once, with its state and how it ended.
+#[test]
+fn every_end_is_reported_once() {
+    let server = Running::start(|_| ());
+    for clean in [true, false] {
+        let (mut peer, _, id) = server.open();
+        let big = vec![3; 300_000];
+        peer.write_all(&[masked(BINARY, &big), masked(TEXT, b"two")].concat()).expect("written");
+        expect(&mut peer, &[plain(BINARY, &big), plain(TEXT, b"two")].concat());
+        if clean {
+            peer.write_all(&masked(CLOSE, b"\x03\xe8")).expect("written");
+            expect(&mut peer, &plain(CLOSE, b"\x03\xe8"));
+            expect_end(&mut peer);
+        }
+        drop(peer);
+        match server.next() {
+            Seen::Closed(closed, 2, end) => assert_eq!((closed, end.is_ok()), (id, clean)),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(server.seen.try_recv().is_err());
+    assert_eq!(server.remote.connections(), 0);
+}
+
+/// HS-36, HS-16: the application refuses in its words; what it may not say is a 500; neither was a connection.
+#[test]
+fn the_application_judges() {
+    for (path, status) in [("/secret", 403), ("/wrong", 500)] {
+        let server = Running::start(|_| ());
+        let mut peer = server.dial();
+        let request = String::from_utf8_lossy(REQUEST).replace("/chat", path);
+        peer.write_all(request.as_bytes()).expect("written");
+        let mut answer = String::new();
+        peer.read_to_string(&mut answer).expect("FIN, not a reset");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        drop(peer);
+        match server.next() {
+            Seen::Failed(Error::Rejected(403)) if status == 403 => {}
+            Seen::Failed(Error::Answer(_)) if status == 500 => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// What other threads send arrives in order, wakes a loop that sleeps, and never reaches another connection.
+#[test]
+fn other_threads_send() {
+    let server = Running::start(|_| ());
+    let (mut peer, _, id) = server.open();
+    for count in [1, 1_000] {
+        (0..count).for_each(|at: u32| server.remote.send(id, &at.to_be_bytes()).expect("room"));
+        (0..count).for_each(|at: u32| expect(&mut peer, &plain(BINARY, &at.to_be_bytes())));
+    }
+    server.remote.send(id, "text").expect("room");
+    let frame = CloseFrame { code: CloseCode::RESTART, reason: "soon back" };
+    server.remote.close(id, Some(frame)).expect("room");
+    expect(&mut peer, &[plain(TEXT, b"text"), plain(CLOSE, b"\x03\xf4soon back")].concat());
+    peer.write_all(&masked(CLOSE, b"\x03\xf4")).expect("written");
+    expect_end(&mut peer);
+    drop(peer);
+    assert!(matches!(server.next(), Seen::Closed(_, 0, Ok(()))));
+    // The place is taken again, and the name is not.
+    let (mut other, _, other_id) = server.open();
+    assert_ne!(id, other_id);
+    server.remote.send(id, "for nobody").expect("accepted");
+    server.remote.send(other_id, "for you").expect("room");
+    expect(&mut other, &plain(TEXT, b"for you"));
+    let unsendable =
+        server.remote.close(other_id, Some(CloseFrame { code: CloseCode::NO_STATUS, reason: "" }));
+    assert!(matches!(unsendable, Err(RemoteError::Unsendable(_))));
+}
+
+/// N-04: what other threads leave for a loop is bounded.
+#[test]
+fn n04_an_inbox_is_bounded() {
+    let mut settings = Settings::new();
+    settings.loops = 1;
+    settings.max_inbox = 10_000;
+    let server = Server::bind("127.0.0.1:0".parse().expect("an address"), settings).expect("bound");
+    let (remote, app) = (server.remote(), Running::start(|_| ()));
+    let (_peer, _, id) = app.open();
+    // The loop does not run, so nothing is taken out.
+    let accepted = (0..10_000).take_while(|_| remote.send(id, &[0; 100]).is_ok()).count();
+    assert!((50..=100).contains(&accepted), "{accepted}");
+    assert_eq!(remote.send(id, &[0; 100]), Err(RemoteError::Full));
+    remote.shut_down(Duration::ZERO);
+    drop(app);
+}
+
+/// a server that ends says 1001 and waits for the answers; nobody is let in any more.
+#[test]
+fn x18_an_orderly_end() {
+    let mut server = Running::start(|settings| settings.loops = 2);
+    let (mut one, _, _) = server.open();
+    let (mut two, _, _) = server.open();
+    let halfway = server.dial();
+    server.remote.shut_down(Duration::from_secs(10));
+    for peer in [&mut one, &mut two] {
+        expect(peer, &plain(CLOSE, b"\x03\xe9"));
+        peer.write_all(&[masked(TEXT, b"last"), masked(CLOSE, b"\x03\xe9")].concat()).expect("written");
+    }
+    assert!(server.remote.connections() <= 3);
+    expect_end(&mut one);
+    drop((one, two, halfway));
+    let began = Instant::now();
+    server.join().expect("no panic").expect("no error");
+    assert!(began.elapsed() < Duration::from_secs(5), "it ends when the last has ended");
+    let refused = TcpStream::connect(server.address).and_then(|mut peer| peer.write_all(b"x").map(|()| peer));
+    assert!(refused.is_err() || refused.is_ok_and(|mut peer| peer.read(&mut [0]).map_or(true, |n| n == 0)));
+    let (_, _, id) = Running::start(|_| ()).open();
+    assert_eq!(server.remote.send(id, "late"), Err(RemoteError::Stopped));
+}
+
+/// and those that do not answer are dropped when their time is over.
+#[test]
+fn x18_an_end_without_answers() {
+    let mut server = Running::start(|_| ());
+    let (mut peer, _, _) = server.open();
+    let began = Instant::now();
+    server.remote.shut_down(Duration::from_millis(300));
+    server.join().expect("no panic").expect("no error");
+    assert!((300..5_000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    expect(&mut peer, &plain(CLOSE, b"\x03\xe9"));
+    assert!(matches!(server.next(), Seen::Closed(_, 0, Err(Error::Timeout(Timer::Close)))));
+}
+
+/// HS-31, C-08, X-11: the loop keeps the time of the head, of silence and of the close by itself.
+#[test]
+fn deadlines_are_kept() {
+    let mut config = Config::server();
+    config.timeouts.handshake = Duration::from_millis(200);
+    config.timeouts.keepalive = Some(Duration::from_millis(300));
+    config.timeouts.pong = Duration::from_millis(100);
+    config.timeouts.close = Duration::from_millis(150);
+    config.timeouts.linger = Duration::from_millis(100);
+    let server = Running::start(|settings| settings.config = config.into());
+
+    let mut slow = server.dial();
+    slow.write_all(&REQUEST[..30]).expect("written");
+    assert!(read_head(&mut slow).starts_with("HTTP/1.1 408 "));
+    assert!(matches!(server.next(), Seen::Failed(Error::Request(Rejection::Timeout))));
+
+    let (mut silent, _, _) = server.open();
+    expect(&mut silent, &plain(PING, b""));
+    silent.write_all(&masked(0x8a, b"")).expect("written");
+    expect(&mut silent, &plain(PING, b""));
+    assert!(matches!(server.next(), Seen::Closed(_, 0, Err(Error::Timeout(Timer::Pong)))));
+
+    let (mut stubborn, _, id) = server.open();
+    let began = Instant::now();
+    server.remote.close(id, None).expect("room");
+    expect(&mut stubborn, &plain(CLOSE, b""));
+    assert!(matches!(server.next(), Seen::Closed(_, 0, Err(Error::Timeout(Timer::Close)))));
+    assert!((140..5_000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+}
+
+/// A full loop lets nobody in, and the next as soon as one has gone.
+#[test]
+fn connections_are_limited() {
+    let server = Running::start(|settings| settings.max_connections = 2);
+    let (one, _, _) = server.open();
+    let (_two, _, _) = server.open();
+    let mut three = server.dial();
+    three.write_all(REQUEST).expect("written");
+    three.set_read_timeout(Some(Duration::from_millis(200))).expect("set");
+    assert!(three.read(&mut [0]).is_err(), "it waits");
+    drop(one);
+    assert!(matches!(server.next(), Seen::Closed(..)));
+    three.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+    assert!(read_head(&mut three).starts_with("HTTP/1.1 101 "));
+}
+
+/// A handler that panics ends the whole server, and is heard of.
+#[test]
+fn a_panic_is_not_hidden() {
+    let mut server = Running::start(|settings| settings.loops = 2);
+    let (mut peer, _, _) = server.open();
+    peer.write_all(&masked(TEXT, b"panic")).expect("written");
+    let panic = server.join().expect_err("a panic");
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"as the peer wishes"));
+}
+
+const CHILD: &str = "WS_MIO_SERVER_WITHOUT_DESCRIPTORS";
+
+/// EMFILE: without descriptors a newcomer is told so at once, those who are in are served, and when some have gone there
+/// is room again.
+#[test]
+#[cfg(target_os = "linux")]
+fn out_of_descriptors() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    if std::env::var_os(CHILD).is_some() {
+        let mut settings = Settings::new();
+        settings.loops = 1;
+        let server = Server::bind("127.0.0.1:0".parse().expect("an address"), settings).expect("bound");
+        println!("\n{CHILD} {}", server.local_addr());
+        let (seen, _) = channel();
+        let seen = std::sync::Mutex::new(seen);
+        server.run(|index| App { index, seen: seen.lock().expect("once").clone() }).expect("no error");
+        return;
+    }
+    let exe = std::env::current_exe().expect("this program");
+    let mut child = Command::new("sh")
+        .args(["-c", "ulimit -n 40; exec \"$0\" --exact out_of_descriptors --nocapture"])
+        .arg(exe)
+        .env(CHILD, "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let address: SocketAddr = lines
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix(CHILD)?.trim().parse().ok())
+        .expect("an address");
+    let dial = || -> io::Result<TcpStream> {
+        let mut peer = TcpStream::connect(address)?;
+        peer.set_read_timeout(Some(Duration::from_secs(5)))?;
+        peer.write_all(REQUEST)?;
+        let mut first = [0; 12];
+        peer.read_exact(&mut first)?;
+        assert_eq!(&first, b"HTTP/1.1 101");
+        read_head(&mut peer);
+        Ok(peer)
+    };
+    let tried: Vec<io::Result<TcpStream>> = (0..60).map(|_| dial()).collect();
+    let mut peers = Vec::new();
+    for result in tried {
+        match result {
+            Ok(peer) => peers.push(peer),
+            Err(error) => assert!(error.kind() != io::ErrorKind::WouldBlock, "nobody told him: {error}"),
+        }
+    }
+    assert!((10..40).contains(&peers.len()), "{}", peers.len());
+    for peer in &mut peers {
+        peer.write_all(&masked(TEXT, b"still here")).expect("written");
+        expect(peer, &plain(TEXT, b"still here"));
+    }
+    peers.truncate(5);
+    let began = Instant::now();
+    let again = loop {
+        match dial() {
+            Ok(peer) => break peer,
+            Err(error) => assert!(began.elapsed() < Duration::from_secs(5), "{error}"),
+        }
+    };
+    drop(again);
+    child.kill().expect("killed");
+    child.wait().expect("gone");
+}
