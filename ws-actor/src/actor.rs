@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use crate::event::{CloseFrame, Connect, Disconnect, Event, Inbound};
+use crate::event::{CloseFrame, Connect, Disconnect, Event, Heartbeat, Inbound};
 use crate::hub::{Hub, SendError, Sent};
 use crate::id::ConnId;
 use crate::mailbox::{Letter, Mailbox};
@@ -57,6 +57,12 @@ pub trait WsActor: Send + Sized + 'static {
         disconnect: Disconnect,
     ) -> impl Future<Output = ()> + Send {
         let _ = (cx, disconnect);
+        async {}
+    }
+
+    /// So much time has passed, on a connection that was accepted with [`Relay::heartbeat`](crate::Relay::heartbeat).
+    fn heartbeat(&mut self, cx: &mut Context<Self>, heartbeat: Heartbeat) -> impl Future<Output = ()> + Send {
+        let _ = (cx, heartbeat);
         async {}
     }
 
@@ -234,6 +240,7 @@ async fn run<A: WsActor>(guard: Guard, make: impl Fn() -> A + Send + 'static) {
         match letter {
             Next::Letter(Letter::Event(Event::Connect(connect))) => actor.connect(&mut cx, *connect).await,
             Next::Letter(Letter::Event(Event::Message(message))) => actor.message(&mut cx, message).await,
+            Next::Letter(Letter::Event(Event::Heartbeat(beat))) => actor.heartbeat(&mut cx, *beat).await,
             Next::Letter(Letter::Event(Event::Disconnect(gone))) => actor.disconnect(&mut cx, gone).await,
             // The type was checked by `Target::cast`.
             Next::Letter(Letter::Cast(message)) => {

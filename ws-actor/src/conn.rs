@@ -422,6 +422,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             if !self.may_receive() && !self.eof {
                 self.session.connection().pause(self.now);
             }
+            let beat = self.link.as_ref().and_then(Link::next_beat);
+            if beat.is_some_and(|due| due <= self.now) {
+                if let Some(link) = &mut self.link {
+                    link.beat(self.now);
+                }
+                return Ok(true);
+            }
             let core = self.session.connection_ref().deadline();
             if core.is_some_and(|deadline| deadline <= self.now) {
                 if let Err(failure) = self.session.connection().tick(self.now) {
@@ -429,7 +436,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 }
                 return Ok(true);
             }
-            let Some(deadline) = [write, close, mailbox, core].into_iter().flatten().min() else {
+            let Some(deadline) = [write, close, mailbox, beat, core].into_iter().flatten().min() else {
                 return Ok(false);
             };
             let alarm = match &mut self.alarm {

@@ -5,11 +5,13 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ws_core::{CloseCode, Timer, Utf8, Violation};
 
 use crate::id::ConnId;
+use crate::meta::Meta;
 
 /// A message, or a control frame to be sent.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,6 +44,17 @@ impl Message {
         match self {
             Self::Text(text) => Some(text),
             _ => None,
+        }
+    }
+}
+
+impl Message {
+    /// The length of its payload, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) | Self::Ping(bytes) | Self::Pong(bytes) => bytes.len(),
+            Self::Close(_) => 0,
         }
     }
 }
@@ -133,6 +146,12 @@ pub struct Connect {
     pub path: Arc<str>,
     /// What stood behind the path's question mark, as sent; empty when there was nothing.
     pub query: Arc<str>,
+    /// The subprotocol that is spoken, if one was agreed upon.
+    pub subprotocol: Option<Arc<str>>,
+    /// What its messages come under.
+    pub topic: Arc<str>,
+    /// The values that go with it.
+    pub meta: Meta,
 }
 
 /// A message has arrived: text or binary.
@@ -141,8 +160,38 @@ pub struct Connect {
 pub struct Inbound {
     /// From whom.
     pub id: ConnId,
+    /// What this connection's messages came under when this one came ([`Relay::topic`](crate::Relay::topic)).
+    pub topic: Arc<str>,
     /// What he says.
     pub message: Message,
+}
+
+/// So much time has passed since the last one, or since the connection was opened. Asked for by
+/// [`Relay::heartbeat`](crate::Relay::heartbeat).
+///
+/// It stands in line with the connection's messages. One that falls due while a message waits for the actor is left
+/// out: the actor is behind, and will hear of the connection anyway.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Heartbeat {
+    /// Whose.
+    pub id: ConnId,
+    /// How long the connection has been open.
+    pub uptime: Duration,
+    /// Messages that have come, whole.
+    pub messages_in: u64,
+    /// Messages that have gone from the outbox towards the socket.
+    pub messages_out: u64,
+    /// The bytes of the payloads that have come.
+    pub bytes_in: u64,
+    /// The bytes of the payloads that have gone.
+    pub bytes_out: u64,
+    /// Messages that wait in its outbox.
+    pub queued: usize,
+    /// What its messages come under.
+    pub topic: Arc<str>,
+    /// The values that go with it.
+    pub meta: Meta,
 }
 
 /// A connection is gone. No call about this id follows, and sends to it say `NotFound`.
@@ -153,6 +202,8 @@ pub struct Disconnect {
     pub id: ConnId,
     /// How it ended.
     pub reason: Reason,
+    /// The values that went with it.
+    pub meta: Meta,
 }
 
 /// How a connection ended.
@@ -217,6 +268,7 @@ impl fmt::Display for Reason {
 pub(crate) enum Event {
     Connect(Box<Connect>),
     Message(Inbound),
+    Heartbeat(Box<Heartbeat>),
     Disconnect(Disconnect),
 }
 
@@ -226,9 +278,9 @@ impl Event {
         size_of::<Self>()
             + match self {
                 Self::Connect(connect) => size_of::<Connect>() + connect.path.len() + connect.query.len(),
-                Self::Message(Inbound { message: Message::Text(text), .. }) => text.len(),
-                Self::Message(Inbound { message: Message::Binary(bytes), .. }) => bytes.len(),
-                Self::Message(_) | Self::Disconnect(_) => 0,
+                Self::Message(Inbound { message, .. }) => message.len(),
+                Self::Heartbeat(_) => size_of::<Heartbeat>(),
+                Self::Disconnect(_) => 0,
             }
     }
 }

@@ -11,13 +11,18 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use crate::event::{CloseFrame, Connect, Disconnect, Event, Inbound, Message, Reason};
-use crate::hub::{Entry, Hub};
+use ws_core::Instant;
+
+use crate::conn::now;
+use crate::entry::{Entry, Terms, Who};
+use crate::event::{CloseFrame, Disconnect, Event, Inbound, Message, Reason};
+use crate::hub::Hub;
 use crate::id::ConnId;
 use crate::mailbox::Down;
 use crate::outbox::{Out, OutboxLimits};
-use crate::target::Target;
+use crate::target::{Pool, Target};
 use crate::waiters::Ticket;
 
 pub(crate) struct Link {
@@ -30,22 +35,27 @@ pub(crate) struct Link {
     /// Whether the actor has the `Connect`.
     met: bool,
     reason: Option<Reason>,
+    /// How often the actor wants to hear of the connection, and when it is next due.
+    beat: Option<(Duration, Instant)>,
 }
 
 impl Link {
-    /// Registers a connection, with its `Connect` in hand. `connect` is given the id that it has from now on.
+    /// Registers a connection with the next actor of a pool, with its `Connect` in hand.
     pub(crate) fn open(
         hub: &Hub,
-        target: &Target,
+        pool: &Pool,
         limits: OutboxLimits,
-        connect: impl FnOnce(ConnId) -> Connect,
+        who: Who,
+        terms: Terms,
     ) -> Result<Self, Down> {
-        let entry = hub.new_entry(limits);
-        target.mailbox().attach(&entry)?;
+        let every = terms.heartbeat;
+        let entry = hub.new_entry(limits, who, terms);
+        let attach = |target: Target| target.mailbox().attach(&entry).map(|()| target);
+        let target = pool.deal(&hub.shared.names, attach)?;
         hub.register(&entry);
-        let hand = Some(Event::Connect(Box::new(connect(entry.id()))));
-        let (hub, target) = (hub.clone(), target.clone());
-        Ok(Self { hub, entry, target, hand, ticket: None, met: false, reason: None })
+        let hand = Some(Event::Connect(Box::new(entry.connect())));
+        let beat = every.map(|every| (every, now().saturating_add(every)));
+        Ok(Self { hub: hub.clone(), entry, target, hand, ticket: None, met: false, reason: None, beat })
     }
 
     pub(crate) fn id(&self) -> ConnId {
@@ -63,8 +73,26 @@ impl Link {
         if self.hand.is_some() {
             return Err(message);
         }
-        self.hand = Some(Event::Message(Inbound { id: self.entry.id(), message }));
+        self.entry.traffic.came(message.len());
+        let (id, topic) = (self.entry.id(), self.entry.terms().topic);
+        self.hand = Some(Event::Message(Inbound { id, topic, message }));
         Ok(())
+    }
+
+    /// When [`Link::beat`] wants to be called.
+    pub(crate) fn next_beat(&self) -> Option<Instant> {
+        self.beat.map(|(_, at)| at)
+    }
+
+    /// Takes a heartbeat in hand if one is due and nothing else is in hand. Harmless when early.
+    pub(crate) fn beat(&mut self, now: Instant) {
+        let Some((every, at)) = self.beat.filter(|(_, at)| *at <= now) else { return };
+        // In step with the first, but for those that were slept through.
+        let next = at.saturating_add(every);
+        self.beat = Some((every, if next > now { next } else { now.saturating_add(every) }));
+        if self.hand.is_none() {
+            self.hand = Some(Event::Heartbeat(Box::new(self.entry.heartbeat())));
+        }
     }
 
     /// Gives what is in hand to the actor as soon as its mailbox has room; ready at once with nothing in hand.
@@ -80,7 +108,11 @@ impl Link {
 
     /// The next thing to write to the socket. After [`Out::Close`] nothing comes.
     pub(crate) fn poll_outgoing(&self, cx: &Context<'_>) -> Poll<Out> {
-        self.entry.outbox().poll_take(cx)
+        let out = self.entry.outbox().poll_take(cx);
+        if let Poll::Ready(Out::Data(frame)) = &out {
+            self.entry.traffic.went(frame.payload_len());
+        }
+        out
     }
 
     /// Drops what waits to be written and has the connection closed by this frame, for this reason, if it is not
@@ -116,7 +148,8 @@ impl Drop for Link {
         mailbox.give_up(&mut self.ticket);
         let last = if self.met {
             let reason = self.reason.take().unwrap_or(Reason::Aborted);
-            [self.hand.take(), Some(Event::Disconnect(Disconnect { id, reason }))]
+            let meta = self.entry.terms().meta;
+            [self.hand.take(), Some(Event::Disconnect(Disconnect { id, reason, meta }))]
         } else {
             // The actor never heard of this connection, and need not now.
             [None, None]
@@ -128,7 +161,7 @@ impl Drop for Link {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixture::{connect, noop, target};
+    use crate::fixture::{self, noop, target};
     use crate::mailbox::{Letter, MAX_LETTERS};
     use proptest::prelude::*;
     use std::collections::HashMap;
@@ -142,7 +175,7 @@ mod tests {
     }
 
     fn open(hub: &Hub, target: &Target) -> Link {
-        Link::open(hub, target, OutboxLimits::new(), connect).expect("the target is open")
+        fixture::open(hub, target, OutboxLimits::new())
     }
 
     fn read(target: &Target) -> Option<Letter> {
@@ -158,7 +191,7 @@ mod tests {
                 Letter::Event(Event::Connect(_)) => Some("connect".to_owned()),
                 Letter::Event(Event::Message(inbound)) => inbound.message.as_text().map(str::to_owned),
                 Letter::Event(Event::Disconnect(gone)) => Some(gone.reason.to_string()),
-                Letter::Cast(_) => None,
+                Letter::Event(Event::Heartbeat(_)) | Letter::Cast(_) => None,
             })
             .collect()
     }
@@ -240,7 +273,7 @@ mod tests {
                         // Nothing that was taken from the socket is lost.
                         prop_assert_eq!(life.0, said.get(&gone.id).copied().unwrap_or(0));
                     }
-                    Letter::Cast(_) => {}
+                    Letter::Event(Event::Heartbeat(_)) | Letter::Cast(_) => {}
                 }
             }
             prop_assert!(heard.values().all(|life| life.1));

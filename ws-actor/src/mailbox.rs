@@ -12,8 +12,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
+use crate::entry::Entry;
 use crate::event::{CloseFrame, Event, Reason};
-use crate::hub::Entry;
 use crate::id::ConnId;
 use crate::sync::{lock, store, wake};
 use crate::waiters::{Ticket, Waiters};
@@ -244,16 +244,15 @@ impl State {
 mod tests {
     use super::*;
     use crate::event::{Inbound, Message};
-    use crate::fixture::{Count, noop};
+    use crate::fixture::{Count, entry, noop};
     use crate::hub::Hub;
-    use crate::outbox::OutboxLimits;
 
     fn event(id: ConnId, len: usize) -> Option<Event> {
-        Some(Event::Message(Inbound { id, message: Message::binary(vec![0; len]) }))
+        Some(Event::Message(Inbound { id, topic: "".into(), message: Message::binary(vec![0; len]) }))
     }
 
     fn id() -> ConnId {
-        Hub::new().new_entry(OutboxLimits::new()).id()
+        entry(&Hub::new()).id()
     }
 
     fn fill(mailbox: &Mailbox) {
