@@ -133,6 +133,9 @@ type Moved = bool;
 impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
         self.now = now();
+        if self.link.as_mut().is_some_and(|link| link.attend(cx, self.now)) {
+            self.event_since = None;
+        }
         loop {
             loop {
                 let mut moved = self.deliver(cx);
@@ -422,6 +425,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             if !self.may_receive() && !self.eof {
                 self.session.connection().pause(self.now);
             }
+            let beat = self.link.as_ref().and_then(Link::next_beat);
+            if beat.is_some_and(|due| due <= self.now) {
+                if let Some(link) = &mut self.link {
+                    link.beat(self.now);
+                }
+                return Ok(true);
+            }
             let core = self.session.connection_ref().deadline();
             if core.is_some_and(|deadline| deadline <= self.now) {
                 if let Err(failure) = self.session.connection().tick(self.now) {
@@ -429,7 +439,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 }
                 return Ok(true);
             }
-            let Some(deadline) = [write, close, mailbox, core].into_iter().flatten().min() else {
+            let Some(deadline) = [write, close, mailbox, beat, core].into_iter().flatten().min() else {
                 return Ok(false);
             };
             let alarm = match &mut self.alarm {

@@ -5,11 +5,13 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ws_core::{CloseCode, Timer, Utf8, Violation};
 
 use crate::id::ConnId;
+use crate::meta::Meta;
 
 /// A message, or a control frame to be sent.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,6 +44,17 @@ impl Message {
         match self {
             Self::Text(text) => Some(text),
             _ => None,
+        }
+    }
+}
+
+impl Message {
+    /// The length of its payload, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) | Self::Ping(bytes) | Self::Pong(bytes) => bytes.len(),
+            Self::Close(_) => 0,
         }
     }
 }
@@ -133,6 +146,12 @@ pub struct Connect {
     pub path: Arc<str>,
     /// What stood behind the path's question mark, as sent; empty when there was nothing.
     pub query: Arc<str>,
+    /// The subprotocol that is spoken, if one was agreed upon.
+    pub subprotocol: Option<Arc<str>>,
+    /// What its messages come under.
+    pub topic: Arc<str>,
+    /// The values that go with it.
+    pub meta: Meta,
 }
 
 /// A message has arrived: text or binary.
@@ -141,11 +160,42 @@ pub struct Connect {
 pub struct Inbound {
     /// From whom.
     pub id: ConnId,
+    /// What this connection's messages came under when this one came ([`Relay::topic`](crate::Relay::topic)).
+    pub topic: Arc<str>,
     /// What he says.
     pub message: Message,
 }
 
-/// A connection is gone. No call about this id follows, and sends to it say `NotFound`.
+/// So much time has passed since the last one, or since the connection was opened. Asked for by
+/// [`Relay::heartbeat`](crate::Relay::heartbeat).
+///
+/// It stands in line with the connection's messages. One that falls due while a message waits for the actor is left
+/// out: the actor is behind, and will hear of the connection anyway.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Heartbeat {
+    /// Whose.
+    pub id: ConnId,
+    /// How long the connection has been open.
+    pub uptime: Duration,
+    /// Messages that have come, whole.
+    pub messages_in: u64,
+    /// Messages that have gone from the outbox towards the socket.
+    pub messages_out: u64,
+    /// The bytes of the payloads that have come.
+    pub bytes_in: u64,
+    /// The bytes of the payloads that have gone.
+    pub bytes_out: u64,
+    /// Messages that wait in its outbox.
+    pub queued: usize,
+    /// What its messages come under.
+    pub topic: Arc<str>,
+    /// The values that go with it.
+    pub meta: Meta,
+}
+
+/// A connection is gone. No call about this id follows, and sends to it say `NotFound`; but for [`Reason::Moved`], after
+/// which it is open and another actor has it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Disconnect {
@@ -153,6 +203,8 @@ pub struct Disconnect {
     pub id: ConnId,
     /// How it ended.
     pub reason: Reason,
+    /// The values that went with it.
+    pub meta: Meta,
 }
 
 /// How a connection ended.
@@ -170,6 +222,8 @@ pub enum Reason {
     TargetBusy,
     /// The actor ended; 1011 was sent.
     TargetDown,
+    /// It has not ended: it was moved to another actor ([`Hub::retarget`](crate::Hub::retarget)).
+    Moved,
     /// The peer let this deadline pass.
     Timeout(Timer),
     /// The peer broke this rule; its close code was sent.
@@ -182,7 +236,7 @@ pub enum Reason {
 
 impl Reason {
     /// The end as a close code (RFC 6455, section 7.1.5): 1005 stands for a close frame without one, 1006 for an end
-    /// without a close frame.
+    /// without a close frame. [`Reason::Moved`] is no end and has 1005 too.
     pub fn code(&self) -> CloseCode {
         match self {
             Self::Peer(frame) | Self::Local(frame) => {
@@ -190,6 +244,7 @@ impl Reason {
             }
             Self::SlowConsumer | Self::TargetBusy => CloseCode::TRY_AGAIN,
             Self::TargetDown => CloseCode::INTERNAL,
+            Self::Moved => CloseCode::NO_STATUS,
             Self::Protocol(violation) => violation.close_code(),
             Self::Timeout(_) | Self::Io(_) | Self::Aborted => CloseCode::ABNORMAL,
         }
@@ -204,6 +259,7 @@ impl fmt::Display for Reason {
             Self::SlowConsumer => f.write_str("the peer took messages too slowly"),
             Self::TargetBusy => f.write_str("the actor took messages too slowly"),
             Self::TargetDown => f.write_str("the actor ended"),
+            Self::Moved => f.write_str("moved to another actor"),
             Self::Timeout(timer) => timer.fmt(f),
             Self::Protocol(violation) => violation.fmt(f),
             Self::Io(kind) => kind.fmt(f),
@@ -217,6 +273,7 @@ impl fmt::Display for Reason {
 pub(crate) enum Event {
     Connect(Box<Connect>),
     Message(Inbound),
+    Heartbeat(Box<Heartbeat>),
     Disconnect(Disconnect),
 }
 
@@ -226,9 +283,9 @@ impl Event {
         size_of::<Self>()
             + match self {
                 Self::Connect(connect) => size_of::<Connect>() + connect.path.len() + connect.query.len(),
-                Self::Message(Inbound { message: Message::Text(text), .. }) => text.len(),
-                Self::Message(Inbound { message: Message::Binary(bytes), .. }) => bytes.len(),
-                Self::Message(_) | Self::Disconnect(_) => 0,
+                Self::Message(Inbound { message, .. }) => message.len(),
+                Self::Heartbeat(_) => size_of::<Heartbeat>(),
+                Self::Disconnect(_) => 0,
             }
     }
 }

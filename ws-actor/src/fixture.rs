@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use crate::event::{CloseFrame, Connect};
+use crate::entry::{Entry, Terms, Who};
+use crate::event::CloseFrame;
 use crate::hub::Hub;
-use crate::id::ConnId;
 use crate::link::Link;
 use crate::mailbox::Mailbox;
+use crate::meta::Meta;
 use crate::outbox::{Out, OutboxLimits};
 use crate::outgoing::Control;
 use crate::target::Target;
@@ -20,13 +21,27 @@ pub(crate) fn target() -> Target {
     Target::new("fixture".into(), Arc::<Mailbox>::default(), TypeId::of::<u32>())
 }
 
-pub(crate) fn connect(id: ConnId) -> Connect {
+pub(crate) fn who() -> Who {
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    Connect { id, remote_addr: addr, local_addr: addr, path: "/".into(), query: "".into() }
+    let (path, query) = ("/".into(), "".into());
+    Who { remote_addr: addr, local_addr: addr, path, query, subprotocol: None }
+}
+
+pub(crate) fn terms() -> Terms {
+    Terms { topic: "".into(), meta: Meta::new(), heartbeat: None }
+}
+
+pub(crate) fn entry(hub: &Hub) -> Arc<Entry> {
+    hub.new_entry(OutboxLimits::new(), who(), terms())
+}
+
+/// A connection whose actor has not heard of it yet.
+pub(crate) fn open(hub: &Hub, target: &Target, limits: OutboxLimits) -> Link {
+    Link::open(hub, &target.into(), limits, who(), terms()).expect("the target is open")
 }
 
 pub(crate) fn link(hub: &Hub, target: &Target, limits: OutboxLimits) -> Link {
-    let mut link = Link::open(hub, target, limits, connect).expect("the target is open");
+    let mut link = open(hub, target, limits);
     assert_eq!(link.poll_deliver(&noop()), Poll::Ready(Ok(())));
     link
 }

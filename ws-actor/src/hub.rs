@@ -7,14 +7,18 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use crate::entry::{Entry, Terms, Who};
 use crate::event::{CloseFrame, Message};
 use crate::id::{ConnId, NodeId};
-use crate::outbox::{Lost, Outbox, OutboxLimits, Refused};
+use crate::meta::Meta;
+use crate::outbox::{Lost, OutboxLimits, Refused};
 use crate::outgoing::{Frame, Lane, Outgoing};
-use crate::room::{Memberships, Rooms};
+use crate::room::Rooms;
 use crate::sync::lock;
 use crate::target::Names;
 use crate::waiters::Ticket;
@@ -39,33 +43,6 @@ pub(crate) struct Shared {
     broadcasting: Mutex<()>,
     pub(crate) rooms: Rooms,
     pub(crate) names: Names,
-}
-
-/// What the Hub knows of one connection.
-pub(crate) struct Entry {
-    id: ConnId,
-    outbox: Outbox,
-    pub(crate) memberships: Mutex<Memberships>,
-}
-
-impl Entry {
-    pub(crate) fn id(&self) -> ConnId {
-        self.id
-    }
-
-    pub(crate) fn outbox(&self) -> &Outbox {
-        &self.outbox
-    }
-
-    /// Queues a message. What has to go for it goes to `lost`, which outlives all locks.
-    pub(crate) fn take(&self, lane: &Lane, lost: &mut Lost) -> Result<(), SendError> {
-        match lane {
-            Lane::Data(frame, key) => self.outbox.push(frame, key.as_ref(), lost),
-            Lane::Control(control) => self.outbox.push_control(control.clone()),
-            Lane::Close(frame) => self.outbox.close(frame.clone()),
-        }
-        .map_err(SendError::from)
-    }
 }
 
 /// Why a message was not accepted.
@@ -123,9 +100,35 @@ impl Sent {
 }
 
 /// How things stand with a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ConnInfo {
+    /// The peer's end of the socket. Behind a proxy this is the proxy.
+    pub remote_addr: SocketAddr,
+    /// This end of the socket.
+    pub local_addr: SocketAddr,
+    /// The path that the client asked for, as sent.
+    pub path: Arc<str>,
+    /// What stood behind the path's question mark, as sent.
+    pub query: Arc<str>,
+    /// The subprotocol that is spoken, if one was agreed upon.
+    pub subprotocol: Option<Arc<str>>,
+    /// The name of the actor that has it; `None` when it has just ended.
+    pub target: Option<Arc<str>>,
+    /// What its messages come under.
+    pub topic: Arc<str>,
+    /// The values that go with it.
+    pub meta: Meta,
+    /// How long it has been open.
+    pub uptime: Duration,
+    /// Messages that have come, whole.
+    pub messages_in: u64,
+    /// The bytes of their payloads.
+    pub bytes_in: u64,
+    /// Messages that have gone from the outbox towards the socket.
+    pub messages_out: u64,
+    /// The bytes of their payloads.
+    pub bytes_out: u64,
     /// Messages that wait in its outbox.
     pub queued: usize,
     /// Their bytes, frame heads included.
@@ -233,15 +236,14 @@ impl Hub {
 
     /// How things stand with one connection.
     pub fn inspect(&self, id: ConnId) -> Option<ConnInfo> {
-        let (queued, queued_bytes, dropped) = self.entry(id)?.outbox.load();
-        Some(ConnInfo { queued, queued_bytes, dropped })
+        Some(self.entry(id)?.info())
     }
 
     /// The ids of all connections: a snapshot, in no order.
     pub fn connections(&self) -> Vec<ConnId> {
         let mut ids = Vec::with_capacity(self.connection_count());
         for shard in &self.shared.connections {
-            ids.extend(lock(shard).values().map(|entry| entry.id));
+            ids.extend(lock(shard).values().map(|entry| entry.id()));
         }
         ids
     }
@@ -258,17 +260,13 @@ impl Hub {
         lock(self.shard(id)).get(&id.seq()).cloned()
     }
 
-    pub(crate) fn new_entry(&self, limits: OutboxLimits) -> Arc<Entry> {
+    pub(crate) fn new_entry(&self, limits: OutboxLimits, who: Who, terms: Terms) -> Arc<Entry> {
         let seq = self.shared.last_seq.fetch_add(1, Ordering::Relaxed) + 1;
-        Arc::new(Entry {
-            id: ConnId::new(self.shared.node, seq),
-            outbox: Outbox::new(limits),
-            memberships: Mutex::default(),
-        })
+        Arc::new(Entry::new(ConnId::new(self.shared.node, seq), limits, who, terms))
     }
 
     pub(crate) fn register(&self, entry: &Arc<Entry>) {
-        let id = entry.id;
+        let id = entry.id();
         if lock(self.shard(id)).insert(id.seq(), Arc::clone(entry)).is_none() {
             self.shared.count.fetch_add(1, Ordering::Relaxed);
         }
@@ -297,13 +295,14 @@ struct Acked {
 impl Acked {
     async fn accepted(mut self) -> Result<(), Refused> {
         let this = &mut self;
-        poll_fn(|cx| this.entry.outbox.poll_push(cx, &mut this.ticket, &this.frame, this.key.as_ref())).await
+        poll_fn(|cx| this.entry.outbox().poll_push(cx, &mut this.ticket, &this.frame, this.key.as_ref()))
+            .await
     }
 }
 
 impl Drop for Acked {
     fn drop(&mut self) {
-        self.entry.outbox.give_up(&mut self.ticket);
+        self.entry.outbox().give_up(&mut self.ticket);
     }
 }
 

@@ -52,6 +52,14 @@
 //! }
 //! ```
 //!
+//! # Who comes, and to whom
+//!
+//! [`Route::decide`] asks an async function of yours about every upgrade before it is answered. It sees the request
+//! ([`Upgrade`]) and says where the connection goes and what goes with it ([`Relay`]: actor or [`Pool`], topic, values
+//! ([`Meta`]), heartbeat, subprotocol), or what the client is answered instead ([`Response`]). Nothing of a `Relay` but
+//! the subprotocol reaches the client. All of it may be changed while the connection lives ([`Hub::retarget`]): moved to
+//! another actor, it loses no message and has none out of order.
+//!
 //! # Who waits for whom
 //!
 //! ```text
@@ -84,6 +92,8 @@
 
 mod actor;
 mod conn;
+mod decision;
+mod entry;
 mod event;
 #[cfg(test)]
 mod fixture;
@@ -91,6 +101,7 @@ mod hub;
 mod id;
 mod link;
 mod mailbox;
+mod meta;
 mod outbox;
 mod outgoing;
 mod pool;
@@ -98,6 +109,7 @@ mod report;
 mod rewind;
 mod room;
 mod route;
+mod seat;
 mod server;
 mod sync;
 mod target;
@@ -105,16 +117,20 @@ mod upgrade;
 mod waiters;
 
 pub use actor::{Context, SpawnError, WsActor};
-pub use event::{CloseFrame, Connect, Disconnect, Inbound, Message, Reason};
+pub use decision::{Decision, Relay, Response, Upgrade};
+pub use event::{CloseFrame, Connect, Disconnect, Heartbeat, Inbound, Message, Reason};
 pub use hub::{ConnInfo, Hub, SendError, Sent};
 pub use id::{ConnId, NodeId, ParseConnIdError};
+pub use meta::Meta;
 pub use outbox::{OutboxLimits, Overflow};
 pub use outgoing::Outgoing;
 pub use report::FailureReport;
 pub use room::{JoinError, MAX_ROOM_NAME, MAX_ROOMS, Room};
 pub use route::{OriginCheck, Origins, Route};
+pub use seat::RetargetError;
+pub use serde_json::Value;
 pub use server::{Listening, Server, Settings};
-pub use target::{CastError, Target};
+pub use target::{CastError, Pool, Target};
 pub use upgrade::Refusal;
 pub use ws_core::{CloseCode, Utf8};
 

@@ -85,6 +85,10 @@ impl Frame {
         &self.payload
     }
 
+    pub(crate) fn payload_len(&self) -> usize {
+        self.payload.len()
+    }
+
     pub(crate) fn into_payload(self) -> Bytes {
         self.payload
     }

@@ -57,7 +57,7 @@ pub(crate) fn write_suppressed(f: &mut fmt::Formatter<'_>, suppressed: u64) -> f
 /// The section of RFC 6455 that an end rests on, if it is a failure.
 fn section(reason: &Reason) -> Option<&'static str> {
     match reason {
-        Reason::Peer(_) | Reason::Local(_) => None,
+        Reason::Peer(_) | Reason::Local(_) | Reason::Moved => None,
         Reason::Protocol(violation) => Some(violation.section()),
         Reason::Timeout(timer) => Some(Failure::Timeout(*timer).section()),
         // 7.1.5: without a close frame, the code "is considered to be 1006".
@@ -148,7 +148,7 @@ mod tests {
             (0..1_000).filter_map(|_| meter.admit(at)).collect::<Vec<_>>()
         };
         assert_eq!(told(0), [0; 100]);
-        assert_eq!(told(9), []);
+        assert_eq!(told(9), [0; 0]);
         assert_eq!(told(10), [1_900]);
         assert_eq!(told(35), [999, 0]);
         let much_later = told(3_600_000);

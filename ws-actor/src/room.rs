@@ -15,7 +15,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
-use crate::hub::{Entry, Hub, SHARDS, Sent, Shared};
+use crate::entry::Entry;
+use crate::hub::{Hub, SHARDS, Sent, Shared};
 use crate::id::ConnId;
 use crate::outbox::Lost;
 use crate::outgoing::{Lane, Outgoing};

@@ -1,44 +1,89 @@
 //! Routes: which path leads to which actor, and which pages may come.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ws_core::Request;
 
+use crate::decision::{Decide, Decision, Upgrade};
 use crate::outbox::OutboxLimits;
-use crate::target::Target;
+use crate::target::Pool;
 
 /// A path that speaks WebSocket, and the actors behind it.
-#[derive(Debug)]
 pub struct Route {
     path: Box<str>,
-    pool: Vec<Target>,
-    dealt: AtomicUsize,
+    pub(crate) pool: Pool,
+    pub(crate) decide: Option<Decide>,
+    pub(crate) no_topic: Arc<str>,
     pub(crate) origins: Origins,
     pub(crate) require_origin: bool,
     pub(crate) outbox: OutboxLimits,
 }
 
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route").field("path", &self.path).field("pool", &self.pool).finish_non_exhaustive()
+    }
+}
+
 impl Route {
     /// The route of this path, compared as it is sent: `/ws` is neither `/ws/` nor `/w%73`.
     ///
-    /// It needs a [`Route::target`]; without one, upgrades are answered 503.
+    /// It needs a [`Route::target`], or a [`Route::decide`] that names one; without, upgrades are answered 503.
     pub fn ws(path: impl Into<Box<str>>) -> Self {
         Self {
             path: path.into(),
-            pool: Vec::new(),
-            dealt: AtomicUsize::new(0),
+            pool: Pool::default(),
+            decide: None,
+            no_topic: "".into(),
             origins: Origins::SameHost,
             require_origin: false,
             outbox: OutboxLimits::new(),
         }
     }
 
-    /// One actor takes all connections of this path. Several calls make a pool, dealt round robin.
+    /// One actor takes all connections of this path: a [`Target`](crate::Target), or the one that has a name then.
+    /// Several calls make a pool, dealt round robin.
     #[must_use]
-    pub fn target(mut self, target: Target) -> Self {
-        self.pool.push(target);
+    pub fn target(mut self, target: impl Into<Pool>) -> Self {
+        self.pool = self.pool.with(&target.into());
+        self
+    }
+
+    /// Several actors take the connections of this path in turn; see [`Pool`].
+    #[must_use]
+    pub fn pool(self, members: impl IntoIterator<Item = impl Into<Pool>>) -> Self {
+        self.target(Pool::new(members))
+    }
+
+    /// Asks the application about each upgrade, after path and origin are found good and before the client is answered.
+    /// It may wait, for at most [`Settings::decision_timeout`](crate::Settings::decision_timeout); then, and if it
+    /// fails to decide, the client is answered 503 or 500.
+    ///
+    /// ```
+    /// use ws_actor::{Meta, Relay, Response, Route, Upgrade};
+    ///
+    /// async fn user_of(token: &str) -> Option<String> {
+    ///     (token == "Bearer ann").then(|| "Ann".to_owned()) // a database, say
+    /// }
+    ///
+    /// let route = Route::ws("/ws").decide(|upgrade: Upgrade| async move {
+    ///     let token = upgrade.header("authorization").ok_or(Response::new(401, "who are you?\n"))?;
+    ///     let user = user_of(token).await.ok_or(Response::new(403, "not you\n"))?;
+    ///     Ok(Relay::to("chat").topic("chat.said").meta(Meta::new().set("user", user)))
+    /// });
+    /// ```
+    #[must_use]
+    pub fn decide<F, R>(mut self, decide: F) -> Self
+    where
+        F: Fn(Upgrade) -> R + Send + Sync + 'static,
+        R: Future<Output: Into<Decision>> + Send + 'static,
+    {
+        self.decide = Some(Box::new(move |upgrade| {
+            let decision = decide(upgrade);
+            Box::pin(async move { decision.await.into() })
+        }));
         self
     }
 
@@ -65,13 +110,6 @@ impl Route {
 
     pub(crate) fn is_at(&self, path: &[u8]) -> bool {
         self.path.as_bytes() == path
-    }
-
-    /// The next actor of the pool that still takes connections.
-    pub(crate) fn deal(&self) -> Option<&Target> {
-        (0..self.pool.len())
-            .filter_map(|_| self.pool.get(self.dealt.fetch_add(1, Ordering::Relaxed) % self.pool.len()))
-            .find(|target| target.is_open())
     }
 }
 

@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -28,7 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use ws_core::{Config, ConfigRef, Connection, Rejection};
-use ws_tokio::{AcceptError, Acceptance, Incoming};
+use ws_tokio::{AcceptError, Incoming};
 
 use crate::conn::{Patience, Watch, drive, now};
 use crate::hub::Hub;
@@ -36,7 +36,7 @@ use crate::link::Link;
 use crate::report::{FailureReport, Observer};
 use crate::rewind::Rewind;
 use crate::route::Route;
-use crate::upgrade::{Ends, Outcome, Refusal, decide, decide_http, report};
+use crate::upgrade::{Ends, Refusal, ask, read_http, report, report_answer};
 
 /// A stream's error, whatever it is.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -55,7 +55,9 @@ pub struct Settings {
     /// How long an actor may take none of a connection's events before the connection is closed with 1013. Default
     /// 10 s.
     pub mailbox_timeout: Duration,
-    /// Most connections whose head is being read, or that are being refused, at a time. Default 4 096.
+    /// How long [`Route::decide`] may take before the client is answered 503. Default 10 s.
+    pub decision_timeout: Duration,
+    /// Most connections whose head is being read, that are being decided upon, or that are being refused, at a time. Default 4 096.
     pub max_handshakes: usize,
 }
 
@@ -66,6 +68,7 @@ impl Settings {
             protocol: Config::server(),
             write_timeout: Duration::from_secs(10),
             mailbox_timeout: Duration::from_secs(10),
+            decision_timeout: Duration::from_secs(10),
             max_handshakes: 4_096,
         }
     }
@@ -89,6 +92,7 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) routes: Vec<Route>,
     pub(crate) config: ConfigRef,
+    pub(crate) decision_timeout: Duration,
     pub(crate) refused: Option<Observer<Refusal>>,
     failed: Option<Arc<Observer<FailureReport>>>,
     patience: Patience,
@@ -114,6 +118,7 @@ impl Server {
             hub: hub.clone(),
             routes: Vec::new(),
             config: Config::server().into(),
+            decision_timeout: Duration::ZERO,
             refused: None,
             failed: None,
             patience: Patience { write: Duration::ZERO, mailbox: Duration::ZERO },
@@ -133,6 +138,7 @@ impl Server {
     pub fn settings(mut self, settings: Settings) -> Self {
         self.shared.config = settings.protocol.into();
         self.shared.patience = Patience { write: settings.write_timeout, mailbox: settings.mailbox_timeout };
+        self.shared.decision_timeout = settings.decision_timeout;
         self.max_handshakes = settings.max_handshakes.clamp(1, Semaphore::MAX_PERMITS);
         self
     }
@@ -206,15 +212,18 @@ impl Server {
     ///
     /// ```
     /// # use std::net::SocketAddr;
+    /// use bytes::Bytes;
+    /// use http_body_util::Full;
     /// # use ws_actor::Server;
+    ///
     /// async fn handle<B>(
     ///     server: &Server,
     ///     request: http::Request<B>,
     ///     remote: SocketAddr,
     ///     local: SocketAddr,
-    /// ) -> http::Response<String> {
+    /// ) -> http::Response<Full<Bytes>> {
     ///     match request.uri().path() {
-    ///         "/ws" => server.upgrade(request, remote, local),
+    ///         "/ws" => server.upgrade(request, remote, local).await,
     ///         _ => http::Response::new("plain HTTP".into()),
     ///     }
     /// }
@@ -224,40 +233,45 @@ impl Server {
         request: http::Request<B>,
         remote_addr: SocketAddr,
         local_addr: SocketAddr,
-    ) -> http::Response<String> {
+    ) -> impl Future<Output = http::Response<Full<Bytes>>> + Send {
         let ends = Ends { remote: remote_addr, local: local_addr };
-        self.take_upgrade(request, ends).unwrap_or_else(|_| {
-            let mut response = http::Response::new(format!("{}\n", Rejection::NotAnUpgrade));
+        let taken = self.take_upgrade(request, ends).ok();
+        async {
+            if let Some(answer) = taken {
+                return answer.await;
+            }
+            let mut response = http::Response::new(format!("{}\n", Rejection::NotAnUpgrade).into());
             *response.status_mut() = http::StatusCode::UPGRADE_REQUIRED;
             let headers = response.headers_mut();
             headers.insert(http::header::UPGRADE, http::HeaderValue::from_static("websocket"));
             headers.insert(http::header::CONNECTION, http::HeaderValue::from_static("Upgrade, close"));
             response
-        })
+        }
     }
 
-    /// Answers an upgrade; another request comes back.
+    /// Answers an upgrade; another request comes back. The future has nothing of the request's body in it.
     #[expect(clippy::result_large_err, reason = "the other request is no error, and is moved once")]
     fn take_upgrade<B>(
         &self,
         mut request: http::Request<B>,
         ends: Ends,
-    ) -> Result<http::Response<String>, http::Request<B>> {
-        let (response, link, connection) = match decide_http(&self.shared, &request, ends) {
-            Outcome::Http => return Err(request),
-            Outcome::Refused(response) => return Ok(response),
-            Outcome::Accepted(response, link, connection) => (response, link, connection),
-        };
+    ) -> Result<impl Future<Output = http::Response<Full<Bytes>>> + Send + use<'_, B>, http::Request<B>> {
+        let Some(head) = read_http(&self.shared, &request) else { return Err(request) };
         let upgraded = hyper::upgrade::on(&mut request);
-        let patience = self.shared.patience;
-        let watch = self.shared.watch(ends);
-        tokio::spawn(async move {
-            // Without the upgrade the link ends unheard of: when the server drops it, or holds it back.
-            if let Ok(Ok(upgraded)) = timeout(patience.write, upgraded).await {
-                drive(TokioIo::new(upgraded), connection, &[], link, patience, watch).await;
+        Ok(async move {
+            let (response, connection) = head.answer(&self.shared, ends).await;
+            if let Some((link, connection)) = connection {
+                let patience = self.shared.patience;
+                let watch = self.shared.watch(ends);
+                tokio::spawn(async move {
+                    // Without the upgrade the link ends unheard of: when the server drops it, or holds it back.
+                    if let Ok(Ok(upgraded)) = timeout(patience.write, upgraded).await {
+                        drive(TokioIo::new(upgraded), connection, &[], link, patience, watch).await;
+                    }
+                });
             }
-        });
-        Ok(response)
+            response
+        })
     }
 }
 
@@ -357,6 +371,7 @@ async fn serve(server: Arc<Server>, io: TcpStream, remote: SocketAddr, permit: O
 }
 
 /// What a first head was.
+#[expect(clippy::large_enum_variant, reason = "taken apart where it is made")]
 enum Opened {
     WebSocket { io: TcpStream, early: Vec<u8>, link: Link },
     Http { io: Rewind<TcpStream> },
@@ -383,16 +398,27 @@ async fn open(server: &Server, io: TcpStream, ends: Ends) -> Option<Opened> {
         let (io, bytes) = incoming.into_parts();
         return Some(Opened::Http { io: Rewind::new(bytes.into(), io) });
     }
-    let link = match decide(shared, &request, ends) {
-        Ok(link) => link,
-        Err(refusal) => {
-            incoming.reject(refusal).await;
-            return None;
-        }
+    let decided = match ask(shared, &request, ends) {
+        Ok(asked) => asked.decide(shared).await,
+        Err(refusal) => Err(refusal),
     };
-    let accepted = timeout(shared.patience.write, incoming.accept(Acceptance::default())).await;
-    let (io, early) = accepted.ok()?.ok()?.into_inner();
-    Some(Opened::WebSocket { io, early, link })
+    let (link, accepted) = match decided {
+        Ok((link, acceptance)) => {
+            (Some(link), timeout(shared.patience.write, incoming.accept(acceptance)).await.ok()?)
+        }
+        Err(refusal) => (None, Err(incoming.reject(refusal).await)),
+    };
+    match (link, accepted) {
+        (Some(link), Ok(socket)) => {
+            let (io, early) = socket.into_inner();
+            Some(Opened::WebSocket { io, early, link })
+        }
+        (_, Err(AcceptError::Answer(error))) => {
+            report_answer(shared, ends, error);
+            None
+        }
+        _ => None,
+    }
 }
 
 /// Serves plain HTTP, and the upgrades that come on the same connection later.
@@ -403,10 +429,10 @@ async fn serve_http(server: Arc<Server>, io: Rewind<TcpStream>, ends: Ends) {
         let server = Arc::clone(&server);
         async move {
             let response = match server.take_upgrade(request, ends) {
-                Ok(response) => response.map(boxed),
+                Ok(answer) => answer.await.map(boxed),
                 Err(request) => match &server.http {
                     Some(handler) => handler(request).await,
-                    None => server.upgrade(request, ends.remote, ends.local).map(boxed),
+                    None => server.upgrade(request, ends.remote, ends.local).await.map(boxed),
                 },
             };
             Ok::<_, Infallible>(response)

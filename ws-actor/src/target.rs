@@ -1,12 +1,14 @@
-//! Who takes a connection: a [`Target`] is a handle on a running actor, whatever its type, and has a name.
+//! Who takes a connection: a [`Target`] is a handle on a running actor, whatever its type, and has a name; a [`Pool`]
+//! deals connections to several.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::hub::Hub;
-use crate::mailbox::{CastRefused, Mailbox};
+use crate::mailbox::{CastRefused, Down, Mailbox};
 use crate::sync::lock;
 
 /// A running actor as those who give it work see it. A clone is another handle on the same.
@@ -64,7 +66,7 @@ impl Target {
         &self.inner.mailbox
     }
 
-    fn is(&self, other: &Self) -> bool {
+    pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 }
@@ -92,6 +94,105 @@ impl fmt::Display for CastError {
 }
 
 impl std::error::Error for CastError {}
+
+/// Actors that share the connections of a route, or of a decision: each gets the next, in turn. A connection stays
+/// with the actor that it was dealt to. A clone deals from the same place.
+///
+/// Members are given as [`Target`]s or by name. A name stands for whoever has it when a connection is dealt; members
+/// that do not run are passed over.
+#[derive(Clone, Default)]
+pub struct Pool {
+    inner: Arc<Members>,
+}
+
+#[derive(Default)]
+struct Members {
+    members: Vec<Member>,
+    dealt: AtomicUsize,
+}
+
+#[derive(Clone)]
+enum Member {
+    Actor(Target),
+    Name(Arc<str>),
+}
+
+impl Pool {
+    /// A pool of these, in this order. A pool among them adds its members.
+    pub fn new(members: impl IntoIterator<Item = impl Into<Self>>) -> Self {
+        Self::of(members.into_iter().flat_map(|member| member.into().inner.members.clone()).collect())
+    }
+
+    fn of(members: Vec<Member>) -> Self {
+        Self { inner: Arc::new(Members { members, dealt: AtomicUsize::new(0) }) }
+    }
+
+    /// The same with more members, dealing from the first.
+    pub(crate) fn with(&self, more: &Self) -> Self {
+        Self::new([self.clone(), more.clone()])
+    }
+
+    /// Deals a connection: to the next of the members that run, or, if that one has ended before it could `take` the
+    /// connection, to the one behind it.
+    pub(crate) fn deal<T>(
+        &self,
+        names: &Names,
+        take: impl FnMut(Target) -> Result<T, Down>,
+    ) -> Result<T, Down> {
+        let mut open: Vec<_> = self.inner.members.iter().filter_map(|member| member.target(names)).collect();
+        open.retain(Target::is_open);
+        if open.is_empty() {
+            return Err(Down);
+        }
+        let first = self.inner.dealt.fetch_add(1, Ordering::Relaxed) % open.len();
+        open.rotate_left(first);
+        open.into_iter().map(take).find_map(Result::ok).ok_or(Down)
+    }
+}
+
+impl Member {
+    fn target(&self, names: &Names) -> Option<Target> {
+        match self {
+            Self::Actor(target) => Some(target.clone()),
+            Self::Name(name) => lock(&names.0).get(name).cloned(),
+        }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.inner.members.iter().map(|member| match member {
+            Member::Actor(target) => target.name(),
+            Member::Name(name) => name,
+        });
+        f.debug_list().entries(names).finish()
+    }
+}
+
+impl From<Target> for Pool {
+    fn from(target: Target) -> Self {
+        Self::of(vec![Member::Actor(target)])
+    }
+}
+
+impl From<&Target> for Pool {
+    fn from(target: &Target) -> Self {
+        target.clone().into()
+    }
+}
+
+/// The actor that runs under this name when a connection is dealt.
+impl From<&str> for Pool {
+    fn from(name: &str) -> Self {
+        Self::of(vec![Member::Name(name.into())])
+    }
+}
+
+impl From<String> for Pool {
+    fn from(name: String) -> Self {
+        name.as_str().into()
+    }
+}
 
 /// The names of the actors that run.
 #[derive(Default)]

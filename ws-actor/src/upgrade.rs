@@ -1,20 +1,28 @@
 //! What becomes of an upgrade: one decision, wherever its head was read.
 //!
-//! A head that ws-core read from the socket and one that an HTTP server read before come to the same [`decide`]. The
-//! second kind is written out again and shown to ws-core, so that the rules of RFC 6455, section 4.2.1, stand in one
+//! A head that ws-core read from the socket and one that an HTTP server read before come to the same [`ask`] and
+//! [`Asked::decide`]. The second kind is written out again and shown to ws-core, so that the rules of RFC 6455, section 4.2.1, stand in one
 //! place. The answer is bytes, or the same bytes as an [`http::Response`].
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use ws_core::{Accept, Connection, Request, ServerHandshake};
+use http_body_util::Full;
+use tokio::time::timeout;
+use ws_core::{Accept, AnswerError, Connection, Request, ServerHandshake};
+use ws_tokio::Acceptance;
 
 use crate::conn::now;
-use crate::event::Connect;
+use crate::decision::{Decision, Relay, Upgrade, decided};
+use crate::entry::{Terms, Who};
 use crate::link::Link;
+use crate::mailbox::Down;
+use crate::meta::Meta;
 use crate::report::write_suppressed;
-use crate::route::MAX_QUOTED;
+use crate::route::{MAX_QUOTED, Route};
 use crate::server::Shared;
 
 /// The two ends of a socket.
@@ -50,47 +58,83 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Decides on an upgrade that obeys the protocol: a connection in the Hub, or what to answer instead.
-pub(crate) fn decide(server: &Shared, request: &Request<'_>, ends: Ends) -> Result<Link, ws_tokio::Refusal> {
+/// An upgrade that may come as far as the server itself is concerned.
+pub(crate) struct Asked<'a> {
+    route: &'a Route,
+    upgrade: Upgrade,
+}
+
+/// Looks at an upgrade that obeys the protocol, without waiting: is there such a route, may this page come.
+pub(crate) fn ask<'a>(
+    server: &'a Shared,
+    request: &Request<'_>,
+    ends: Ends,
+) -> Result<Asked<'a>, ws_tokio::Refusal> {
     // 4.2.2: if the requested service is not available, the server "MUST send an appropriate HTTP error code (such as
     // 404 Not Found)".
     let Some(route) = server.routes.iter().find(|route| route.is_at(request.path())) else {
-        return Err(reject(server, request, ends, 404, "nothing speaks WebSocket here"));
+        return Err(reject(server, request.target(), ends, 404, "nothing speaks WebSocket here"));
     };
     if let Err(reason) = route.check_origin(request) {
-        return Err(reject(server, request, ends, 403, &reason));
+        return Err(reject(server, request.target(), ends, 403, &reason));
     }
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (path, query) = (text(request.path()), text(request.query().unwrap_or_default()));
-    let connect = |id| Connect {
-        id,
-        remote_addr: ends.remote,
-        local_addr: ends.local,
-        path: path.into(),
-        query: query.into(),
-    };
-    route
-        .deal()
-        .and_then(|target| Link::open(&server.hub, target, route.outbox, connect).ok())
-        .ok_or_else(|| reject(server, request, ends, 503, "no actor takes this connection"))
+    Ok(Asked { route, upgrade: Upgrade::new(request, ends, route.decide.is_some()) })
 }
 
+impl Asked<'_> {
+    /// Has the application decide, if it wants to, and opens the connection in the Hub.
+    pub(crate) async fn decide(self, server: &Shared) -> Result<(Link, Acceptance), ws_tokio::Refusal> {
+        let Self { route, upgrade } = self;
+        let ends = Ends { remote: upgrade.remote_addr, local: upgrade.local_addr };
+        let (path, query) = (Arc::clone(&upgrade.path), Arc::clone(&upgrade.query));
+        let target = if query.is_empty() { path.to_string() } else { format!("{path}?{query}") };
+        let no = |status, reason: &str| reject(server, target.as_bytes(), ends, status, reason);
+        let decision = match &route.decide {
+            None => Relay::new().into(),
+            Some(decide) => match timeout(server.decision_timeout, decided(decide, upgrade)).await {
+                Ok(Some(decision)) => decision,
+                Ok(None) => return Err(no(500, "the decision failed")),
+                Err(_) => return Err(no(503, "the decision took too long")),
+            },
+        };
+        let mut relay = match decision {
+            Decision::Accept(relay) => relay,
+            Decision::Reject(response) => {
+                let reason = "the application refused it";
+                report(server, target.as_bytes(), ends, response.status(), reason, SERVICE);
+                return Err(response.into());
+            }
+        };
+        let pool = relay.pool.take().unwrap_or_else(|| route.pool.clone());
+        let protocol = relay.subprotocol.take();
+        let subprotocol = protocol.as_deref().map(Arc::from);
+        let who = Who { remote_addr: ends.remote, local_addr: ends.local, path, query, subprotocol };
+        let mut terms = Terms { topic: Arc::clone(&route.no_topic), meta: Meta::new(), heartbeat: None };
+        terms.apply(relay);
+        let link = Link::open(&server.hub, &pool, route.outbox, who, terms)
+            .map_err(|Down| no(503, "no actor takes this connection"))?;
+        Ok((link, Acceptance { protocol, headers: Vec::new() }))
+    }
+}
+
+/// 4.2.2: "an appropriate HTTP error code".
+const SERVICE: &str = "RFC 6455, section 4.2.2";
+
 /// Reports a refusal of the server's own making.
-fn reject(
-    server: &Shared,
-    request: &Request<'_>,
-    ends: Ends,
-    status: u16,
-    reason: &str,
-) -> ws_tokio::Refusal {
-    // 10.2 has the origins; 4.2.2, "an appropriate HTTP error code", the rest.
-    let section = if status == 403 { "RFC 6455, section 10.2" } else { "RFC 6455, section 4.2.2" };
-    report(server, request.target(), ends, status, reason, section);
+fn reject(server: &Shared, target: &[u8], ends: Ends, status: u16, reason: &str) -> ws_tokio::Refusal {
+    // 10.2 has the origins.
+    let section = if status == 403 { "RFC 6455, section 10.2" } else { SERVICE };
+    report(server, target, ends, status, reason, section);
     let mut refusal = ws_tokio::Refusal::new(status, &format!("{reason}\n"));
     if status == 503 {
         refusal.headers.push(("Retry-After".to_owned(), b"1".to_vec()));
     }
     refusal
+}
+
+/// Reports an answer of the application's that may not be sent. The client gets a 500.
+pub(crate) fn report_answer(server: &Shared, ends: Ends, error: AnswerError) {
+    report(server, &[], ends, 500, &format!("the application's answer may not be sent: {error}"), SERVICE);
 }
 
 /// Reports a refusal, to whoever wants to know.
@@ -111,55 +155,92 @@ pub(crate) fn report(
     }
 }
 
-/// What an upgrade that an HTTP server read comes to.
-#[expect(clippy::large_enum_variant, reason = "taken apart where it is made")]
-pub(crate) enum Outcome {
-    /// It is no upgrade to WebSocket.
-    Http,
-    Refused(http::Response<String>),
-    Accepted(http::Response<String>, Link, Connection),
-}
+/// An answer for an HTTP server to send, with the connection if it is a 101.
+pub(crate) type Answered = (http::Response<Full<Bytes>>, Option<(Link, Connection)>);
 
-/// [`decide`] on a head that an HTTP server has read.
-pub(crate) fn decide_http<B>(server: &Shared, request: &http::Request<B>, ends: Ends) -> Outcome {
+/// The same on a head that an HTTP server has read: `None` when it is no upgrade to WebSocket.
+pub(crate) fn read_http<B>(server: &Shared, request: &http::Request<B>) -> Option<HttpHead> {
     if !request.headers().contains_key(http::header::UPGRADE) {
-        return Outcome::Http;
+        return None;
     }
     let now = now();
-    let head = head(request);
-    let mut handshake = ServerHandshake::beside_http(now, server.config.clone());
-    let mut out = vec![0; ANSWER];
-    let mut link = None;
-    let len = match handshake.recv(now, &head) {
-        Ok(Some(request)) if !request.is_upgrade() => return Outcome::Http,
-        Ok(Some(request)) => match decide(server, &request, ends) {
-            Ok(open) => {
-                link = Some(open);
-                handshake.accept(&request, Accept::default(), &mut out)
+    let mut head = HttpHead {
+        bytes: head(request),
+        handshake: ServerHandshake::beside_http(now, server.config.clone()),
+    };
+    match head.handshake.recv(now, &head.bytes) {
+        Ok(Some(request)) if request.is_upgrade() => Some(head),
+        // A head that has its empty line is complete.
+        Ok(_) => None,
+        Err(_) => Some(head),
+    }
+}
+
+/// An upgrade that an HTTP server has read, and ws-core after it.
+pub(crate) struct HttpHead {
+    bytes: Vec<u8>,
+    handshake: ServerHandshake,
+}
+
+impl HttpHead {
+    pub(crate) async fn answer(mut self, server: &Shared, ends: Ends) -> Answered {
+        let asked = match self.handshake.recv(now(), &self.bytes) {
+            Ok(Some(request)) => ask(server, &request, ends),
+            Ok(None) => return (response(&[]), None),
+            Err(rejection) => {
+                report(server, &[], ends, rejection.status(), &rejection.to_string(), rejection.section());
+                let answer = encode(|out| self.handshake.refuse(now(), rejection, out));
+                return (response(&answer.unwrap_or_default()), None);
+            }
+        };
+        let decided = match asked {
+            Ok(asked) => asked.decide(server).await,
+            Err(refusal) => Err(refusal),
+        };
+        let now = now();
+        let (answer, link) = match decided {
+            Ok((link, acceptance)) => {
+                let accept = Accept { protocol: acceptance.protocol.as_deref(), ..Accept::default() };
+                let answer = match self.handshake.recv(now, &self.bytes) {
+                    Ok(Some(request)) => encode(|out| self.handshake.accept(&request, accept, out)),
+                    _ => Err(AnswerError::NotWaiting),
+                };
+                (answer, Some(link))
             }
             Err(ws_tokio::Refusal { status, headers, body }) => {
                 let headers: Vec<_> =
                     headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
-                handshake.reject(now, status, &headers, &body, &mut out)
+                (encode(|out| self.handshake.reject(now, status, &headers, &body, out)), None)
             }
-        },
-        Err(rejection) => {
-            report(server, &[], ends, rejection.status(), &rejection.to_string(), rejection.section());
-            handshake.refuse(now, rejection, &mut out)
+        };
+        match answer {
+            Ok(answer) => {
+                let connection = |link| (link, Connection::server(server.config.clone(), now));
+                (response(&answer), link.map(connection))
+            }
+            Err(error) => {
+                report_answer(server, ends, error);
+                let answer = encode(|out| self.handshake.reject(now, 500, &[], b"", out));
+                (response(&answer.unwrap_or_default()), None)
+            }
         }
-        // A head that has its empty line is complete.
-        Ok(None) => return Outcome::Http,
-    };
-    // Our own answers are valid and fit; an empty one would be a 500.
-    let response = response(&out[..len.unwrap_or(0)]);
-    match link {
-        Some(link) => Outcome::Accepted(response, link, Connection::server(server.config.clone(), now)),
-        None => Outcome::Refused(response),
     }
 }
 
-/// Room for any answer: the longest, a 403, quotes a little of an origin and of a host.
-const ANSWER: usize = 4 << 10;
+/// Encodes an answer into a buffer of its size.
+fn encode(mut write: impl FnMut(&mut [u8]) -> Result<usize, AnswerError>) -> Result<Vec<u8>, AnswerError> {
+    let mut out = vec![0; 512];
+    loop {
+        match write(&mut out) {
+            Ok(len) => {
+                out.truncate(len);
+                return Ok(out);
+            }
+            Err(AnswerError::NoSpace { needed }) if needed > out.len() => out.resize(needed, 0),
+            Err(error) => return Err(error),
+        }
+    }
+}
 
 /// The head as it may have come. `Expect` has been dealt with by whoever read it.
 fn head<B>(request: &http::Request<B>) -> Vec<u8> {
@@ -177,18 +258,19 @@ fn head<B>(request: &http::Request<B>) -> Vec<u8> {
     head
 }
 
-/// An answer that ws-core has written, for an HTTP server to write.
-fn response(bytes: &[u8]) -> http::Response<String> {
-    let text = String::from_utf8_lossy(bytes);
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let mut lines = head.split("\r\n");
-    let status = lines.next().and_then(|line| line.get(9..12)?.parse().ok());
-    let mut response = http::Response::new(body.to_owned());
+/// An answer that ws-core has written, for an HTTP server to write; an empty one is a 500.
+fn response(bytes: &[u8]) -> http::Response<Full<Bytes>> {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(bytes.len());
+    let (head, body) = bytes.split_at(end);
+    let mut response = http::Response::new(Full::from(body.get(4..).unwrap_or_default().to_vec()));
+    let mut lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end);
+    let status = lines.next().and_then(|line| StatusCode::from_bytes(line.get(9..12)?).ok());
     *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers: HeaderMap = lines
         .filter_map(|line| {
-            let (name, value) = line.split_once(": ")?;
-            Some((name.parse::<HeaderName>().ok()?, HeaderValue::from_str(value).ok()?))
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii_start());
+            Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?))
         })
         .collect();
     *response.headers_mut() = headers;

@@ -114,11 +114,13 @@ async fn hand_over_from_a_hyper_server() {
         while let Ok((io, remote)) = listener.accept().await {
             let server = Arc::clone(&server);
             let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-                let response = match request.uri().path() {
-                    "/" => http::Response::new("mine".to_owned()),
-                    _ => server.upgrade(request, remote, addr),
-                };
-                std::future::ready(Ok::<_, Infallible>(response))
+                let server = Arc::clone(&server);
+                async move {
+                    Ok::<_, Infallible>(match request.uri().path() {
+                        "/" => http::Response::new("mine".into()),
+                        _ => server.upgrade(request, remote, addr).await,
+                    })
+                }
             });
             let http = hyper::server::conn::http1::Builder::new();
             tokio::spawn(http.serve_connection(TokioIo::new(io), service).with_upgrades());
@@ -149,9 +151,12 @@ async fn a_hand_over_that_does_not_come() {
     tokio::spawn(async move {
         let (io, remote) = listener.accept().await.unwrap();
         let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-            let response = server.upgrade(request, remote, addr);
-            assert_eq!(response.status(), 101);
-            std::future::pending::<Result<http::Response<String>, Infallible>>()
+            let server = Arc::clone(&server);
+            async move {
+                let response = server.upgrade(request, remote, addr).await;
+                assert_eq!(response.status(), 101);
+                std::future::pending::<Result<http::Response<String>, Infallible>>().await
+            }
         });
         let http = hyper::server::conn::http1::Builder::new();
         http.serve_connection(TokioIo::new(io), service).with_upgrades().await
@@ -356,7 +361,7 @@ impl WsActor for Counter {
     async fn message(&mut self, _: &mut Context<Self>, _: Inbound) {}
 }
 
-/// C1: one actor with a state of its own takes all connections.
+/// C1, C4: one actor with a state of its own takes all connections.
 #[tokio::test]
 async fn one_actor_for_all() {
     let hub = Hub::new();
@@ -479,22 +484,24 @@ async fn reports_are_limited() {
     let to = Arc::clone(&reports);
     let server = Server::new(&hub).on_refusal(move |refusal| to.lock().unwrap().push(refusal.clone()));
     let addr = "127.0.0.1:80".parse().unwrap();
-    let refuse = || {
+    let refuse = async || {
         let request = http::Request::get("/nowhere")
             .header("Host", "x")
             .header("Upgrade", "websocket")
             .header("Connection", "Upgrade")
             .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
             .header("Sec-WebSocket-Version", "13");
-        assert_eq!(server.upgrade(request.body(()).unwrap(), addr, addr).status(), 404);
+        assert_eq!(server.upgrade(request.body(()).unwrap(), addr, addr).await.status(), 404);
     };
     let start = std::time::Instant::now();
-    (0..1_000).for_each(|_| refuse());
+    for _ in 0..1_000 {
+        refuse().await;
+    }
     let most = 100 + start.elapsed().as_millis() / 10 + 1;
     let told = reports.lock().unwrap().len();
     assert!(told >= 100 && told as u128 <= most, "{told} of at most {most}");
     tokio::time::sleep(Duration::from_millis(20)).await;
-    refuse();
+    refuse().await;
     let reports = reports.lock().unwrap();
     let suppressed: u64 = reports.iter().map(|report| report.suppressed).sum();
     assert_eq!(suppressed + reports.len() as u64, 1_001);

@@ -1,0 +1,231 @@
+//! The accept decision: an owned view of the request in, a [`Decision`] out, before any `101`.
+//!
+//! The decision may wait, for a database or for another service, so it owns what it looks at. It says where the
+//! connection goes and what goes with it ([`Relay`]), or what the client is answered instead ([`Response`]). Nothing of
+//! a [`Relay`] but the subprotocol reaches the client.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use ws_core::Request;
+
+use crate::meta::Meta;
+use crate::target::Pool;
+use crate::upgrade::Ends;
+
+/// A client that asks for a connection: what [`Route::decide`](crate::Route::decide) decides upon. Path and origin
+/// are checked already.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Upgrade {
+    /// The peer's end of the socket. Behind a proxy this is the proxy.
+    pub remote_addr: SocketAddr,
+    /// This end of the socket.
+    pub local_addr: SocketAddr,
+    /// The path, as sent.
+    pub path: Arc<str>,
+    /// What stood behind the path's question mark, as sent; empty when there was nothing.
+    pub query: Arc<str>,
+    /// The header fields of the request.
+    pub headers: HeaderMap,
+    /// The subprotocols on offer, most wanted first.
+    pub protocols: Vec<String>,
+}
+
+impl Upgrade {
+    /// `wants_all`: somebody will look at the fields.
+    pub(crate) fn new(request: &Request<'_>, ends: Ends, wants_all: bool) -> Self {
+        let text = |bytes: &[u8]| Arc::from(&*String::from_utf8_lossy(bytes));
+        let mut upgrade = Self {
+            remote_addr: ends.remote,
+            local_addr: ends.local,
+            path: text(request.path()),
+            query: text(request.query().unwrap_or_default()),
+            headers: HeaderMap::new(),
+            protocols: Vec::new(),
+        };
+        if wants_all {
+            // ws-core has checked both: a field that is here is a name and a value by RFC 9110, section 5.
+            upgrade.headers = request
+                .fields()
+                .filter_map(|(name, value)| {
+                    Some((name.parse::<HeaderName>().ok()?, HeaderValue::from_bytes(value).ok()?))
+                })
+                .collect();
+            upgrade.protocols = request.protocols().map(str::to_owned).collect();
+        }
+        upgrade
+    }
+
+    /// The first header field of this name, if it is visible ASCII.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// What becomes of an [`Upgrade`].
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// It becomes a connection, on these terms.
+    Accept(Relay),
+    /// It does not; the client is answered this, and the connection is closed.
+    Reject(Response),
+}
+
+impl From<Relay> for Decision {
+    fn from(relay: Relay) -> Self {
+        Self::Accept(relay)
+    }
+}
+
+impl From<Response> for Decision {
+    fn from(response: Response) -> Self {
+        Self::Reject(response)
+    }
+}
+
+/// So that a decision can be written with `?`.
+impl From<Result<Relay, Response>> for Decision {
+    fn from(result: Result<Relay, Response>) -> Self {
+        result.map_or_else(Self::Reject, Self::Accept)
+    }
+}
+
+/// Where a connection goes and what goes with it, in a [`Decision`] or later ([`Hub::retarget`](crate::Hub::retarget)). What is not said stays as it is: at first that is the route's actors,
+/// an empty topic, no values, no heartbeat, no subprotocol.
+#[derive(Clone, Debug, Default)]
+pub struct Relay {
+    pub(crate) pool: Option<Pool>,
+    pub(crate) topic: Option<Arc<str>>,
+    pub(crate) meta: Option<Meta>,
+    pub(crate) heartbeat: Option<Option<Duration>>,
+    pub(crate) subprotocol: Option<String>,
+}
+
+impl Relay {
+    /// Nothing said.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// To this actor: a [`Target`](crate::Target), the name of one, or the next one of a [`Pool`].
+    pub fn to(target: impl Into<Pool>) -> Self {
+        Self { pool: Some(target.into()), ..Self::default() }
+    }
+
+    /// Has the later relay's word on all that it mentions. Actors are chosen before.
+    pub(crate) fn merge(&mut self, later: Self) {
+        self.topic = later.topic.or(self.topic.take());
+        self.meta = later.meta.or(self.meta.take());
+        self.heartbeat = later.heartbeat.or(self.heartbeat);
+    }
+
+    /// Each of the connection's messages comes under this topic ([`Inbound::topic`](crate::Inbound::topic)).
+    #[must_use]
+    pub fn topic(mut self, topic: impl Into<Arc<str>>) -> Self {
+        self.topic = Some(topic.into());
+        self
+    }
+
+    /// These values go with the connection, instead of those that it had.
+    #[must_use]
+    pub fn meta(mut self, meta: Meta) -> Self {
+        self.meta = Some(meta);
+        self
+    }
+
+    /// The actor gets a [`Heartbeat`](crate::Heartbeat) of the connection each time so much has passed. Below a
+    /// millisecond there is none.
+    #[must_use]
+    pub fn heartbeat(mut self, every: Duration) -> Self {
+        self.heartbeat = Some((every >= Duration::from_millis(1)).then_some(every));
+        self
+    }
+
+    /// The actor gets no (more) heartbeats.
+    #[must_use]
+    pub fn no_heartbeat(mut self) -> Self {
+        self.heartbeat = Some(None);
+        self
+    }
+
+    /// The subprotocol that is spoken: one of those that the client offers, else it is answered 500. Of meaning only in a
+    /// [`Decision`].
+    #[must_use]
+    pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
+        self.subprotocol = Some(name.into());
+        self
+    }
+}
+
+/// An answer instead of a connection.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Response {
+    status: u16,
+    headers: Vec<(String, Vec<u8>)>,
+    body: Bytes,
+}
+
+impl Response {
+    /// A status, 300 to 599, and a body. What may not be sent is answered 500 instead, and reported.
+    pub fn new(status: u16, body: impl Into<Bytes>) -> Self {
+        Self { status, headers: Vec::new(), body: body.into() }
+    }
+
+    /// The same with a header field more, such as `WWW-Authenticate` or `Location`.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    pub(crate) fn status(&self) -> u16 {
+        self.status
+    }
+}
+
+/// Without the body, which may be long.
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        write!(f, "Response({}, {names:?}, {} B)", self.status, self.body.len())
+    }
+}
+
+impl<B: Into<Bytes>> From<http::Response<B>> for Response {
+    fn from(response: http::Response<B>) -> Self {
+        let (parts, body) = response.into_parts();
+        let fields = parts.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+        Self { status: parts.status.as_u16(), headers: fields.collect(), body: body.into() }
+    }
+}
+
+impl From<Response> for ws_tokio::Refusal {
+    fn from(Response { status, headers, body }: Response) -> Self {
+        Self { status, headers, body: body.into() }
+    }
+}
+
+/// The application's part in a decision.
+pub(crate) type Decide = Box<dyn Fn(Upgrade) -> Deciding + Send + Sync>;
+pub(crate) type Deciding = Pin<Box<dyn Future<Output = Decision> + Send>>;
+
+/// Waits for a decision; `None` if it panics. A panic concerns this one client, who gets an answer all the same.
+pub(crate) async fn decided(decide: &Decide, upgrade: Upgrade) -> Option<Decision> {
+    // What a panic leaves half done is dropped here and not looked at again.
+    let mut deciding = catch_unwind(AssertUnwindSafe(|| decide(upgrade))).ok()?;
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| deciding.as_mut().poll(cx))) {
+        Ok(Poll::Ready(decision)) => Poll::Ready(Some(decision)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(_) => Poll::Ready(None),
+    })
+    .await
+}

@@ -1,0 +1,179 @@
+//! What the Hub knows of one connection: who it is, what goes with it, its outbox, its rooms, its counters.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ws_core::Instant;
+
+use crate::conn::now;
+use crate::decision::Relay;
+use crate::event::{Connect, Heartbeat};
+use crate::hub::{ConnInfo, SendError};
+use crate::id::ConnId;
+use crate::meta::Meta;
+use crate::outbox::{Lost, Outbox, OutboxLimits};
+use crate::outgoing::Lane;
+use crate::room::Memberships;
+use crate::seat::Seat;
+use crate::sync::lock;
+
+pub(crate) struct Entry {
+    id: ConnId,
+    who: Who,
+    opened: Instant,
+    outbox: Outbox,
+    pub(crate) traffic: Traffic,
+    pub(crate) memberships: Mutex<Memberships>,
+    pub(crate) seat: Mutex<Seat>,
+}
+
+/// What does not change while a connection lives.
+#[derive(Clone, Debug)]
+pub(crate) struct Who {
+    pub(crate) remote_addr: SocketAddr,
+    pub(crate) local_addr: SocketAddr,
+    pub(crate) path: Arc<str>,
+    pub(crate) query: Arc<str>,
+    pub(crate) subprotocol: Option<Arc<str>>,
+}
+
+/// What goes with a connection, and may be changed while it lives.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) topic: Arc<str>,
+    pub(crate) meta: Meta,
+    pub(crate) heartbeat: Option<Duration>,
+}
+
+impl Terms {
+    /// Changes what a relay says anything about.
+    pub(crate) fn apply(&mut self, relay: Relay) {
+        if let Some(topic) = relay.topic {
+            self.topic = topic;
+        }
+        if let Some(meta) = relay.meta {
+            self.meta = meta;
+        }
+        if let Some(heartbeat) = relay.heartbeat {
+            self.heartbeat = heartbeat;
+        }
+    }
+}
+
+/// Whole messages and the bytes of their payloads. One task counts, others look.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    messages_in: AtomicU64,
+    bytes_in: AtomicU64,
+    messages_out: AtomicU64,
+    bytes_out: AtomicU64,
+}
+
+impl Traffic {
+    pub(crate) fn came(&self, bytes: usize) {
+        add(&self.messages_in, 1);
+        add(&self.bytes_in, bytes as u64);
+    }
+
+    pub(crate) fn went(&self, bytes: usize) {
+        add(&self.messages_out, 1);
+        add(&self.bytes_out, bytes as u64);
+    }
+}
+
+/// With one writer, a load and a store lose nothing, and cost less than a locked addition.
+fn add(count: &AtomicU64, n: u64) {
+    count.store(count.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Entry {
+    pub(crate) fn new(id: ConnId, limits: OutboxLimits, who: Who, terms: Terms) -> Self {
+        Self {
+            id,
+            who,
+            opened: now(),
+            outbox: Outbox::new(limits),
+            traffic: Traffic::default(),
+            memberships: Mutex::default(),
+            seat: Mutex::new(Seat::new(terms)),
+        }
+    }
+
+    pub(crate) fn id(&self) -> ConnId {
+        self.id
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    pub(crate) fn terms(&self) -> Terms {
+        lock(&self.seat).terms.clone()
+    }
+
+    /// Queues a message. What has to go for it goes to `lost`, which outlives all locks.
+    pub(crate) fn take(&self, lane: &Lane, lost: &mut Lost) -> Result<(), SendError> {
+        match lane {
+            Lane::Data(frame, key) => self.outbox.push(frame, key.as_ref(), lost),
+            Lane::Control(control) => self.outbox.push_control(control.clone()),
+            Lane::Close(frame) => self.outbox.close(frame.clone()),
+        }
+        .map_err(SendError::from)
+    }
+
+    pub(crate) fn connect(&self) -> Connect {
+        let Who { remote_addr, local_addr, path, query, subprotocol } = self.who.clone();
+        let Terms { topic, meta, .. } = self.terms();
+        Connect { id: self.id, remote_addr, local_addr, path, query, subprotocol, topic, meta }
+    }
+
+    pub(crate) fn heartbeat(&self) -> Heartbeat {
+        let info = self.info();
+        Heartbeat {
+            id: self.id,
+            uptime: info.uptime,
+            messages_in: info.messages_in,
+            messages_out: info.messages_out,
+            bytes_in: info.bytes_in,
+            bytes_out: info.bytes_out,
+            queued: info.queued,
+            topic: info.topic,
+            meta: info.meta,
+        }
+    }
+
+    pub(crate) fn info(&self) -> ConnInfo {
+        let target = lock(&self.seat).target().map(|target| target.name().into());
+        let Who { remote_addr, local_addr, path, query, subprotocol } = self.who.clone();
+        let Terms { topic, meta, .. } = self.terms();
+        let (queued, queued_bytes, dropped) = self.outbox.load();
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        ConnInfo {
+            remote_addr,
+            local_addr,
+            path,
+            query,
+            subprotocol,
+            target,
+            topic,
+            meta,
+            uptime: now().saturating_since(self.opened),
+            messages_in: count(&self.traffic.messages_in),
+            bytes_in: count(&self.traffic.bytes_in),
+            messages_out: count(&self.traffic.messages_out),
+            bytes_out: count(&self.traffic.bytes_out),
+            queued,
+            queued_bytes,
+            dropped,
+        }
+    }
+}
