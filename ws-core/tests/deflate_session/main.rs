@@ -108,7 +108,8 @@ fn what_is_sent_arrives() {
                         from.connection().sender().set_compress(Compress::Never);
                         wire.extend(send(from, Message::Text(&text), Part::Whole));
                         from.connection().sender().set_compress(Compress::Auto);
-                        let (a, b) = long.split_at(long.ceil_char_boundary(long.len() / 2));
+                        let half = (long.len() / 2..).find(|&at| long.is_char_boundary(at)).unwrap();
+                        let (a, b) = long.split_at(half);
                         wire.extend(send(from, Message::Text(a), Part::First));
                         from.connection().ping(b"between").unwrap();
                         wire.extend(send(from, Message::Text(""), Part::Middle));

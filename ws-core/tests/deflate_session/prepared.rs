@@ -18,7 +18,8 @@ fn text(len: usize, seed: usize) -> String {
         text.push_str(words[x >> 61]);
         text.push_str(&((x >> 50) & 0x3F).to_string());
     }
-    text.truncate(text.floor_char_boundary(len));
+    let end = (0..=len).rev().find(|&at| text.is_char_boundary(at)).unwrap();
+    text.truncate(end);
     text
 }
 
