@@ -15,12 +15,14 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use crate::decision::Relay;
 use crate::event::{CloseFrame, Connect, Disconnect, Event, Heartbeat, Inbound};
 use crate::hub::{Hub, SendError, Sent};
 use crate::id::ConnId;
 use crate::mailbox::{Letter, Mailbox};
 use crate::outgoing::Outgoing;
 use crate::room::Room;
+use crate::seat::RetargetError;
 use crate::sync::take_half_full;
 use crate::target::Target;
 
@@ -119,6 +121,14 @@ impl<A: WsActor> Context<A> {
         self.hub.close(id, frame)
     }
 
+    /// [`Hub::retarget`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn retarget(&self, id: ConnId, relay: Relay) -> Result<(), RetargetError> {
+        self.hub.retarget(id, relay)
+    }
+
     /// Has [`WsActor::cast`] called with this message when so much time has passed. What an actor has set ends with
     /// it.
     pub fn after(&mut self, delay: Duration, message: A::Cast) {
@@ -131,7 +141,8 @@ impl<A: WsActor> Context<A> {
     }
 
     /// Ends the actor after this call: its name is free and its connections close with 1011 at once; then it is
-    /// called for the `disconnect` of each, and dropped.
+    /// called for the `disconnect` of each, and dropped. Connections that it has moved to another actor
+    /// ([`Context::retarget`]) go on there, and it is called for the messages of theirs that it has not seen.
     pub fn stop(&mut self) {
         self.stopping = true;
     }
@@ -242,6 +253,7 @@ async fn run<A: WsActor>(guard: Guard, make: impl Fn() -> A + Send + 'static) {
             Next::Letter(Letter::Event(Event::Message(message))) => actor.message(&mut cx, message).await,
             Next::Letter(Letter::Event(Event::Heartbeat(beat))) => actor.heartbeat(&mut cx, *beat).await,
             Next::Letter(Letter::Event(Event::Disconnect(gone))) => actor.disconnect(&mut cx, gone).await,
+            Next::Letter(Letter::Farewell(gone, _receipt)) => actor.disconnect(&mut cx, gone).await,
             // The type was checked by `Target::cast`.
             Next::Letter(Letter::Cast(message)) => {
                 if let Ok(message) = message.downcast() {
@@ -256,10 +268,17 @@ async fn run<A: WsActor>(guard: Guard, make: impl Fn() -> A + Send + 'static) {
         let_others_run().await;
     }
     guard.hub.shared.names.free(&guard.target);
-    mailbox.seal();
+    let moved = mailbox.seal();
     let mut unmet = HashSet::new();
     while let Some(letter) = poll_fn(|cx| mailbox.poll_read(cx)).await {
         match letter {
+            Letter::Event(Event::Connect(connect)) if moved.contains(&connect.id) => {
+                actor.connect(&mut cx, *connect).await;
+            }
+            Letter::Event(Event::Message(message)) if moved.contains(&message.id) => {
+                actor.message(&mut cx, message).await;
+            }
+            Letter::Farewell(gone, _receipt) => actor.disconnect(&mut cx, gone).await,
             Letter::Event(Event::Connect(connect)) => {
                 unmet.insert(connect.id);
             }

@@ -133,6 +133,9 @@ type Moved = bool;
 impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
         self.now = now();
+        if self.link.as_mut().is_some_and(|link| link.attend(cx, self.now)) {
+            self.event_since = None;
+        }
         loop {
             loop {
                 let mut moved = self.deliver(cx);

@@ -99,7 +99,7 @@ impl From<Result<Relay, Response>> for Decision {
     }
 }
 
-/// Where a connection goes and what goes with it. What is not said stays as it is: at first that is the route's actors,
+/// Where a connection goes and what goes with it, in a [`Decision`] or later ([`Hub::retarget`](crate::Hub::retarget)). What is not said stays as it is: at first that is the route's actors,
 /// an empty topic, no values, no heartbeat, no subprotocol.
 #[derive(Clone, Debug, Default)]
 pub struct Relay {
@@ -119,6 +119,13 @@ impl Relay {
     /// To this actor: a [`Target`](crate::Target), the name of one, or the next one of a [`Pool`].
     pub fn to(target: impl Into<Pool>) -> Self {
         Self { pool: Some(target.into()), ..Self::default() }
+    }
+
+    /// Has the later relay's word on all that it mentions. Actors are chosen before.
+    pub(crate) fn merge(&mut self, later: Self) {
+        self.topic = later.topic.or(self.topic.take());
+        self.meta = later.meta.or(self.meta.take());
+        self.heartbeat = later.heartbeat.or(self.heartbeat);
     }
 
     /// Each of the connection's messages comes under this topic ([`Inbound::topic`](crate::Inbound::topic)).

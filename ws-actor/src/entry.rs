@@ -1,5 +1,6 @@
 //! What the Hub knows of one connection: who it is, what goes with it, its outbox, its rooms, its counters.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,6 +17,7 @@ use crate::meta::Meta;
 use crate::outbox::{Lost, Outbox, OutboxLimits};
 use crate::outgoing::Lane;
 use crate::room::Memberships;
+use crate::seat::Seat;
 use crate::sync::lock;
 
 pub(crate) struct Entry {
@@ -25,7 +27,7 @@ pub(crate) struct Entry {
     outbox: Outbox,
     pub(crate) traffic: Traffic,
     pub(crate) memberships: Mutex<Memberships>,
-    terms: Mutex<Terms>,
+    pub(crate) seat: Mutex<Seat>,
 }
 
 /// What does not change while a connection lives.
@@ -87,6 +89,12 @@ fn add(count: &AtomicU64, n: u64) {
     count.store(count.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
 }
 
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 impl Entry {
     pub(crate) fn new(id: ConnId, limits: OutboxLimits, who: Who, terms: Terms) -> Self {
         Self {
@@ -96,7 +104,7 @@ impl Entry {
             outbox: Outbox::new(limits),
             traffic: Traffic::default(),
             memberships: Mutex::default(),
-            terms: Mutex::new(terms),
+            seat: Mutex::new(Seat::new(terms)),
         }
     }
 
@@ -109,7 +117,7 @@ impl Entry {
     }
 
     pub(crate) fn terms(&self) -> Terms {
-        lock(&self.terms).clone()
+        lock(&self.seat).terms.clone()
     }
 
     /// Queues a message. What has to go for it goes to `lost`, which outlives all locks.
@@ -144,6 +152,7 @@ impl Entry {
     }
 
     pub(crate) fn info(&self) -> ConnInfo {
+        let target = lock(&self.seat).target().map(|target| target.name().into());
         let Who { remote_addr, local_addr, path, query, subprotocol } = self.who.clone();
         let Terms { topic, meta, .. } = self.terms();
         let (queued, queued_bytes, dropped) = self.outbox.load();
@@ -154,6 +163,7 @@ impl Entry {
             path,
             query,
             subprotocol,
+            target,
             topic,
             meta,
             uptime: now().saturating_since(self.opened),

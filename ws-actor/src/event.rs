@@ -194,7 +194,8 @@ pub struct Heartbeat {
     pub meta: Meta,
 }
 
-/// A connection is gone. No call about this id follows, and sends to it say `NotFound`.
+/// A connection is gone. No call about this id follows, and sends to it say `NotFound`; but for [`Reason::Moved`], after
+/// which it is open and another actor has it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Disconnect {
@@ -221,6 +222,8 @@ pub enum Reason {
     TargetBusy,
     /// The actor ended; 1011 was sent.
     TargetDown,
+    /// It has not ended: it was moved to another actor ([`Hub::retarget`](crate::Hub::retarget)).
+    Moved,
     /// The peer let this deadline pass.
     Timeout(Timer),
     /// The peer broke this rule; its close code was sent.
@@ -233,7 +236,7 @@ pub enum Reason {
 
 impl Reason {
     /// The end as a close code (RFC 6455, section 7.1.5): 1005 stands for a close frame without one, 1006 for an end
-    /// without a close frame.
+    /// without a close frame. [`Reason::Moved`] is no end and has 1005 too.
     pub fn code(&self) -> CloseCode {
         match self {
             Self::Peer(frame) | Self::Local(frame) => {
@@ -241,6 +244,7 @@ impl Reason {
             }
             Self::SlowConsumer | Self::TargetBusy => CloseCode::TRY_AGAIN,
             Self::TargetDown => CloseCode::INTERNAL,
+            Self::Moved => CloseCode::NO_STATUS,
             Self::Protocol(violation) => violation.close_code(),
             Self::Timeout(_) | Self::Io(_) | Self::Aborted => CloseCode::ABNORMAL,
         }
@@ -255,6 +259,7 @@ impl fmt::Display for Reason {
             Self::SlowConsumer => f.write_str("the peer took messages too slowly"),
             Self::TargetBusy => f.write_str("the actor took messages too slowly"),
             Self::TargetDown => f.write_str("the actor ended"),
+            Self::Moved => f.write_str("moved to another actor"),
             Self::Timeout(timer) => timer.fmt(f),
             Self::Protocol(violation) => violation.fmt(f),
             Self::Io(kind) => kind.fmt(f),

@@ -113,6 +113,8 @@ pub struct ConnInfo {
     pub query: Arc<str>,
     /// The subprotocol that is spoken, if one was agreed upon.
     pub subprotocol: Option<Arc<str>>,
+    /// The name of the actor that has it; `None` when it has just ended.
+    pub target: Option<Arc<str>>,
     /// What its messages come under.
     pub topic: Arc<str>,
     /// The values that go with it.

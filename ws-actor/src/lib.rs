@@ -57,7 +57,8 @@
 //! [`Route::decide`] asks an async function of yours about every upgrade before it is answered. It sees the request
 //! ([`Upgrade`]) and says where the connection goes and what goes with it ([`Relay`]: actor or [`Pool`], topic, values
 //! ([`Meta`]), heartbeat, subprotocol), or what the client is answered instead ([`Response`]). Nothing of a `Relay` but
-//! the subprotocol reaches the client.
+//! the subprotocol reaches the client. All of it may be changed while the connection lives ([`Hub::retarget`]): moved to
+//! another actor, it loses no message and has none out of order.
 //!
 //! # Who waits for whom
 //!
@@ -108,6 +109,7 @@ mod report;
 mod rewind;
 mod room;
 mod route;
+mod seat;
 mod server;
 mod sync;
 mod target;
@@ -125,6 +127,7 @@ pub use outgoing::Outgoing;
 pub use report::FailureReport;
 pub use room::{JoinError, MAX_ROOM_NAME, MAX_ROOMS, Room};
 pub use route::{OriginCheck, Origins, Route};
+pub use seat::RetargetError;
 pub use serde_json::Value;
 pub use server::{Listening, Server, Settings};
 pub use target::{CastError, Pool, Target};

@@ -1,12 +1,13 @@
 //! One connection's dealings with the Hub, without a runtime: events out, outbox in.
 //!
-//! Whoever drives a socket opens a [`Link`] when the connection is open and obeys three rules:
+//! Whoever drives a socket opens a [`Link`] when the connection is open and obeys four rules:
 //!
 //! 1. It reads from the socket only while [`Link::is_free`]: there is at most **one** event in hand that its actor
 //!    has not taken. So a slow actor stops the reading, and TCP pushes back on that client alone.
 //! 2. It goes on writing what [`Link::poll_outgoing`] gives, also while an event waits. This prevents the old
 //!    deadlock in which an actor waits for a client's full queue and the client's task for the actor's.
-//! 3. It calls [`Link::finish`] at the end, or drops the link. Either way the actor gets what was in hand and one
+//! 3. It begins each of its turns with [`Link::attend`], where a connection moves to another actor (`seat.rs`).
+//! 4. It calls [`Link::finish`] at the end, or drops the link. Either way the actor gets what was in hand and one
 //!    `Disconnect`, if and only if it got the `Connect`; the rooms and the registry are rid of the connection before.
 
 use std::sync::Arc;
@@ -20,20 +21,30 @@ use crate::entry::{Entry, Terms, Who};
 use crate::event::{CloseFrame, Disconnect, Event, Inbound, Message, Reason};
 use crate::hub::Hub;
 use crate::id::ConnId;
-use crate::mailbox::Down;
+use crate::mailbox::{Down, Letter};
 use crate::outbox::{Out, OutboxLimits};
+use crate::seat::{Attachment, Last, Move, Receipt};
+use crate::sync::lock;
 use crate::target::{Pool, Target};
 use crate::waiters::Ticket;
 
 pub(crate) struct Link {
     hub: Hub,
     entry: Arc<Entry>,
+    /// Who has the connection; the seat has the attachment.
     target: Target,
+    topic: Arc<str>,
     /// The event that the actor has not taken yet.
     hand: Option<Event>,
+    /// A message that an earlier actor did not live to take; it follows the `Connect` in hand.
+    carried: Option<Box<Event>>,
     ticket: Option<Ticket>,
     /// Whether the actor has the `Connect`.
     met: bool,
+    /// An actor was told that the connection goes on with another, which has not heard of it yet.
+    promised: bool,
+    /// An earlier actor has not done with its `Disconnect`.
+    waits: bool,
     reason: Option<Reason>,
     /// How often the actor wants to hear of the connection, and when it is next due.
     beat: Option<(Duration, Instant)>,
@@ -48,14 +59,72 @@ impl Link {
         who: Who,
         terms: Terms,
     ) -> Result<Self, Down> {
-        let every = terms.heartbeat;
+        let (topic, every) = (Arc::clone(&terms.topic), terms.heartbeat);
         let entry = hub.new_entry(limits, who, terms);
-        let attach = |target: Target| target.mailbox().attach(&entry).map(|()| target);
-        let target = pool.deal(&hub.shared.names, attach)?;
+        let attachment = pool.deal(&hub.shared.names, |target| Attachment::new(target, &entry))?;
+        let target = attachment.target.clone();
+        lock(&entry.seat).sit(attachment);
         hub.register(&entry);
         let hand = Some(Event::Connect(Box::new(entry.connect())));
-        let beat = every.map(|every| (every, now().saturating_add(every)));
-        Ok(Self { hub: hub.clone(), entry, target, hand, ticket: None, met: false, reason: None, beat })
+        let mut link = Self {
+            hub: hub.clone(),
+            entry,
+            target,
+            topic,
+            hand,
+            carried: None,
+            ticket: None,
+            met: false,
+            promised: false,
+            waits: false,
+            reason: None,
+            beat: None,
+        };
+        link.set_beat(every, now());
+        Ok(link)
+    }
+
+    /// Does what others have asked for since the last call, a move above all, and has the task of `cx` woken when there is
+    /// more. To be called at the beginning of each turn; tells whether the connection has moved.
+    pub(crate) fn attend(&mut self, cx: &Context<'_>, now: Instant) -> bool {
+        let mut seat = lock(&self.entry.seat);
+        seat.attend(cx);
+        let to_do = seat.go(self.met);
+        self.waits = seat.waits();
+        if !Arc::ptr_eq(&self.topic, &seat.terms.topic) {
+            self.topic = Arc::clone(&seat.terms.topic);
+        }
+        let every = seat.terms.heartbeat;
+        drop(seat);
+        self.set_beat(every, now);
+        to_do.map(|to_do| self.go(to_do)).is_some()
+    }
+
+    fn set_beat(&mut self, every: Option<Duration>, now: Instant) {
+        if self.beat.map(|(every, _)| every) != every {
+            self.beat = every.map(|every| (every, now.saturating_add(every)));
+        }
+    }
+
+    /// Leaves one actor, with a `Disconnect` if it has the `Connect`, and has a `Connect` in hand for the next.
+    fn go(&mut self, Move { from, to, terms }: Move) {
+        from.target.mailbox().give_up(&mut self.ticket);
+        let hand = self.hand.take();
+        let last = if self.met {
+            let gone = Disconnect { id: self.entry.id(), reason: Reason::Moved, meta: terms.meta };
+            let farewell = Letter::Farewell(gone, Receipt(Arc::clone(&self.entry)));
+            [hand.map(Letter::Event), Some(farewell), None]
+        } else {
+            Last::default()
+        };
+        let [untaken, ..] = from.detach(last);
+        if let Some(Letter::Event(event @ Event::Message(_))) = untaken {
+            self.carried = Some(Box::new(event));
+        }
+        self.promised |= self.met;
+        self.met = false;
+        self.target = to;
+        self.hand = Some(Event::Connect(Box::new(self.entry.connect())));
     }
 
     pub(crate) fn id(&self) -> ConnId {
@@ -74,7 +143,7 @@ impl Link {
             return Err(message);
         }
         self.entry.traffic.came(message.len());
-        let (id, topic) = (self.entry.id(), self.entry.terms().topic);
+        let (id, topic) = (self.entry.id(), Arc::clone(&self.topic));
         self.hand = Some(Event::Message(Inbound { id, topic, message }));
         Ok(())
     }
@@ -97,11 +166,24 @@ impl Link {
 
     /// Gives what is in hand to the actor as soon as its mailbox has room; ready at once with nothing in hand.
     ///
-    /// When the actor is down, the event is lost with it; the outbox has the close frame already.
+    /// When the actor is down, the event is lost with it, unless the connection is about to move; the outbox has the
+    /// close frame already.
     pub(crate) fn poll_deliver(&mut self, cx: &Context<'_>) -> Poll<Result<(), Down>> {
+        if self.waits {
+            // The receipt wakes the task, and `attend` looks again.
+            return Poll::Pending;
+        }
         let delivered = self.target.mailbox().poll_post(cx, &mut self.ticket, &mut self.hand);
-        if delivered == Poll::Ready(Ok(())) {
-            self.met = true;
+        match delivered {
+            Poll::Ready(Ok(())) => {
+                self.met = true;
+                self.promised = false;
+                self.hand = self.carried.take().map(|event| *event);
+            }
+            // The move was asked for after this turn began, so that there will be another.
+            Poll::Ready(Err(Down)) if lock(&self.entry.seat).is_leaving() => return Poll::Pending,
+            Poll::Ready(Err(Down)) => self.hand = None,
+            Poll::Pending => {}
         }
         delivered
     }
@@ -144,25 +226,44 @@ impl Drop for Link {
         self.hub.unregister(id);
         self.entry.leave_rooms();
         self.entry.outbox().end();
-        let mailbox = self.target.mailbox();
-        mailbox.give_up(&mut self.ticket);
-        let last = if self.met {
-            let reason = self.reason.take().unwrap_or(Reason::Aborted);
-            let meta = self.entry.terms().meta;
-            [self.hand.take(), Some(Event::Disconnect(Disconnect { id, reason, meta }))]
-        } else {
+        if !self.target.is_open() {
+            // What it has in hand, the actor that it was to move to may still take.
+            let to_do = lock(&self.entry.seat).go(self.met);
+            if let Some(to_do) = to_do {
+                self.go(to_do);
+            }
+        }
+        let mut seat = lock(&self.entry.seat);
+        let [current, next] = seat.rise();
+        let meta = seat.terms.meta.clone();
+        drop(seat);
+        if let Some(next) = next {
+            next.detach(Last::default());
+        }
+        let Some(current) = current else { return };
+        current.target.mailbox().give_up(&mut self.ticket);
+        if !(self.met || self.promised) {
             // The actor never heard of this connection, and need not now.
-            [None, None]
-        };
-        mailbox.detach(id, last);
+            current.detach(Last::default());
+            return;
+        }
+        let reason = self.reason.take().unwrap_or(Reason::Aborted);
+        let gone = Event::Disconnect(Disconnect { id, reason, meta });
+        let last = [self.hand.take(), self.carried.take().map(|event| *event), Some(gone)]
+            .map(|event| event.map(Letter::Event));
+        let now = lock(&self.entry.seat).leave_behind(current, last);
+        if let Some((current, last)) = now {
+            current.detach(last);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decision::Relay;
     use crate::fixture::{self, noop, target};
-    use crate::mailbox::{Letter, MAX_LETTERS};
+    use crate::mailbox::MAX_LETTERS;
     use proptest::prelude::*;
     use std::collections::HashMap;
 
@@ -190,7 +291,9 @@ mod tests {
             .filter_map(|letter| match letter {
                 Letter::Event(Event::Connect(_)) => Some("connect".to_owned()),
                 Letter::Event(Event::Message(inbound)) => inbound.message.as_text().map(str::to_owned),
-                Letter::Event(Event::Disconnect(gone)) => Some(gone.reason.to_string()),
+                Letter::Event(Event::Disconnect(gone)) | Letter::Farewell(gone, _) => {
+                    Some(gone.reason.to_string())
+                }
                 Letter::Event(Event::Heartbeat(_)) | Letter::Cast(_) => None,
             })
             .collect()
@@ -225,6 +328,96 @@ mod tests {
             }
             assert_eq!(events(&target), ["connect", "last", &*expected]);
         }
+    }
+
+    proptest! {
+        /// B3, B4, C7: connections that come, speak, move and go in any order, among three mailboxes that are full or
+        /// nearly so: one actor has a connection at a time, every message is seen once and in order, and whoever is
+        /// told of a move is not the last to be told.
+        #[test]
+        fn moves_in_order(steps in proptest::collection::vec((0..9_u8, 0..8_usize, 0..3_usize), 0..400)) {
+            let hub = Hub::new();
+            let targets = [full(), full(), full()];
+            for target in &targets {
+                for _ in 0..MAX_LETTERS - 2 {
+                    prop_assert!(read(target).is_some());
+                }
+            }
+            let mut links: Vec<(Link, u64)> = Vec::new();
+            let mut said: HashMap<ConnId, u64> = HashMap::new();
+            let mut lives: HashMap<ConnId, Life> = HashMap::new();
+            for (step, n, to) in steps {
+                match step {
+                    0 => links.push((open(&hub, &targets[to]), 0)),
+                    1..=3 => hear(to, read(&targets[to]), &mut lives)?,
+                    4 if !links.is_empty() => drop(links.swap_remove(n % links.len())),
+                    5 if !links.is_empty() => {
+                        let id = links[n % links.len()].0.id();
+                        prop_assert_eq!(hub.retarget(id, Relay::to(&targets[to])), Ok(()));
+                    }
+                    _ if !links.is_empty() => {
+                        let at = n % links.len();
+                        let (link, next) = &mut links[at];
+                        link.attend(&noop(), now());
+                        let _ = link.poll_deliver(&noop());
+                        if link.is_free() && link.hold(Message::text(next.to_string())).is_ok() {
+                            *next += 1;
+                            said.insert(link.id(), *next);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            drop(links);
+            // What one has done with may bring another a letter.
+            while targets.iter().any(|target| !target.mailbox().is_empty()) {
+                for (at, target) in targets.iter().enumerate() {
+                    hear(at, read(target), &mut lives)?;
+                }
+            }
+            for (id, life) in &lives {
+                prop_assert_eq!(life.has, None);
+                prop_assert!(life.is_over, "nobody was told of the end");
+                prop_assert_eq!(life.next, said.get(id).copied().unwrap_or(0));
+            }
+            prop_assert!(targets.iter().all(|target| target.mailbox().attached_count() == 0));
+            prop_assert_eq!(hub.connection_count(), 0);
+        }
+    }
+
+    /// What three actors together have heard of a connection.
+    #[derive(Default)]
+    struct Life {
+        has: Option<usize>,
+        next: u64,
+        is_over: bool,
+    }
+
+    fn hear(
+        at: usize,
+        letter: Option<Letter>,
+        lives: &mut HashMap<ConnId, Life>,
+    ) -> Result<(), TestCaseError> {
+        match letter {
+            Some(Letter::Event(Event::Connect(connect))) => {
+                let life = lives.entry(connect.id).or_default();
+                prop_assert!(life.has.is_none() && !life.is_over);
+                life.has = Some(at);
+            }
+            Some(Letter::Event(Event::Message(inbound))) => {
+                let life = lives.entry(inbound.id).or_default();
+                prop_assert_eq!(life.has, Some(at));
+                prop_assert_eq!(inbound.message.as_text(), Some(&*life.next.to_string()));
+                life.next += 1;
+            }
+            Some(Letter::Event(Event::Disconnect(gone)) | Letter::Farewell(gone, _)) => {
+                let life = lives.entry(gone.id).or_default();
+                prop_assert_eq!(life.has.take(), Some(at));
+                life.is_over = gone.reason != Reason::Moved;
+            }
+            Some(Letter::Event(Event::Heartbeat(_)) | Letter::Cast(_)) | None => {}
+        }
+        Ok(())
     }
 
     proptest! {
@@ -273,7 +466,7 @@ mod tests {
                         // Nothing that was taken from the socket is lost.
                         prop_assert_eq!(life.0, said.get(&gone.id).copied().unwrap_or(0));
                     }
-                    Letter::Event(Event::Heartbeat(_)) | Letter::Cast(_) => {}
+                    Letter::Event(Event::Heartbeat(_)) | Letter::Farewell(..) | Letter::Cast(_) => {}
                 }
             }
             prop_assert!(heard.values().all(|life| life.1));

@@ -8,13 +8,14 @@
 //! The mailbox knows which connections are attached to it, so that they end with it. Names no runtime.
 
 use std::any::Any;
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use crate::entry::Entry;
-use crate::event::{CloseFrame, Event, Reason};
+use crate::event::{CloseFrame, Disconnect, Event, Reason};
 use crate::id::ConnId;
+use crate::seat::{Last, Receipt};
 use crate::sync::{lock, store, wake};
 use crate::waiters::{Ticket, Waiters};
 
@@ -31,6 +32,8 @@ const KEPT_SLOTS: usize = 64;
 #[derive(Debug)]
 pub(crate) enum Letter {
     Event(Event),
+    /// The `Disconnect` of a connection that goes on with another actor, which waits for the receipt.
+    Farewell(Disconnect, Receipt),
     Cast(Box<dyn Any + Send>),
 }
 
@@ -38,8 +41,13 @@ impl Letter {
     fn cost(&self) -> usize {
         match self {
             Self::Event(event) => event.cost(),
-            Self::Cast(_) => size_of::<Self>(),
+            Self::Farewell(..) | Self::Cast(_) => size_of::<Self>(),
         }
+    }
+
+    /// Whether it tells that a connection is gone.
+    fn is_last(&self) -> bool {
+        matches!(self, Self::Event(Event::Disconnect(_)) | Self::Farewell(..))
     }
 }
 
@@ -64,9 +72,16 @@ struct State {
     letters: VecDeque<Letter>,
     bytes: usize,
     phase: Phase,
-    attached: HashMap<ConnId, Arc<Entry>>,
+    attached: HashMap<u64, Attached>,
+    last_key: u64,
     reader: Option<Waker>,
     line: Waiters,
+}
+
+struct Attached {
+    entry: Arc<Entry>,
+    /// It is about to go to another actor, and outlives this one.
+    leaves: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -84,38 +99,65 @@ impl Mailbox {
         lock(&self.state).phase == Phase::Open
     }
 
-    /// Makes the end of this mailbox the end of that connection.
-    pub(crate) fn attach(&self, entry: &Arc<Entry>) -> Result<(), Down> {
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.state).letters.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn attached_count(&self) -> usize {
+        lock(&self.state).attached.len()
+    }
+
+    /// Makes the end of this mailbox the end of that connection, under a key that was never used here.
+    pub(crate) fn attach(&self, entry: &Arc<Entry>) -> Result<u64, Down> {
         let mut state = lock(&self.state);
         if state.phase != Phase::Open {
             return Err(Down);
         }
-        state.attached.insert(entry.id(), Arc::clone(entry));
+        state.last_key += 1;
+        let key = state.last_key;
+        state.attached.insert(key, Attached { entry: Arc::clone(entry), leaves: false });
+        Ok(key)
+    }
+
+    /// Says whether an attached connection is about to go to another actor.
+    pub(crate) fn mark(&self, key: u64, leaves: bool) -> Result<(), Down> {
+        let mut state = lock(&self.state);
+        if state.phase != Phase::Open {
+            return Err(Down);
+        }
+        let attached = state.attached.get_mut(&key).ok_or(Down)?;
+        attached.leaves = leaves;
         Ok(())
     }
 
-    /// Undoes [`Mailbox::attach`], and posts the connection's last events, whatever the bound says.
-    pub(crate) fn detach(&self, id: ConnId, last: [Option<Event>; 2]) {
+    /// Undoes [`Mailbox::attach`], and posts the connection's last letters, whatever the bound says. Those that nobody
+    /// will read come back.
+    pub(crate) fn detach(&self, key: u64, mut last: Last) -> Last {
         let mut state = lock(&self.state);
-        let entry = state.attached.remove(&id);
-        for event in last.into_iter().flatten() {
-            let wanted = match state.phase {
+        let attached = state.attached.remove(&key);
+        let leaves = attached.as_ref().is_some_and(|attached| attached.leaves);
+        for slot in &mut last {
+            let wanted = slot.take_if(|letter| match state.phase {
                 Phase::Open => true,
-                Phase::Sealed => matches!(event, Event::Disconnect(_)),
+                Phase::Sealed => leaves || letter.is_last(),
                 Phase::Closed => false,
-            };
-            if wanted {
-                state.post(Letter::Event(event));
+            });
+            if let Some(letter) = wanted {
+                state.post(letter);
             }
         }
         // A sealed mailbox has its reader look again even if nothing was posted: this may have been the last one.
         let reader = state.reader.take();
         drop(state);
-        drop(entry);
+        drop(attached);
         wake(reader);
+        last
     }
 
-    /// Moves `hand` into the mailbox as soon as there is room. With nothing in hand it is ready at once.
+    /// Moves `hand` into the mailbox as soon as there is room. With nothing in hand it is ready at once. A mailbox that
+    /// is down leaves it in hand.
     pub(crate) fn poll_post(
         &self,
         cx: &Context<'_>,
@@ -126,6 +168,7 @@ impl Mailbox {
         let mut state = lock(&self.state);
         if state.phase != Phase::Open {
             state.line.leave(ticket);
+            *hand = Some(event);
             return Poll::Ready(Err(Down));
         }
         if !state.line.is_first(*ticket) || !state.has_room(event.cost()) {
@@ -191,35 +234,44 @@ impl Mailbox {
         Poll::Ready(Some(letter))
     }
 
-    /// Takes only [`Event::Disconnect`] from now on, and closes the attached connections with 1011.
-    pub(crate) fn seal(&self) {
-        self.leave_open(Phase::Sealed);
+    /// Takes only the ends of connections from now on, and closes those that are attached with 1011; all but those
+    /// that leave for another actor or have left. Their letters are still to be read: it returns whose they are.
+    pub(crate) fn seal(&self) -> HashSet<ConnId> {
+        let mut moved = HashSet::new();
+        let state = lock(&self.state);
+        moved.extend(state.attached.values().filter(|one| one.leaves).map(|one| one.entry.id()));
+        moved.extend(state.letters.iter().filter_map(|letter| match letter {
+            Letter::Farewell(gone, _) => Some(gone.id),
+            _ => None,
+        }));
+        Self::leave_open(state, Phase::Sealed);
+        moved
     }
 
-    /// Takes nothing from now on, forgets what waits, and closes the attached connections with 1011.
+    /// Takes nothing from now on, forgets what waits, and closes the attached connections with 1011, but for those
+    /// that leave for another actor.
     pub(crate) fn close(&self) {
-        self.leave_open(Phase::Closed);
+        Self::leave_open(lock(&self.state), Phase::Closed);
     }
 
-    fn leave_open(&self, phase: Phase) {
-        let mut state = lock(&self.state);
+    fn leave_open(mut state: MutexGuard<'_, State>, phase: Phase) {
         state.phase = phase;
-        let attached: Vec<_> = state.attached.values().cloned().collect();
-        let mut forgotten = VecDeque::new();
+        let staying = state.attached.values().filter(|attached| !attached.leaves);
+        let staying: Vec<_> = staying.map(|attached| Arc::clone(&attached.entry)).collect();
+        let mut forgotten = (VecDeque::new(), HashMap::new());
         if phase == Phase::Closed {
             state.bytes = 0;
-            state.attached = HashMap::new();
-            forgotten = std::mem::take(&mut state.letters);
+            forgotten = (std::mem::take(&mut state.letters), std::mem::take(&mut state.attached));
         }
         let (line, reader) = (state.line.all(), state.reader.take());
         drop(state);
-        for entry in attached {
+        for entry in staying {
             // Refused when the connection is closing anyway.
             let _ = entry.outbox().cut(CloseFrame::TARGET_DOWN, Reason::TargetDown);
         }
         line.into_iter().for_each(Waker::wake);
         wake(reader);
-        // Casts are values of the program; their destructors run here, outside the lock.
+        // Casts are values of the program, and receipts tell others; their destructors run here, outside the lock.
         drop(forgotten);
     }
 }
@@ -316,7 +368,9 @@ mod tests {
     fn last_events_pass_the_bound() {
         let mailbox = Mailbox::default();
         fill(&mailbox);
-        mailbox.detach(id(), [event(id(), 0), event(id(), 0)]);
+        let key = mailbox.attach(&entry(&Hub::new())).unwrap();
+        let last = || event(id(), 0).map(Letter::Event);
+        assert!(mailbox.detach(key, [last(), last(), None]).iter().all(Option::is_none));
         let mut read = 0;
         while mailbox.poll_read(&noop()).is_ready() {
             read += 1;
@@ -327,7 +381,7 @@ mod tests {
     /// The line wakes when the actor ends, and is told so.
     #[test]
     fn the_line_learns_of_the_end() {
-        for end in [Mailbox::seal, Mailbox::close] {
+        for end in [(|mailbox| drop(mailbox.seal())) as fn(&Mailbox), Mailbox::close] {
             let mailbox = Mailbox::default();
             fill(&mailbox);
             let count = Arc::<Count>::default();
@@ -337,6 +391,7 @@ mod tests {
             end(&mailbox);
             assert_eq!(count.woken(), 1);
             assert_eq!(mailbox.poll_post(&cx, &mut ticket, &mut hand), Poll::Ready(Err(Down)));
+            assert!(hand.is_some());
             assert_eq!(mailbox.cast(Box::new(1_u32)), Err(CastRefused::Down));
         }
     }

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 /// Values that go with a connection: who he is, what he may do, which client he uses.
 ///
-/// They are set when the connection is accepted ([`Relay::meta`](crate::Relay::meta)), and come with its [`Connect`](crate::Connect),
+/// They are set when the connection is accepted ([`Relay::meta`](crate::Relay::meta)), may be replaced later
+/// ([`Hub::retarget`](crate::Hub::retarget)), and come with its [`Connect`](crate::Connect),
 /// [`Heartbeat`](crate::Heartbeat) and [`Disconnect`](crate::Disconnect). The peer never sees them. A clone shares the
 /// values until one of the two is changed; an empty one allocates nothing.
 #[derive(Clone, Default, PartialEq)]

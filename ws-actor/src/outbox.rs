@@ -305,6 +305,11 @@ impl Outbox {
         Poll::Ready(out)
     }
 
+    /// Whether messages are taken still.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(lock(&self.state).phase, Phase::Open)
+    }
+
     /// Why this side ends the connection, if it does.
     pub(crate) fn ending(&self) -> Option<Reason> {
         lock(&self.state).ending.clone()

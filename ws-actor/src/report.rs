@@ -57,7 +57,7 @@ pub(crate) fn write_suppressed(f: &mut fmt::Formatter<'_>, suppressed: u64) -> f
 /// The section of RFC 6455 that an end rests on, if it is a failure.
 fn section(reason: &Reason) -> Option<&'static str> {
     match reason {
-        Reason::Peer(_) | Reason::Local(_) => None,
+        Reason::Peer(_) | Reason::Local(_) | Reason::Moved => None,
         Reason::Protocol(violation) => Some(violation.section()),
         Reason::Timeout(timer) => Some(Failure::Timeout(*timer).section()),
         // 7.1.5: without a close frame, the code "is considered to be 1006".

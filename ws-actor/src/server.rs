@@ -371,6 +371,7 @@ async fn serve(server: Arc<Server>, io: TcpStream, remote: SocketAddr, permit: O
 }
 
 /// What a first head was.
+#[expect(clippy::large_enum_variant, reason = "taken apart where it is made")]
 enum Opened {
     WebSocket { io: TcpStream, early: Vec<u8>, link: Link },
     Http { io: Rewind<TcpStream> },
