@@ -268,12 +268,17 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What a mailbox carries of a connection.
-#[derive(Debug)]
-pub(crate) enum Event {
+/// What an actor is told of a connection, as one type ([`Target::from_fn`](crate::Target::from_fn)).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// It is open.
     Connect(Box<Connect>),
+    /// It has a message.
     Message(Inbound),
+    /// So much time has passed.
     Heartbeat(Box<Heartbeat>),
+    /// It is gone.
     Disconnect(Disconnect),
 }
 

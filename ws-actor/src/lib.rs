@@ -97,6 +97,7 @@ mod entry;
 mod event;
 #[cfg(test)]
 mod fixture;
+mod forward;
 mod hub;
 mod id;
 mod link;
@@ -118,7 +119,7 @@ mod waiters;
 
 pub use actor::{Context, SpawnError, WsActor};
 pub use decision::{Decision, Relay, Response, Upgrade};
-pub use event::{CloseFrame, Connect, Disconnect, Heartbeat, Inbound, Message, Reason};
+pub use event::{CloseFrame, Connect, Disconnect, Event, Heartbeat, Inbound, Message, Reason};
 pub use hub::{ConnInfo, Hub, SendError, Sent};
 pub use id::{ConnId, NodeId, ParseConnIdError};
 pub use meta::Meta;

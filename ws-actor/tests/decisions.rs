@@ -2,13 +2,14 @@
 
 mod support;
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use support::{Client, Log, Seen, listen, refusals, serve, soon, until, upgrade, witness};
 use tokio::sync::mpsc;
 use ws_actor::{
-    Connect, Context, Decision, Disconnect, Heartbeat, Hub, Inbound, Meta, Relay, Response, Route, Server,
-    Settings, Target, Upgrade, WsActor,
+    Connect, Context, Decision, Disconnect, Event, Heartbeat, Hub, Inbound, Meta, Relay, Response, Route,
+    Server, Settings, Target, Upgrade, WsActor,
 };
 use ws_core::frame::Opcode;
 
@@ -314,4 +315,36 @@ async fn values_last() {
     for what in [Some("connect"), None, Some("disconnect")] {
         assert_eq!(soon(seen.recv()).await, Some((meta.clone(), what)));
     }
+}
+
+/// C2, C8: a closure takes the events of connections to whatever it likes, in order; when it breaks, they end with 1011.
+#[tokio::test]
+async fn closures_as_targets() {
+    let hub = Hub::new();
+    let (mailbox, mut events) = mpsc::channel::<Event>(1);
+    let target = Target::from_fn(&hub, "forward", move |event| {
+        let mailbox = mailbox.clone();
+        async move { mailbox.send(event).await.map_or(ControlFlow::Break(()), ControlFlow::Continue) }
+    });
+    let target = target.unwrap();
+    assert!(Target::from_fn(&hub, "forward", async |_| ControlFlow::Continue(())).is_err());
+    assert_eq!(target.cast(1_u32), Err(ws_actor::CastError::WrongType));
+    let addr = listen(Server::new(&hub).route(Route::ws("/ws").target("forward"))).await;
+    let mut client = Client::open(addr, "/ws").await;
+    for n in 0..50 {
+        client.text(&n.to_string()).await;
+    }
+    client.close(1000).await;
+    let Some(Event::Connect(connect)) = soon(events.recv()).await else { panic!("Connect comes first") };
+    for n in 0..50 {
+        let Some(Event::Message(inbound)) = soon(events.recv()).await else { panic!("message {n}") };
+        assert_eq!((inbound.id, inbound.message.as_text()), (connect.id, Some(&*n.to_string())));
+    }
+    let Some(Event::Disconnect(gone)) = soon(events.recv()).await else { panic!("and Disconnect") };
+    assert_eq!((gone.id, u16::from(gone.reason.code())), (connect.id, 1000));
+    let mut client = Client::open(addr, "/ws").await;
+    drop(events);
+    client.text("to nobody").await;
+    assert_eq!(client.close_frame().await.0, 1011);
+    until("the name is free", || hub.lookup("forward").is_none()).await;
 }
