@@ -170,7 +170,11 @@ fn n01_n03_allocations_are_counted() {
     assert!(client <= 512, "{client}: the key stream, and nothing else");
 
     #[cfg(feature = "deflate")]
-    deflate();
+    {
+        deflate();
+        sessions::bombs();
+        sessions::idle_connections();
+    }
 }
 
 /// What permessage-deflate costs: nothing before first use, nothing for a message once live, the window when parked.
@@ -243,6 +247,173 @@ fn deflate() {
             assert_eq!((parked, inflater_parked), (window, window), "{bits} bits: parked");
             println!("| {bits} | {takeover} | {deflater} | {parked} | {inflater} | {inflater_parked} |");
             assert!(deflater <= 340_000 && inflater <= 82_000, "{bits} bits: {deflater}, {inflater}");
+        }
+    }
+}
+
+/// What permessage-deflate costs whole connections.
+#[cfg(feature = "deflate")]
+mod sessions {
+    use ws_core::deflate::{Agreement, Compress, Deflater, Pool, PoolLimits, Settings, WindowBits};
+    use ws_core::{Config, Delivery, Failure, Violation};
+
+    use super::*;
+
+    fn agreement(takeover: bool, bits: u8) -> Agreement {
+        let window = WindowBits::new(bits).unwrap();
+        Agreement {
+            server_no_context_takeover: !takeover,
+            client_no_context_takeover: !takeover,
+            server_max_window_bits: window,
+            client_max_window_bits: window,
+        }
+    }
+
+    /// How many plain bytes come of the frames.
+    fn feed<B: ws_core::Storage>(session: &mut Session<B>, mut wire: &[u8]) -> Result<usize, Failure> {
+        let mut plain = 0;
+        while !wire.is_empty() {
+            let space = session.space(|| unreachable!(), 1);
+            let n = space.len().min(wire.len());
+            space[..n].copy_from_slice(&wire[..n]);
+            session.received(n);
+            wire = &wire[n..];
+            while session.advance(T0)? == Advance::Event {
+                plain += match session.event() {
+                    Some(Event::Text(text)) => text.len(),
+                    Some(Event::Binary(bytes)) => bytes.len(),
+                    Some(Event::Chunk(chunk)) => chunk.payload.as_bytes().len(),
+                    _ => 0,
+                };
+            }
+        }
+        Ok(plain)
+    }
+
+    /// DP-15, DP-16: 1 GiB of zeros in about 1 MB, also behind another message, and in fragments of 1 byte, is refused with
+    /// 1009 while it is inflated, and holds no more than the limit and 64 KiB.
+    pub(super) fn bombs() {
+        const MAX: usize = 1 << 20;
+        // Zeros in whole blocks that refer to zeros before them may be repeated.
+        let mut deflater = Deflater::new(WindowBits::MAX, true, 9, Pool::new(PoolLimits::new()));
+        let zeros = vec![0; MAX];
+        let mut block = vec![0; deflater.bound(MAX)];
+        let mut len = deflater.deflate(&zeros[..MAX / 2], true, &mut block).unwrap();
+        let half = to(Role::Server, 0xC2, &block[..len]);
+        deflater.forget();
+        len = deflater.deflate(&zeros, false, &mut block).unwrap();
+        let mut bomb = block[..len].to_vec();
+        len = deflater.deflate(&zeros, false, &mut block).unwrap();
+        (1..1024).for_each(|_| bomb.extend_from_slice(&block[..len]));
+        bomb.push(0);
+        assert!((1_000_000..1_180_000).contains(&bomb.len()), "{}", bomb.len());
+        let last = bomb.len() - 1;
+        let cut = bomb.iter().enumerate().flat_map(|(at, byte)| {
+            let first = if at == 0 { 0x42 } else { 0x80 * u8::from(at == last) };
+            to(Role::Server, first, &[*byte])
+        });
+        let wires = [to(Role::Server, 0xC2, &bomb), cut.collect()];
+
+        for bits in [9, 12, 15] {
+            for delivery in [Delivery::Whole, Delivery::Chunks] {
+                for (is_cut, wire) in wires.iter().enumerate() {
+                    for nested in [false, true] {
+                        let mut config = limited(Role::Server, MAX as u64);
+                        config.limits.max_fragments = u32::MAX;
+                        config.delivery = delivery;
+                        let mut settings = Settings::server();
+                        settings.pool = Some(Pool::new(PoolLimits::new()));
+                        config.deflate = Some(settings);
+                        let mut storage = vec![0; 16 << 10];
+                        let connection = connect(Role::Server, config);
+                        let mut session = Session::with_storage(connection, &mut storage[..], 0);
+                        session.enable_deflate(&agreement(true, bits));
+                        // Once used, a connection has its state and its window: see the table.
+                        if nested {
+                            assert_eq!(feed(&mut session, &half), Ok(MAX / 2));
+                        }
+                        let extra = peak(|| {
+                            assert_eq!(feed(&mut session, wire), Err(Violation::MessageTooBig.into()));
+                        });
+                        println!("bomb: {bits} bits, {delivery:?}, cut {is_cut}, nested {nested}: {extra}");
+                        let most = if delivery == Delivery::Whole { MAX } else { 32 << 10 };
+                        assert!(extra <= most + (64 << 10), "{bits} {delivery:?} {is_cut} {nested}: {extra}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// DN-20: what a server's connection holds while it is idle, beyond what it holds without permessage-deflate.
+    pub(super) fn idle_connections() {
+        const CONNECTIONS: usize = 1000;
+        let line = "{\"name\":\"value\",\"list\":[1,2,3]},";
+        let long = line.repeat(70_000 / line.len());
+        println!(
+            "| window | takeover | agreed on | used once, 1 KiB, parked | the whole window, parked | live |"
+        );
+        println!("|---|---|---|---|---|---|");
+        for (bits, takeover) in [(9, true), (12, true), (15, true), (12, false), (15, false)] {
+            // A pool that keeps nothing shows what the connections hold.
+            let mut limits = PoolLimits::new();
+            (limits.inflaters, limits.deflaters, limits.buffers) = (0, 0, 0);
+            let mut settings = Settings::server();
+            settings.pool = Some(Pool::new(limits));
+            let mut config = Config::server();
+            config.deflate = Some(settings);
+            let config = Arc::new(config);
+            let agreement = agreement(takeover, bits);
+            let mut client = Session::<Vec<u8>>::with_storage(
+                Connection::client(config.clone(), T0, [7; 32]),
+                vec![0; 4096],
+                0,
+            );
+            client.enable_deflate(&agreement);
+            client.connection().sender().set_compress(Compress::Always);
+            let mut up = vec![0; 100_000];
+            let mut send = |text: &str| {
+                let len = client.connection().send(Message::Text(text), &mut up).unwrap();
+                client.connection().sender().park_idle();
+                up[..len].to_vec()
+            };
+            // Each connection gets the same two messages, which the one client sends.
+            let wires = [send(&line.repeat(1024 / line.len())), send(&long)];
+            drop(client);
+
+            let mut down = vec![0; 100_000];
+            let mut storage = Some(vec![0; 4096]);
+            let mut sessions = Vec::with_capacity(CONNECTIONS);
+            let before = LIVE.load(Relaxed);
+            for _ in 0..CONNECTIONS {
+                let mut session = Session::<Vec<u8>>::new(Connection::server(config.clone(), T0));
+                session.enable_deflate(&agreement);
+                sessions.push(session);
+            }
+            let mut held = vec![(LIVE.load(Relaxed) - before) / CONNECTIONS];
+            for wire in &wires {
+                let mut live = 0;
+                for session in &mut sessions {
+                    let now = LIVE.load(Relaxed);
+                    session.restore(storage.take().unwrap(), 0);
+                    let plain = feed(session, wire).unwrap();
+                    let answer = &long[..plain];
+                    session.connection().send(Message::Text(answer), &mut down).unwrap();
+                    storage = session.rest().map(|(storage, _)| storage);
+                    live = LIVE.load(Relaxed) - now;
+                    // Once to be seen idle, and once to be so.
+                    session.park_idle();
+                    assert!(!session.park_idle());
+                }
+                held.push((LIVE.load(Relaxed) - before) / CONNECTIONS);
+                if held.len() == 3 {
+                    held.push(live);
+                }
+            }
+            println!("| {bits} | {takeover} | {} | {} | {} | {} |", held[0], held[1], held[2], held[3]);
+            let window = if takeover { WindowBits::new(bits).unwrap().size() } else { 0 };
+            assert!(held[0] <= 512, "{}: nothing but the two directions' own sizes", held[0]);
+            assert!(held[1] <= held[0] + 2 * window.min(1024), "{}: what went through", held[1]);
+            assert_eq!(held[2], held[0] + 2 * window, "the windows");
         }
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Invariants:
 //! - Between messages a live state stands on a block boundary with no bit left over, or behind a final block.
-//! - `window` holds the last plain bytes at any time at which a state may have to be armed anew: between messages
-//!   with context takeover, and within each message, for a final block may come anywhere.
+//! - `window` holds the last plain bytes whenever a state is armed anew: between messages with context takeover, and
+//!   behind a final block, which may come anywhere. In between the last `unkept` ones stand in the output only: who
+//!   inflates a message into one piece of memory does not pay for them twice.
 //! - After an error nothing is live and every call fails.
 
 use core::fmt;
@@ -38,6 +39,8 @@ pub struct Inflater {
     /// The last output slice was filled, so that there may be more.
     full: bool,
     failed: bool,
+    /// How many of the last bytes have not gone into the window.
+    unkept: usize,
     /// How many bytes of the window may still be copied for the final blocks of this message.
     credit: usize,
 }
@@ -95,6 +98,7 @@ impl Inflater {
             ended: false,
             full: false,
             failed: false,
+            unkept: 0,
             credit: CREDIT,
         }
     }
@@ -107,20 +111,34 @@ impl Inflater {
     ///
     /// The data is invalid (section 6.2 of RFC 7692). What was written before that is lost; every later call fails.
     pub fn inflate(&mut self, input: &[u8], out: &mut [u8]) -> Result<Inflated, InvalidDeflate> {
+        let inflated = self.inflate_behind(0, input, out)?;
+        self.keep(&out[..inflated.written]);
+        Ok(inflated)
+    }
+
+    /// As [`inflate`](Self::inflate), behind the first `at` bytes of `out`, where all of the message so far stands.
+    pub(super) fn inflate_behind(
+        &mut self,
+        at: usize,
+        input: &[u8],
+        out: &mut [u8],
+    ) -> Result<Inflated, InvalidDeflate> {
         if self.failed {
             return Err(InvalidDeflate);
         }
         let (mut taken, mut written) = (0, 0);
-        while written < out.len() {
-            let (rest, room) = (&input[taken..], &mut out[written..]);
+        while at + written < out.len() {
+            let rest = &input[taken..];
             if rest.is_empty() && !self.full {
                 break;
             }
             if self.ended {
                 // "...a block with the BFINAL bit set to 1": another stream begins at the next byte, over the same
                 // window. Not before there is such a byte.
+                self.keep(&out[..at + written]);
                 self.rearm();
             }
+            let room = &mut out[at + written..];
             let step = self.step(rest, room, InflateFlush::NoFlush);
             let Ok(step) = step else { return Err(self.fail()) };
             taken += step.taken;
@@ -129,7 +147,7 @@ impl Inflater {
             self.credit = self.credit.saturating_add(step.taken.saturating_mul(CREDIT_PER_BYTE));
             self.ended = step.status == Status::StreamEnd;
             self.full = step.written == room.len() && !self.ended;
-            self.window.push(&room[..step.written]);
+            self.unkept += step.written;
             if step.taken == 0 && step.written == 0 && !self.ended && !rest.is_empty() {
                 // With input and with room it always moves. If not, the caller must not wait for it.
                 return Err(self.fail());
@@ -148,7 +166,14 @@ impl Inflater {
     /// The message has no payload at all, or does not end where a block ends, once the four octets that its sender
     /// removed are appended. Those octets are not appended to a payload that ends with a final block.
     pub fn finish(&mut self, out: &mut [u8]) -> Result<Finished, InvalidDeflate> {
-        let written = self.inflate(&[], out)?.written;
+        let finished = self.finish_behind(0, out)?;
+        self.keep(&out[..finished.written]);
+        Ok(finished)
+    }
+
+    /// As [`finish`](Self::finish), behind the first `at` bytes of `out`, where all of the message so far stands.
+    pub(super) fn finish_behind(&mut self, at: usize, out: &mut [u8]) -> Result<Finished, InvalidDeflate> {
+        let written = self.inflate_behind(at, &[], out)?.written;
         if self.full {
             return Ok(Finished { written, done: false });
         }
@@ -159,7 +184,10 @@ impl Inflater {
         }
         self.begun = false;
         self.credit = CREDIT;
-        if !self.takeover {
+        if self.takeover {
+            self.keep(&out[..at + written]);
+        } else {
+            self.unkept = 0;
             self.ended = false;
             self.park();
         }
@@ -220,6 +248,12 @@ impl Inflater {
             }
             state
         })
+    }
+
+    /// Puts what is not in the window there: the last bytes of `out`.
+    fn keep(&mut self, out: &[u8]) {
+        let unkept = core::mem::take(&mut self.unkept);
+        self.window.push(&out[out.len().saturating_sub(unkept)..]);
     }
 
     /// Begins a new stream over the same window.

@@ -126,13 +126,17 @@ impl Inflow {
                 self.lend();
                 return Ok(Run::Event);
             }
-            let room = &mut self.out[self.len..];
             match self.stage {
                 Stage::Payload { last } => {
                     let filled = from.filled();
                     let input = &filled[..self.left.min(filled.len())];
-                    let Inflated { taken, written } =
-                        self.inflater.inflate(input, room).map_err(|_| Violation::InvalidDeflate)?;
+                    // What is reported whole stands in `out` from its first byte on.
+                    let inflated = if self.whole {
+                        self.inflater.inflate_behind(self.len, input, &mut self.out)
+                    } else {
+                        self.inflater.inflate(input, &mut self.out[self.len..])
+                    };
+                    let Inflated { taken, written } = inflated.map_err(|_| Violation::InvalidDeflate)?;
                     from.consume(taken);
                     self.left -= taken;
                     self.count(written, config)?;
@@ -151,8 +155,12 @@ impl Inflow {
                     }
                 }
                 _ => {
-                    let Finished { written, done } =
-                        self.inflater.finish(room).map_err(|_| Violation::InvalidDeflate)?;
+                    let finished = if self.whole {
+                        self.inflater.finish_behind(self.len, &mut self.out)
+                    } else {
+                        self.inflater.finish(&mut self.out[self.len..])
+                    };
+                    let Finished { written, done } = finished.map_err(|_| Violation::InvalidDeflate)?;
                     self.count(written, config)?;
                     if done {
                         // 8.1: a text that ends amid a character is not UTF-8.
