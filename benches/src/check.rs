@@ -1,8 +1,10 @@
-//! What one connection receives, held against the tape byte by byte (RFC 6455, section 5).
+//! What one connection receives, held against the tape byte by byte (RFC 6455, section 5). Compressed messages are
+//! inflated, every one of them and completely (RFC 7692).
 //!
 //! A server may split a message into fragments and may ping in between; everything else that differs from the
 //! message that was sent is a [`Fault`]. Messages come back in the order in which they were sent.
 
+use crate::deflate::Inflater;
 use crate::tape::{Tape, push_masked};
 
 /// How a server's bytes differ from what they had to be.
@@ -22,6 +24,10 @@ pub enum Fault {
     Length,
     /// Other bytes than those that were sent.
     Content,
+    /// A message that is not compressed, after that was agreed on.
+    Uncompressed,
+    /// A compressed message that is not DEFLATE data.
+    Deflate,
     /// A close frame with this code (1005: none) in the middle of the run.
     Closed(u16),
 }
@@ -36,6 +42,8 @@ impl std::fmt::Display for Fault {
             Self::Sequence => write!(out, "fragments out of sequence"),
             Self::Length => write!(out, "a message of another length than the one sent"),
             Self::Content => write!(out, "other bytes than those sent"),
+            Self::Uncompressed => write!(out, "a message that is not compressed"),
+            Self::Deflate => write!(out, "a compressed message that does not inflate"),
             Self::Closed(code) => write!(out, "closed by the server, code {code}"),
         }
     }
@@ -55,6 +63,8 @@ pub struct Checker {
     head: [u8; 10],
     head_len: usize,
     control: Vec<u8>,
+    /// Made with the first compressed message.
+    inflater: Option<Box<Inflater>>,
 }
 
 #[derive(Clone, Copy)]
@@ -81,6 +91,7 @@ impl Checker {
             head: [0; 10],
             head_len: 0,
             control: Vec::new(),
+            inflater: None,
         }
     }
 
@@ -92,15 +103,15 @@ impl Checker {
     fn take_raw(&mut self, tape: &Tape, mut bytes: &[u8]) -> Result<usize, Fault> {
         let mut complete = 0;
         while !bytes.is_empty() {
-            let start = self.message * tape.frame_len();
-            let expected = &tape.frames()[start + self.received..start + tape.frame_len()];
+            let frame = tape.frame(self.message);
+            let expected = &frame[self.received..];
             let n = expected.len().min(bytes.len());
             if bytes[..n] != expected[..n] {
                 return Err(Fault::Content);
             }
             bytes = &bytes[n..];
             self.received += n;
-            if self.received == tape.frame_len() {
+            if self.received == frame.len() {
                 self.advance(tape);
                 complete += 1;
             }
@@ -113,12 +124,18 @@ impl Checker {
         loop {
             match self.phase {
                 Phase::Head => {
-                    let Some(head) = self.take_head(&mut bytes)? else { return Ok(complete) };
+                    let Some(head) = self.take_head(&mut bytes, tape.compression().is_some())? else {
+                        return Ok(complete);
+                    };
                     self.phase = self.begin_frame(tape, &head)?;
                 }
                 Phase::Data { left, last } => {
                     let n = left.min(bytes.len());
-                    if bytes[..n] != tape.payload(self.message)[self.received..self.received + n] {
+                    if let Some(inflater) = &mut self.inflater {
+                        if !inflater.take(&bytes[..n]) {
+                            return Err(Fault::Length);
+                        }
+                    } else if bytes[..n] != tape.payload(self.message)[self.received..self.received + n] {
                         return Err(Fault::Content);
                     }
                     bytes = &bytes[n..];
@@ -129,6 +146,15 @@ impl Checker {
                     }
                     self.phase = Phase::Head;
                     if last {
+                        if let Some(inflater) = &mut self.inflater {
+                            let message = inflater.finish().ok_or(Fault::Deflate)?;
+                            if message.len() != tape.size() {
+                                return Err(Fault::Length);
+                            }
+                            if message != tape.payload(self.message) {
+                                return Err(Fault::Content);
+                            }
+                        }
                         self.advance(tape);
                         complete += 1;
                     }
@@ -159,9 +185,9 @@ impl Checker {
 
     /// Takes a whole frame header from the front of `bytes`, or keeps what there is of it.
     #[inline]
-    fn take_head(&mut self, bytes: &mut &[u8]) -> Result<Option<Head>, Fault> {
+    fn take_head(&mut self, bytes: &mut &[u8], deflate: bool) -> Result<Option<Head>, Fault> {
         if self.head_len == 0
-            && let Some(head) = decode(bytes)?
+            && let Some(head) = decode(bytes, deflate)?
         {
             *bytes = &bytes[head.size..];
             return Ok(Some(head));
@@ -170,7 +196,7 @@ impl Checker {
             *bytes = rest;
             self.head[self.head_len] = byte;
             self.head_len += 1;
-            if let Some(head) = decode(&self.head[..self.head_len])? {
+            if let Some(head) = decode(&self.head[..self.head_len], deflate)? {
                 self.head_len = 0;
                 return Ok(Some(head));
             }
@@ -190,6 +216,16 @@ impl Checker {
             _ => self.begun = true,
         }
         let last = head.first & 0x80 != 0;
+        if let Some(compression) = tape.compression() {
+            // RFC 7692, section 6.1: RSV1 stands in the first frame of a message, and nowhere else.
+            match (opcode, head.first & 0x40) {
+                (0x0, 0) | (0x1 | 0x2, 0x40) => {}
+                (0x0, _) => return Err(Fault::Sequence),
+                _ => return Err(Fault::Uncompressed),
+            }
+            self.inflater.get_or_insert_with(|| Box::new(Inflater::new(compression, tape.size())));
+            return Ok(Phase::Data { left: head.len, last });
+        }
         let missing = tape.size() - self.received;
         if head.len > missing || (last && head.len < missing) {
             return Err(Fault::Length);
@@ -206,14 +242,16 @@ impl Checker {
 
 /// A server's frame header, if all of it is there.
 #[inline]
-fn decode(bytes: &[u8]) -> Result<Option<Head>, Fault> {
+fn decode(bytes: &[u8], deflate: bool) -> Result<Option<Head>, Fault> {
     let [first, second, rest @ ..] = bytes else { return Ok(None) };
     let (first, second) = (*first, *second);
     if second & 0x80 != 0 {
         return Err(Fault::Masked);
     }
     let control_fits = first & 0x80 != 0 && second <= 125;
-    if first & 0x70 != 0
+    // RSV1 of a data frame is permessage-deflate's.
+    let reserved = if deflate && first & 0x08 == 0 { 0x30 } else { 0x70 };
+    if first & reserved != 0
         || !matches!(first & 0x0F, 0x0..=0x2 | 0x8..=0xA)
         || (first & 0x08 != 0 && !control_fits)
     {
@@ -239,6 +277,7 @@ fn decode(bytes: &[u8]) -> Result<Option<Head>, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deflate::Compression;
     use crate::workload::Kind;
 
     /// A server's frame.
@@ -328,6 +367,39 @@ mod tests {
             (frame(0x88, b""), Fault::Closed(1005)),
         ] {
             assert_eq!(verdict(&tape, &bytes), Err(fault), "{bytes:02x?}");
+        }
+    }
+
+    /// Compressed messages, in one stream that keeps its context, in one that does not, and in fragments.
+    #[test]
+    fn compressed_answers_are_inflated() {
+        for takeover in [true, false] {
+            let compression = Compression { level: 6, window_bits: 15, takeover };
+            let tape = Tape::compressed(Kind::Json, 500, 1, false, Some(compression));
+            let (first, second) =
+                (compression.compress(tape.payload(0)), compression.compress(tape.payload(1)));
+            let bytes = [
+                frame(0x41, &first[..9]),
+                frame(0x89, b"hi"),
+                frame(0x80, &first[9..]),
+                frame(0xC1, &second),
+            ]
+            .concat();
+            assert_eq!(verdict(&tape, &bytes).map(|(complete, _)| complete), Ok(2));
+            let long = compression.compress(&[tape.payload(0), b"x"].concat());
+            for (bytes, fault) in [
+                (frame(0xC1, &second), Fault::Content),
+                (frame(0xC1, &long), Fault::Length),
+                (frame(0xC1, &compression.compress(&tape.payload(0)[1..])), Fault::Length),
+                (frame(0xC1, b"\xFF\xFF"), Fault::Deflate),
+                (frame(0x81, tape.payload(0)), Fault::Uncompressed),
+                (frame(0xC2, &first), Fault::Opcode(2)),
+                ([frame(0x41, &first[..9]), frame(0xC0, &first[9..])].concat(), Fault::Sequence),
+                (frame(0xC9, b""), Fault::Malformed([0xC9, 0])),
+                (frame(0xE1, &first[..5]), Fault::Malformed([0xE1, 5])),
+            ] {
+                assert_eq!(verdict(&tape, &bytes), Err(fault), "{bytes:02x?}");
+            }
         }
     }
 

@@ -32,35 +32,105 @@ pub enum Standing {
 pub struct Contestant {
     /// What the tables call it.
     pub name: String,
-    /// Its program.
-    pub program: PathBuf,
-    /// Words before the address.
-    pub arguments: Vec<String>,
+    /// Its server for messages as they are, if it takes part there.
+    pub plain: Option<Program>,
+    /// Its server for compressed ones.
+    pub deflate: Option<Program>,
     /// Limit, peer or ours.
     pub standing: Standing,
+}
+
+/// A server's program. It takes its address as its last argument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Words before the address.
+    pub arguments: Vec<String>,
+    /// Whether it takes `--level` and `--window-bits` when messages are compressed.
+    pub tunable: bool,
+}
+
+impl Contestant {
+    /// Any echo server, as the command line names it. It agrees to compression or does not.
+    pub fn named(name: String, path: PathBuf) -> Self {
+        let program = Program { path, arguments: Vec::new(), tunable: false };
+        Self { name, plain: Some(program.clone()), deflate: Some(program), standing: Standing::Ours }
+    }
+
+    /// What runs in a workload; `None` if it does not take part.
+    pub fn program(&self, workload: &Workload) -> Option<&Program> {
+        if workload.takeover.is_some() { self.deflate.as_ref() } else { self.plain.as_ref() }
+    }
+
+    /// Whether it takes part in one of these.
+    pub fn joins(&self, workloads: &[Workload]) -> bool {
+        workloads.iter().any(|workload| self.program(workload).is_some())
+    }
+
+    /// Whether the programs that it needs for these are there.
+    pub fn is_built(&self, workloads: &[Workload]) -> bool {
+        let mut programs = workloads.iter().filter_map(|workload| self.program(workload));
+        programs.all(|program| program.path.exists())
+    }
 }
 
 /// The contestants that this workspace knows, in the order of the tables' rows, whether built or not. `directory` is
 /// where cargo puts binaries.
 pub fn known(directory: &Path) -> Vec<Contestant> {
-    let contestant = |name: &str, program: &str, arguments: &[&str], standing| Contestant {
-        name: name.to_owned(),
-        program: directory.join(format!("{program}{}", std::env::consts::EXE_SUFFIX)),
+    let program = |program: &str, arguments: &[&str], tunable: bool| Program {
+        path: directory.join(format!("{program}{}", std::env::consts::EXE_SUFFIX)),
         arguments: arguments.iter().map(ToString::to_string).collect(),
+        tunable,
+    };
+    let contestant = |name: &str, plain, deflate, standing| Contestant {
+        name: name.to_owned(),
+        plain: Some(plain),
+        deflate,
         standing,
     };
-    let peer = |name: &str, program: &str, arguments: &[&str]| {
-        contestant(name, &format!("peer-{program}"), arguments, Standing::Peer)
+    let limit = |name: &str| {
+        contestant(name, program(name, &[], false), Some(program(name, &[], false)), Standing::Limit)
+    };
+    let peer = |name: &str, file: &str, arguments: &[&str]| {
+        contestant(name, program(&format!("peer-{file}"), arguments, false), None, Standing::Peer)
+    };
+    let deflating = |name: &str| {
+        let file = format!("peer-{name}");
+        contestant(name, program(&file, &[], false), Some(program(&file, &[], true)), Standing::Peer)
     };
     vec![
-        contestant("limit-raw-mio", "limit-raw-mio", &[], Standing::Limit),
-        contestant("limit-raw-tokio", "limit-raw-tokio", &[], Standing::Limit),
+        limit("limit-raw-mio"),
+        limit("limit-raw-tokio"),
         peer("tokio-tungstenite", "tokio-tungstenite", &[]),
         peer("tokio-tungstenite-4k", "tokio-tungstenite", &["--read-buffer", "4096"]),
         peer("fastwebsockets", "fastwebsockets", &[]),
         peer("tokio-websockets", "tokio-websockets", &[]),
-        contestant("ws-tokio", "examples/echo-server", &[], Standing::Ours),
+        deflating("sockudo-ws"),
+        deflating("yawc"),
+        npm_ws(),
+        contestant(
+            "ws-tokio",
+            program("examples/echo-server", &[], false),
+            Some(program("examples/deflate-echo-server", &[], true)),
+            Standing::Ours,
+        ),
     ]
+}
+
+/// npm's `ws`, in compressed workloads only, where `node` is installed and `npm install` was run in `benches/npm`.
+fn npm_ws() -> Contestant {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("npm");
+    let script = directory.join("echo-server.js").display().to_string();
+    let installed = directory.join("node_modules/ws");
+    let node = std::env::var_os("PATH").and_then(|path| {
+        let file = format!("node{}", std::env::consts::EXE_SUFFIX);
+        std::env::split_paths(&path).map(|place| place.join(&file)).find(|node| node.exists())
+    });
+    // Without the package its directory stands for the program: it does not exist either.
+    let path = node.filter(|_| installed.exists()).unwrap_or(installed);
+    let deflate = Some(Program { path, arguments: vec![script], tunable: true });
+    Contestant { name: "npm-ws".to_owned(), plain: None, deflate, standing: Standing::Peer }
 }
 
 /// How to run a contest.
@@ -76,6 +146,8 @@ pub struct Contest {
     pub seconds: f64,
     /// Seconds before them.
     pub warm_up: f64,
+    /// zlib's level, and the window in bits, of all who compress.
+    pub compression: (u8, u8),
     /// The generator's program.
     pub generator: PathBuf,
     /// Whether servers run on core 0 and the generator on core 1.
@@ -108,8 +180,9 @@ impl Contest {
                 for turn in 0..self.contestants.len() {
                     let row = (turn + round) % self.contestants.len();
                     let contestant = &self.contestants[row];
+                    let Some(program) = contestant.program(workload) else { continue };
                     progress(round, workload, contestant);
-                    match self.measure(contestant, workload) {
+                    match self.measure(contestant, program, workload) {
                         Ok(report) => outcome.reports[row][column].push(report),
                         Err(reason) => {
                             outcome
@@ -124,9 +197,17 @@ impl Contest {
     }
 
     /// Starts a server, loads it, ends it.
-    fn measure(&self, contestant: &Contestant, workload: &Workload) -> Result<Report, String> {
-        let server = Server::start(contestant, self.pin.then_some(0))
-            .map_err(|error| format!("{}: {error}", contestant.program.display()))?;
+    fn measure(
+        &self,
+        contestant: &Contestant,
+        program: &Program,
+        workload: &Workload,
+    ) -> Result<Report, String> {
+        let (level, window_bits) = (self.compression.0.to_string(), self.compression.1.to_string());
+        let tuning = ["--level", &level, "--window-bits", &window_bits];
+        let tunes = program.tunable && workload.takeover.is_some();
+        let server = Server::start(program, if tunes { &tuning } else { &[] }, self.pin.then_some(0))
+            .map_err(|error| format!("{}: {error}", program.path.display()))?;
         let mut load = cpu::pinned(self.pin.then_some(1), &self.generator);
         load.arg(server.address.to_string())
             .args(["--connections", &workload.connections.to_string()])
@@ -135,8 +216,13 @@ impl Contest {
             .args(["--seconds", &self.seconds.to_string()])
             .args(["--warm-up", &self.warm_up.to_string()])
             .args(["--server", &server.child.id().to_string()]);
-        if workload.kind == Kind::Text {
-            load.arg("--text");
+        match workload.kind {
+            Kind::Binary => {}
+            Kind::Text => drop(load.arg("--text")),
+            Kind::Json => drop(load.arg("--json")),
+        }
+        if let Some(takeover) = workload.takeover {
+            load.arg("--deflate").args(tuning).args((!takeover).then_some("--no-takeover"));
         }
         if contestant.standing == Standing::Limit {
             load.arg("--raw");
@@ -157,11 +243,12 @@ struct Server {
 }
 
 impl Server {
-    fn start(contestant: &Contestant, core: Option<usize>) -> io::Result<Self> {
+    fn start(program: &Program, tuning: &[&str], core: Option<usize>) -> io::Result<Self> {
         // The system names a free port; nobody else should take it in the moment until the server does.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let child = cpu::pinned(core, &contestant.program)
-            .args(&contestant.arguments)
+        let child = cpu::pinned(core, &program.path)
+            .args(&program.arguments)
+            .args(tuning)
             .arg(address.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -4,10 +4,12 @@
 //! believes nothing: every byte that a server sends back is parsed and compared with what was sent.
 //!
 //! - [`tape`]: the messages of a run, framed and masked once, before the clock starts.
+//! - [`deflate`]: how the generator compresses, and how it inflates what comes back.
 //! - [`check`]: what one connection receives, held against the tape.
 //! - [`load`]: connections, the event loop, the two phases of a run; [`report`] is what comes out.
 //! - [`workload`]: the named cells of the comparison tables.
 //! - [`contest`]: starts servers, interleaves rounds; [`table`] turns the figures into Markdown.
+//! - [`heap`]: an allocator that counts, and answers when it is asked.
 //! - [`micro`]: loops in memory, without sockets.
 //! - [`serve`]: what the echo servers over tokio share.
 //!
@@ -16,7 +18,9 @@
 pub mod check;
 pub mod contest;
 pub mod cpu;
+pub mod deflate;
 pub mod flags;
+pub mod heap;
 pub mod histogram;
 pub mod load;
 pub mod micro;

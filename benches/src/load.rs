@@ -13,14 +13,16 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::check::{Checker, Fault};
 use crate::cpu;
+use crate::deflate::Compression;
 use crate::histogram::Histogram;
 use crate::report::Report;
 use crate::tape::Tape;
 use crate::workload::Kind;
 
-/// The request of every connection. Its key is the example of RFC 6455, section 1.3, as is the answer to it.
+/// The request of every connection, up to its extensions. Its key is the example of RFC 6455, section 1.3, as is the
+/// answer to it.
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// What to run, and for how long.
@@ -38,6 +40,8 @@ pub struct Plan {
     pub kind: Kind,
     /// No WebSocket: no handshake, and the frames come back as they went.
     pub raw: bool,
+    /// permessage-deflate: a server has to agree to exactly this, and to compress each message.
+    pub compression: Option<Compression>,
     /// Time before the clock starts.
     pub warm_up: Duration,
     /// When to stop sending.
@@ -111,9 +115,11 @@ pub fn run(plan: &Plan) -> Result<Report, LoadError> {
     let (messages, time) = generator.drive(plan.length)?;
     let after = settled_time(plan.server)?;
     let spent = before.zip(after).map(|(before, after)| after.saturating_sub(before));
+    let bytes = generator.received as f64 / messages as f64;
     let quantile = |part| generator.latencies.quantile(part).map_or(0.0, |nanos| nanos as f64 / 1e3);
     Ok(Report {
         messages,
+        bytes,
         seconds: time.as_secs_f64(),
         p50_us: quantile(0.5),
         p99_us: quantile(0.99),
@@ -138,6 +144,8 @@ struct Generator {
     /// One for all connections, as large as a read is worth.
     buffer: Vec<u8>,
     latencies: Histogram,
+    /// Bytes that came in during this phase.
+    received: u64,
 }
 
 struct Connection {
@@ -146,6 +154,8 @@ struct Connection {
     /// Bytes of the tape that may be written, and where the next of them lies.
     due: usize,
     position: usize,
+    /// The message on the tape that is due next.
+    next: usize,
     /// Answers to pings; they go out between two frames.
     pongs: Vec<u8>,
     /// When the messages under way were due, oldest at `oldest`.
@@ -175,14 +185,14 @@ impl Budget {
 impl Generator {
     fn connect(plan: &Plan) -> Result<Self, LoadError> {
         let poll = Poll::new()?;
-        let tape = Tape::new(plan.kind, plan.size, plan.in_flight, plan.raw);
+        let tape = Tape::compressed(plan.kind, plan.size, plan.in_flight, plan.raw, plan.compression);
         let mut connections = Vec::with_capacity(plan.connections);
         for index in 0..plan.connections {
             let mut stream = std::net::TcpStream::connect(plan.address)?;
             stream.set_nodelay(true)?;
             if !plan.raw {
                 stream.set_read_timeout(Some(plan.patience))?;
-                shake_hands(&mut stream)?;
+                shake_hands(&mut stream, plan.compression.as_ref())?;
             }
             stream.set_nonblocking(true)?;
             let mut stream = TcpStream::from_std(stream);
@@ -192,7 +202,8 @@ impl Generator {
                 stream,
                 checker: Checker::new(first),
                 due: 0,
-                position: first * tape.frame_len(),
+                position: tape.start(first),
+                next: first,
                 pongs: Vec::new(),
                 departures: vec![0; plan.in_flight],
                 oldest: 0,
@@ -209,12 +220,14 @@ impl Generator {
             connections,
             buffer: vec![0; 256 * 1024],
             latencies: Histogram::new(),
+            received: 0,
         })
     }
 
     /// Keeps the connections busy until `length` is over and everything is back. Returns the messages and the time.
     fn drive(&mut self, length: Length) -> Result<(u64, Duration), LoadError> {
         self.latencies = Histogram::new();
+        self.received = 0;
         let start = Instant::now();
         let mut budget = match length {
             Length::Time(time) => Budget { messages: u64::MAX, until: Some(start + time) },
@@ -239,7 +252,8 @@ impl Generator {
                 connection.writable |= event.is_writable();
                 if event.is_readable() {
                     loop {
-                        let (read, back) = connection.read(&self.tape, &mut self.buffer)?;
+                        let (read, back) =
+                            connection.read(&self.tape, &mut self.buffer, &mut self.received)?;
                         if back > 0 {
                             last = Instant::now();
                             let nanos = (last - start).as_nanos() as u64;
@@ -268,7 +282,12 @@ impl Generator {
 
 impl Connection {
     /// Reads once. Returns the bytes and the messages they complete; no bytes: nothing is there.
-    fn read(&mut self, tape: &Tape, buffer: &mut [u8]) -> Result<(usize, usize), LoadError> {
+    fn read(
+        &mut self,
+        tape: &Tape,
+        buffer: &mut [u8],
+        received: &mut u64,
+    ) -> Result<(usize, usize), LoadError> {
         let read = match self.stream.read(buffer) {
             Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
             Ok(read) => read,
@@ -276,6 +295,7 @@ impl Connection {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok((buffer.len(), 0)),
             Err(error) => return Err(error.into()),
         };
+        *received += read as u64;
         let back = self.checker.take(tape, &buffer[..read], &mut self.pongs)?;
         // More answers than questions: the surplus equals a message that was sent once before, but not now.
         if back > self.under_way {
@@ -298,14 +318,14 @@ impl Connection {
             self.departures[(self.oldest + self.under_way + message) % slots] = now;
         }
         self.under_way += messages;
-        self.due += messages * tape.frame_len();
+        self.due += tape.span(self.next, messages);
+        self.next = (self.next + messages) % tape.messages();
     }
 
     /// Writes what is due, in as few calls as the socket takes.
     fn write(&mut self, tape: &Tape) -> io::Result<()> {
         while self.writable {
-            let at_boundary = self.position.is_multiple_of(tape.frame_len());
-            let pongs = at_boundary && !self.pongs.is_empty();
+            let pongs = !self.pongs.is_empty() && tape.is_boundary(self.position);
             let result = if pongs {
                 self.stream.write(&self.pongs)
             } else if self.due == 0 {
@@ -337,9 +357,17 @@ impl Connection {
 }
 
 /// Sends the request and holds the answer against section 4.2.2. Nothing may follow the head: an echo server has
-/// nothing to say yet.
-fn shake_hands(stream: &mut std::net::TcpStream) -> Result<(), LoadError> {
-    stream.write_all(REQUEST)?;
+/// nothing to say yet. With `compression`, the server has to agree to it.
+pub fn shake_hands(
+    stream: &mut std::net::TcpStream,
+    compression: Option<&Compression>,
+) -> Result<(), LoadError> {
+    let mut request = REQUEST.to_vec();
+    if let Some(compression) = compression {
+        request.extend(format!("Sec-WebSocket-Extensions: {}\r\n", compression.offer()).bytes());
+    }
+    request.extend(b"\r\n");
+    stream.write_all(&request)?;
     let mut head = Vec::new();
     let mut buffer = [0; 1024];
     while !head.ends_with(b"\r\n\r\n") {
@@ -350,10 +378,15 @@ fn shake_hands(stream: &mut std::net::TcpStream) -> Result<(), LoadError> {
         }
     }
     let text = String::from_utf8_lossy(&head);
-    let accepted = text.lines().filter_map(|line| line.split_once(':')).any(|(name, value)| {
-        name.trim().eq_ignore_ascii_case("sec-websocket-accept") && value.trim() == ACCEPT
-    });
-    if text.starts_with("HTTP/1.1 101") && accepted {
+    let field = |wanted: &str| {
+        let mut fields = text.lines().filter_map(|line| line.split_once(':'));
+        fields.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
+    };
+    let agreed = match (compression, field("sec-websocket-extensions")) {
+        (None, answer) => answer.is_none(),
+        (Some(compression), answer) => answer.is_some_and(|answer| compression.is_agreed_by(answer)),
+    };
+    if text.starts_with("HTTP/1.1 101") && field("sec-websocket-accept") == Some(ACCEPT) && agreed {
         Ok(())
     } else {
         Err(LoadError::Handshake(text.into_owned()))

@@ -8,6 +8,8 @@ use std::str::FromStr;
 pub struct Report {
     /// Messages that came back, every one checked.
     pub messages: u64,
+    /// Bytes that came in for a message, frame headers included.
+    pub bytes: f64,
     /// Seconds from the first message sent to the last one received.
     pub seconds: f64,
     /// Median time from a message's departure to its last byte's return, in microseconds.
@@ -27,9 +29,12 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { messages, seconds, p50_us, p99_us, server_ns } = self;
+        let Self { messages, bytes, seconds, p50_us, p99_us, server_ns } = self;
         write!(out, "messages={messages} seconds={seconds:.6} messages_per_s={:.0} ", self.rate())?;
-        write!(out, "p50_us={p50_us:.3} p99_us={p99_us:.3} server_ns_per_message=")?;
+        write!(
+            out,
+            "bytes_per_message={bytes:.1} p50_us={p50_us:.3} p99_us={p99_us:.3} server_ns_per_message="
+        )?;
         match server_ns {
             Some(nanos) => write!(out, "{nanos:.3}"),
             None => write!(out, "unknown"),
@@ -52,6 +57,7 @@ impl FromStr for Report {
         let number = |name: &str| word(name)?.parse().map_err(|_| NotAReport);
         Ok(Self {
             messages: word("messages")?.parse().map_err(|_| NotAReport)?,
+            bytes: number("bytes_per_message")?,
             seconds: number("seconds")?,
             p50_us: number("p50_us")?,
             p99_us: number("p99_us")?,
@@ -70,8 +76,14 @@ mod tests {
     #[test]
     fn a_line_reads_back_as_the_report_it_came_from() {
         for server_ns in [None, Some(321.125)] {
-            let report =
-                Report { messages: 1_000_000, seconds: 1.25, p50_us: 12.5, p99_us: 99.875, server_ns };
+            let report = Report {
+                messages: 1_000_000,
+                bytes: 34.5,
+                seconds: 1.25,
+                p50_us: 12.5,
+                p99_us: 99.875,
+                server_ns,
+            };
             assert_eq!(report.to_string().parse(), Ok(report));
         }
         assert_eq!("messages=1".parse::<Report>(), Err(NotAReport));

@@ -16,7 +16,7 @@ where
     Echo: Fn(TcpStream) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind(address).await?;
         println!("listening on {}", listener.local_addr()?);

@@ -74,6 +74,14 @@ pub fn render(contest: &Contest, outcome: &Outcome, wall: &str) -> String {
         let (rate, p50, p99) = (rate[row][column]?, p50[row][column]?, p99[row][column]?);
         Some(format!("{:.1}, {p50:.0} / {p99:.0}", rate / 1e3))
     });
+    if contest.workloads.iter().any(|workload| workload.takeover.is_some()) {
+        let (level, window_bits) = contest.compression;
+        let bytes = medians(&|report| Some(report.bytes));
+        let title = format!(
+            "Bytes back per message, headers included; compressed ones at level {level}, windows of {window_bits} bits"
+        );
+        table(&title, &|row, column| Some(format!("{:.0}", bytes[row][column]?)));
+    }
     let spread = |row: usize, column: usize| {
         let of = |report: &Report| report.server_ns.unwrap_or(1e9 / report.rate());
         let values = || outcome.rounds(row, column).iter().map(of);

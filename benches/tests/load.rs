@@ -20,6 +20,7 @@ fn plan(address: SocketAddr) -> Plan {
         size: 200,
         kind: Kind::Binary,
         raw: false,
+        compression: None,
         warm_up: Duration::ZERO,
         length: Length::Messages(1_000),
         patience: Duration::from_secs(10),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use ws_benches::contest::{self, Contest, Contestant, Standing};
+use ws_benches::contest::{self, Contest, Contestant};
 use ws_benches::cpu;
 use ws_benches::flags::Flags;
 use ws_benches::table;
@@ -15,11 +15,15 @@ const USAGE: &str = "usage: compare [flags] [NAME=PROGRAM ...]
   --seconds S           seconds that count, for each contestant, workload and round
   --contestants A,B     only these (programs named NAME=PROGRAM always run)
   --workloads A,B       only these
+  --level N             of compression, for all who compress (1)
+  --window-bits N       of compression, both ways (15)
   --wall NAME           what the ratios divide by (limit-raw-mio)
   --list                show contestants and workloads, run nothing
 NAME=PROGRAM adds any echo server that takes its address as its argument.
 It builds nothing: cargo build --release -p ws-benches --features peers
-                   cargo build --release -p ws-tokio --example echo-server";
+                   cargo build --release -p ws-tokio --example echo-server
+                   cargo build --release -p ws-benches --example deflate-echo-server
+                   (cd benches/npm && npm install)";
 
 fn main() -> ExitCode {
     match prepare() {
@@ -40,6 +44,11 @@ fn prepare() -> Result<Option<(Contest, String)>, String> {
     let only_contestants = list(flags.text("--contestants")?);
     let only_workloads = list(flags.text("--workloads")?);
     let wall = flags.text("--wall")?.unwrap_or_else(|| "limit-raw-mio".to_owned());
+    let level = flags.value("--level")?.unwrap_or(1);
+    let window_bits = flags.value("--window-bits")?.unwrap_or(15);
+    if !(1..=9).contains(&level) || !(9..=15).contains(&window_bits) {
+        return Err("levels are 1 to 9, windows 9 to 15".to_owned());
+    }
     let show = flags.has("--list");
     let added = flags.rest()?;
 
@@ -48,7 +57,7 @@ fn prepare() -> Result<Option<(Contest, String)>, String> {
     let known = contest::known(directory);
     if show {
         for contestant in &known {
-            let built = if contestant.program.exists() { "" } else { " (not built)" };
+            let built = if contestant.is_built(workload::ALL) { "" } else { " (not built)" };
             println!("contestant {}{built}", contestant.name);
         }
         workload::ALL.iter().for_each(|workload| println!("workload {}", workload.name));
@@ -62,12 +71,14 @@ fn prepare() -> Result<Option<(Contest, String)>, String> {
     let wanted = |only: &Option<Vec<String>>, name: &str| {
         only.as_ref().is_none_or(|only| only.iter().any(|n| n == name))
     };
+    let workloads: Vec<_> =
+        workload::ALL.iter().filter(|workload| wanted(&only_workloads, workload.name)).copied().collect();
     let mut contestants = Vec::new();
     for contestant in known {
-        if !wanted(&only_contestants, &contestant.name) {
+        if !wanted(&only_contestants, &contestant.name) || !contestant.joins(&workloads) {
             continue;
         }
-        if contestant.program.exists() {
+        if contestant.is_built(&workloads) {
             contestants.push(contestant);
         } else if only_contestants.is_some() {
             return Err(format!("{} is not built", contestant.name));
@@ -77,15 +88,24 @@ fn prepare() -> Result<Option<(Contest, String)>, String> {
     }
     for word in added {
         let (name, program) = word.split_once('=').ok_or_else(|| format!("{word:?} is not NAME=PROGRAM"))?;
-        let (name, program) = (name.to_owned(), PathBuf::from(program));
-        contestants.push(Contestant { name, program, arguments: Vec::new(), standing: Standing::Ours });
+        contestants.push(Contestant::named(name.to_owned(), PathBuf::from(program)));
     }
-    let workloads =
-        workload::ALL.iter().filter(|workload| wanted(&only_workloads, workload.name)).copied().collect();
     let generator = directory.join(format!("load{}", std::env::consts::EXE_SUFFIX));
     let warm_up = if quick { 0.1 } else { 0.3 };
     let pin = cpu::can_pin();
-    Ok(Some((Contest { contestants, workloads, rounds, seconds, warm_up, generator, pin }, wall)))
+    Ok(Some((
+        Contest {
+            contestants,
+            workloads,
+            rounds,
+            seconds,
+            warm_up,
+            compression: (level, window_bits),
+            generator,
+            pin,
+        },
+        wall,
+    )))
 }
 
 fn compare(contest: &Contest, wall: &str) -> ExitCode {

@@ -6,6 +6,7 @@ use std::net::ToSocketAddrs;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use ws_benches::deflate::Compression;
 use ws_benches::flags::Flags;
 use ws_benches::load::{self, Length, Plan};
 use ws_benches::workload::Kind;
@@ -14,6 +15,11 @@ const USAGE: &str = "usage: load ADDRESS [flags]
   --connections N   connections (64)
   --in-flight N     messages under way on each (1)
   --size BYTES      payload of a message (32)
+  --json            a JSON document instead of binary
+  --deflate         compressed by permessage-deflate; the server has to agree
+  --level N         at this level (1)
+  --window-bits N   with this window both ways (15)
+  --no-takeover     with no context kept between messages
   --text            mixed UTF-8 instead of binary
   --raw             a server that echoes bytes: no handshake, masked frames come back as they went
   --seconds S       how long to send (1)
@@ -59,11 +65,35 @@ fn plan() -> Result<Plan, String> {
     let connections = flags.value("--connections")?.unwrap_or(64);
     let in_flight = flags.value("--in-flight")?.unwrap_or(1);
     let size = flags.value("--size")?.unwrap_or(32);
-    let kind = if flags.has("--text") { Kind::Text } else { Kind::Binary };
+    let kind = match (flags.has("--text"), flags.has("--json")) {
+        (true, _) => Kind::Text,
+        (false, true) => Kind::Json,
+        _ => Kind::Binary,
+    };
+    let deflate = flags.has("--deflate");
+    let level = flags.value("--level")?.unwrap_or(1);
+    let window_bits = flags.value("--window-bits")?.unwrap_or(15);
+    if !(1..=9).contains(&level) || !(9..=15).contains(&window_bits) {
+        return Err("levels are 1 to 9, windows 9 to 15".to_owned());
+    }
+    let takeover = !flags.has("--no-takeover");
+    let compression = deflate.then_some(Compression { level, window_bits, takeover });
     let raw = flags.has("--raw");
     let server = flags.value("--server")?;
     let [address] = &flags.rest()?[..] else { return Err("one address, please".to_owned()) };
     let mut addresses = address.to_socket_addrs().map_err(|error| format!("{address}: {error}"))?;
     let address = addresses.next().ok_or_else(|| format!("{address} has no address"))?;
-    Ok(Plan { address, connections, in_flight, size, kind, raw, warm_up, length, patience, server })
+    Ok(Plan {
+        address,
+        connections,
+        in_flight,
+        size,
+        kind,
+        raw,
+        compression,
+        warm_up,
+        length,
+        patience,
+        server,
+    })
 }

@@ -14,10 +14,14 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use ws_benches::flags::Flags;
-use ws_benches::serve;
+use ws_benches::{heap, serve};
+
+#[global_allocator]
+static COUNTING: heap::Counting = heap::Counting;
 
 fn main() -> std::io::Result<()> {
     let mut flags = Flags::of_this_process();
+    heap::count_if_asked(&mut flags);
     let mut config = WebSocketConfig::default();
     if let Some(bytes) = flags.value("--read-buffer").map_err(std::io::Error::other)? {
         config = config.read_buffer_size(bytes);
