@@ -108,8 +108,7 @@ fn what_is_sent_arrives() {
                         from.connection().sender().set_compress(Compress::Never);
                         wire.extend(send(from, Message::Text(&text), Part::Whole));
                         from.connection().sender().set_compress(Compress::Auto);
-                        let half = (long.len() / 2..).find(|&at| long.is_char_boundary(at)).unwrap();
-                        let (a, b) = long.split_at(half);
+                        let (a, b) = long.split_at(text.len() * 45);
                         wire.extend(send(from, Message::Text(a), Part::First));
                         from.connection().ping(b"between").unwrap();
                         wire.extend(send(from, Message::Text(""), Part::Middle));
@@ -176,4 +175,33 @@ fn broken_messages_are_refused() {
     // Nothing was agreed on.
     let mut client = Session::new(Connection::client(Config::client(), NOW, [7; 32]));
     assert_eq!(receive(&mut client, b"\xC1\x00", 1), Err(Violation::ReservedBit.into()));
+}
+
+/// DP-19: what did not shrink goes plain where the compressor keeps nothing of it, and compressed where it keeps its
+/// context; what is sent plain does not get into that.
+#[test]
+fn dp19_what_is_sent_plain_is_not_kept() {
+    let noise: Vec<u8> =
+        (0..3000_u32).map(|i| (i.wrapping_mul(i).wrapping_mul(0x9E37_79B9) >> 24) as u8).collect();
+    let text = (0..300).map(|i| (i * i % 997).to_string()).collect::<String>();
+    for takeover in [true, false] {
+        let (mut server, mut client) = pair(&agreement(takeover, 15), Delivery::Whole, 1 << 20);
+        let mut wire = send(&mut server, Message::Binary(&noise), Part::Whole);
+        assert_eq!(wire[0], if takeover { 0xC2 } else { 0x82 });
+        server.connection().sender().set_compress(Compress::Never);
+        wire.extend(send(&mut server, Message::Text(&text), Part::Whole));
+        server.connection().sender().set_compress(Compress::Auto);
+        let first = send(&mut server, Message::Text(&text), Part::Whole);
+        assert!(
+            first[0] == 0xC1 && first.len() > text.len() / 4,
+            "{}: no reference to the plain one",
+            first.len()
+        );
+        let again = send(&mut server, Message::Text(&text), Part::Whole);
+        assert_eq!(again.len() < 60, takeover, "{}", again.len());
+        wire.extend([first, again].concat());
+        let text = (true, text.clone().into_bytes());
+        let expected = [(false, noise.clone()), text.clone(), text.clone(), text];
+        assert!(receive(&mut client, &wire, 100).unwrap() == expected);
+    }
 }
