@@ -24,7 +24,7 @@ pub struct PoolLimits {
 }
 
 impl PoolLimits {
-    /// 64 decompressors, 32 compressors and 64 buffers of 16 KiB, or 64 KiB once they have grown: at most at most 18 MiB.
+    /// 64 decompressors, 32 compressors and 64 buffers of 16 KiB, or 64 KiB once they have grown: at most 18 MiB.
     pub const fn new() -> Self {
         Self { inflaters: 64, deflaters: 32, buffers: 64, buffer_len: 16 << 10 }
     }
