@@ -365,7 +365,8 @@ impl<'a> Payload<'a> {
 
     /// Given up half way: the rest is copied behind what waits, so that a frame is never cut.
     pub(crate) fn finish<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>) {
-        if !wire.broken {
+        // With nothing left, nothing is leased for it.
+        if !wire.broken && !self.left.is_empty() {
             self.copy(wire, usize::MAX);
         }
         wire.cut = false;
