@@ -18,7 +18,7 @@ use crate::close::CloseFrame;
 use crate::config::{Config, Delivery, Role};
 use crate::error::Violation;
 use crate::event::Kind;
-use crate::frame::{First, MAX_CONTROL, Opcode, Second};
+use crate::frame::{First, MAX_CONTROL, Opcode, RSV1, Second};
 use crate::mask;
 use crate::utf8::{self, Utf8Validator};
 
@@ -554,9 +554,6 @@ impl Decoder {
         Ok(Progress::Found(Step { consumed: *base, start, end, need: 0, found }))
     }
 }
-
-/// The bit of a frame's reserved three that marks a compressed message (RFC 7692, section 6).
-const RSV1: u8 = 0b100;
 
 /// The largest message held whole: its buffer, at most twice as large with the gap, is counted in 32 bits.
 const MAX_WHOLE: u64 = if usize::BITS < 64 { (usize::MAX / 4) as u64 } else { (u32::MAX / 2 - 1024) as u64 };

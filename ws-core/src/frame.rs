@@ -20,6 +20,9 @@
 
 use crate::error::Violation;
 
+/// The one of the three reserved bits that marks a compressed message (RFC 7692, section 6).
+pub(crate) const RSV1: u8 = 0b100;
+
 /// The longest header: 2 bytes, 8 of length, 4 of key.
 pub const MAX_HEADER: usize = 14;
 

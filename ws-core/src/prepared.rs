@@ -15,6 +15,8 @@ use alloc::vec::Vec;
 #[cfg(feature = "deflate")]
 use crate::deflate::{Deflater, WindowBits};
 use crate::event::{Kind, Message};
+#[cfg(feature = "deflate")]
+use crate::frame::RSV1;
 use crate::frame::{Header, MAX_HEADER, Opcode};
 use crate::view;
 
@@ -105,10 +107,6 @@ impl Prepared {
         frame.as_deref()
     }
 }
-
-/// The bit of a compressed message (RFC 7692, section 6).
-#[cfg(feature = "deflate")]
-const RSV1: u8 = 0b100;
 
 /// How much of its window zlib's compressor does not use.
 #[cfg(feature = "deflate")]

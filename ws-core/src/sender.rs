@@ -13,15 +13,13 @@ use crate::control::ControlQueue;
 use crate::deflate::{Compress, Outflow};
 use crate::error::{SendError, Violation};
 use crate::event::{Event, Kind, Message, Part};
+#[cfg(feature = "deflate")]
+use crate::frame::RSV1;
 use crate::frame::{Header, MAX_CONTROL, MAX_HEADER, Opcode};
 use crate::keys::Keys;
 use crate::mask;
 #[cfg(feature = "alloc")]
 use crate::prepared::Prepared;
-
-/// The bit that marks the first frame of a compressed message (RFC 7692, section 6).
-#[cfg(feature = "deflate")]
-const RSV1: u8 = 0b100;
 
 /// What the receiving half obliges the sending half to do; at most 128 bytes, and `Copy`.
 ///
@@ -131,11 +129,8 @@ impl Sender {
     ) -> Result<usize, SendError> {
         let opcode = self.check(message.kind(), part)?;
         #[cfg(feature = "deflate")]
-        if self.outflow.is_some() {
-            if self.will_compress(message.as_bytes().len(), part) {
-                return self.send_compressed(opcode, message, part, out);
-            }
-            self.note_open(part, false);
+        if self.will_compress(message.as_bytes().len(), part) {
+            return self.send_compressed(opcode, message, part, out);
         }
         self.send_plain(opcode, message, part, out)
     }
@@ -185,11 +180,8 @@ impl Sender {
     pub fn frame_header(&mut self, kind: Kind, len: u64, part: Part) -> Result<Header, SendError> {
         let opcode = self.check(kind, part)?;
         #[cfg(feature = "deflate")]
-        if let Some(outflow) = &mut self.outflow {
-            if !part.is_first() && outflow.open {
-                return Err(SendError::Compressed);
-            }
-            self.note_open(part, false);
+        if !part.is_first() && self.outflow.as_ref().is_some_and(|outflow| outflow.open) {
+            return Err(SendError::Compressed);
         }
         if self.sent > 0 {
             return Err(SendError::ControlFrameCut);
@@ -265,13 +257,6 @@ impl Sender {
         self.outflow.as_mut().is_some_and(|outflow| outflow.park_idle())
     }
 
-    #[cfg(feature = "deflate")]
-    fn note_open(&mut self, part: Part, compressed: bool) {
-        if let Some(outflow) = &mut self.outflow {
-            outflow.open = compressed && !part.is_last();
-        }
-    }
-
     /// 7692, 6.1: compresses the payload, and sets RSV1 on the first frame of the message.
     #[cfg(feature = "deflate")]
     #[inline(never)]
@@ -300,7 +285,6 @@ impl Sender {
         if part == Part::Whole && outflow.forgets && len > payload.len() {
             return Ok(at + self.send_plain(opcode, message, part, out)?);
         }
-        self.note_open(part, true);
         let mut header = self.begin(opcode, message.kind(), len as u64, part);
         header.rsv = if part.is_first() { RSV1 } else { 0 };
         let mut head = [0; MAX_HEADER];

@@ -589,8 +589,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
 
     /// Keeps the deadlines; whether one was reached, so that something may have changed.
     pub(crate) fn poll_time(&mut self, cx: &mut Context<'_>) -> bool {
-        let deadline = self.next_deadline();
-        let Some(deadline) = deadline else { return false };
+        let Some(deadline) = self.next_deadline() else { return false };
         if self.pace.timer.poll(cx, self.pace.clock, deadline).is_pending() {
             return false;
         }

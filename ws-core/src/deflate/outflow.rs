@@ -57,7 +57,9 @@ impl Outflow {
 
     pub(crate) fn deflate(&mut self, input: &[u8], part: Part, out: &mut [u8]) -> Option<usize> {
         self.used = true;
-        self.deflater.deflate(input, part.is_last(), out).ok()
+        let len = self.deflater.deflate(input, part.is_last(), out).ok()?;
+        self.open = !part.is_last();
+        Some(len)
     }
 
     /// The compressed form of a message for many, if this connection is to have one.
