@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use ws_core::{Connection, Instant, Message, Part, SendError};
+use ws_core::{Connection, Instant, Message, Part, Prepared, Role, SendError};
 
 use crate::error::{Error, lost};
 use crate::wire::{Encode, LARGE, Large, Wire};
@@ -52,17 +52,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
         if len < LARGE || self.connection.compresses(len, part) {
             return self.wire.queue_in_room(self.connection, message, part);
         }
-        let now = self.now;
-        let mut large = Large::begin(self.wire, self.connection, message, part)?;
-        poll_fn(|cx| {
-            let sent = large.poll(cx);
-            if sent.is_pending() {
-                self.connection.pause(now);
-            }
-            sent
-        })
-        .await
-        .map_err(Error::Lost)
+        let large = Large::begin(self.wire, self.connection, message, part)?;
+        write_out(large, self.connection, self.now).await
+    }
+
+    /// Sends a message that was prepared for many: its frame, which is made and compressed once for all of them. As
+    /// [`send`](Self::send) otherwise; a client, which has to mask, sends the message in it.
+    ///
+    /// Which connections get it compressed, and what that does to their own messages, is said at
+    /// [`Sender::prepared`](ws_core::Sender::prepared).
+    ///
+    /// # Errors
+    /// # Cancel safety
+    /// Both as for [`send`](Self::send).
+    pub async fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
+        if self.connection.role() == Role::Client {
+            return self.send(prepared.message()).await;
+        }
+        if !self.connection.can_send() {
+            return Err(SendError::Closed.into());
+        }
+        poll_fn(|cx| self.poll_room(cx)).await?;
+        match Large::begin_prepared(self.wire, self.connection, prepared)? {
+            Some(large) => write_out(large, self.connection, self.now).await,
+            None => Ok(()),
+        }
     }
 
     /// Waits for room behind what is queued.
@@ -88,6 +102,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
     #[inline]
     pub fn queue<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Error> {
         self.wire.queue(self.connection, message.into(), Part::Whole)
+    }
+
+    /// Queues a message that was prepared for many, and never waits.
+    ///
+    /// # Errors
+    /// As for [`queue`](Self::queue).
+    pub fn queue_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
+        match self.connection.role() {
+            Role::Client => self.queue(prepared.message()),
+            Role::Server => self.wire.queue_prepared(self.connection, prepared),
+        }
     }
 
     /// Waits until the transport has taken everything that waits.
@@ -117,4 +142,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
         })
         .await
     }
+}
+
+/// Writes a large frame to its end.
+async fn write_out<S: AsyncRead + AsyncWrite + Unpin>(
+    mut large: Large<'_, S>,
+    connection: &mut Connection,
+    now: Instant,
+) -> Result<(), Error> {
+    poll_fn(|cx| {
+        let sent = large.poll(cx);
+        if sent.is_pending() {
+            connection.pause(now);
+        }
+        sent
+    })
+    .await
+    .map_err(Error::Lost)
 }

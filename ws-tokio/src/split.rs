@@ -18,7 +18,8 @@ use futures_core::Stream;
 use futures_sink::Sink;
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::{
-    Advance, CloseCode, CloseFrame, Event, Instant, Message, Part, Receiver, Role, SendError, Sender, Session,
+    Advance, CloseCode, CloseFrame, Event, Instant, Message, Part, Prepared, Receiver, Role, SendError,
+    Sender, Session,
 };
 
 use crate::drive::{Driver, Pace};
@@ -438,6 +439,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
         wire.queue(sender, message.into(), Part::Whole)
     }
 
+    /// Sends a message that was prepared for many connections, and waits until the transport has taken it: its frame is
+    /// made and compressed once for all of them. See [`Reply::send_prepared`](crate::Reply::send_prepared).
+    ///
+    /// # Errors
+    /// # Cancel safety
+    /// Both as for [`WebSocket::send`].
+    pub async fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
+        if self.role == Role::Client {
+            return self.send(prepared.message()).await;
+        }
+        poll_fn(|cx| self.poll_room(cx)).await?;
+        if let Some(mut large) = Large::begin_prepared(&*self, prepared)? {
+            poll_fn(|cx| large.poll(cx)).await?;
+        }
+        self.flush().await
+    }
+
+    /// Queues a message that was prepared for many connections, and never waits. It leaves with the next call of either
+    /// half.
+    ///
+    /// # Errors
+    /// As for [`queue`](Self::queue).
+    pub fn queue_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
+        if self.role == Role::Client {
+            return self.queue(prepared.message());
+        }
+        let Inner { wire, sender, .. } = &mut *lock(&self.shared.inner);
+        wire.queue_prepared(sender, prepared)
+    }
+
     /// Waits until the transport has taken everything that waits, the reading half's answers included.
     ///
     /// # Errors
@@ -549,6 +580,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Large<'a, S> {
         let inner = &mut *lock(&half.shared.inner);
         let payload = Payload::begin(&mut inner.wire, &mut inner.sender, message, part)?;
         Ok(Self { half, payload })
+    }
+
+    /// `None`: it was small, and is queued.
+    fn begin_prepared(half: &'a WriteHalf<S>, prepared: &'a Prepared) -> Result<Option<Self>, Error> {
+        let inner = &mut *lock(&half.shared.inner);
+        let payload = Payload::begin_prepared(&mut inner.wire, &mut inner.sender, prepared)?;
+        let payload = payload.unless_small(&mut inner.wire);
+        Ok(payload.map(|payload| Self { half, payload }))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {

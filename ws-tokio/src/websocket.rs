@@ -6,8 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::{
-    Advance, CloseCode, CloseFrame, ConfigRef, Connection, Event, Message, Part, Role, SendError, Session,
-    Transport,
+    Advance, CloseCode, CloseFrame, ConfigRef, Connection, Event, Message, Part, Prepared, Role, SendError,
+    Session, Transport,
 };
 
 use crate::deflate::{self, Agreement};
@@ -232,6 +232,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// As for [`send`](Self::send).
     pub async fn send_part(&mut self, message: impl Into<Message<'_>>, part: Part) -> Result<(), Error> {
         self.reply().send_part(message, part).await?;
+        self.flush().await
+    }
+
+    /// Sends a message that was prepared for many connections, and waits until the transport has taken it: its frame is
+    /// made and compressed once for all of them. See [`Reply::send_prepared`].
+    ///
+    /// # Errors
+    /// # Cancel safety
+    /// Both as for [`send`](Self::send).
+    pub async fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
+        self.reply().send_prepared(prepared).await?;
         self.flush().await
     }
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::frame::{Header, MAX_HEADER};
-use ws_core::{Connection, Message, Part, SendError, Sender, mask};
+use ws_core::{Connection, Message, Part, Prepared, SendError, Sender, mask};
 
 use crate::deflate;
 use crate::error::{Error, lost};
@@ -27,6 +27,7 @@ pub(crate) const LARGE: usize = 32 << 10;
 pub(crate) trait Encode {
     fn send_part(&mut self, message: Message<'_>, part: Part, out: &mut [u8]) -> Result<usize, SendError>;
     fn header(&mut self, message: Message<'_>, part: Part) -> Result<Header, SendError>;
+    fn prepared<'p>(&mut self, prepared: &'p Prepared) -> Result<&'p [u8], SendError>;
     fn transmit(&mut self, out: &mut [u8]) -> usize;
     fn pending(&self) -> usize;
     /// Whether such a part would be compressed, and is not to be written from where it stands.
@@ -43,6 +44,10 @@ macro_rules! encode {
 
             fn header(&mut self, message: Message<'_>, part: Part) -> Result<Header, SendError> {
                 self.frame_header(message.kind(), message.as_bytes().len() as u64, part)
+            }
+
+            fn prepared<'p>(&mut self, prepared: &'p Prepared) -> Result<&'p [u8], SendError> {
+                self.prepared(prepared)
             }
 
             fn transmit(&mut self, out: &mut [u8]) -> usize {
@@ -158,6 +163,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     return Err(error.into());
                 }
             }
+        }
+    }
+
+    /// Copies a frame made for many behind what waits. Never waits.
+    pub(crate) fn queue_prepared(
+        &mut self,
+        from: &mut impl Encode,
+        prepared: &Prepared,
+    ) -> Result<(), Error> {
+        // A compressed frame is never the longer one, and which one it is may be said only once.
+        let needed = from.pending().saturating_add(prepared.len() + MAX_HEADER);
+        let queued = self.queued();
+        if queued > 0 && queued.saturating_add(needed) > self.max_queue {
+            return Err(Error::QueueFull);
+        }
+        Payload::begin_prepared(self, from, prepared)?.finish(self);
+        Ok(())
+    }
+
+    /// Queues what is owed, all of it: nothing gets into a frame that follows.
+    fn queue_owed(&mut self, from: &mut impl Encode) {
+        while from.pending() > 0 {
+            self.reserve(from.pending());
+            self.end += from.transmit(&mut self.out[self.end..]);
         }
     }
 
@@ -322,11 +351,8 @@ impl<'a> Payload<'a> {
         if wire.is_stuck() {
             return Err(lost());
         }
-        // What is owed goes before, all of it.
-        while from.pending() > 0 {
-            wire.reserve(from.pending());
-            wire.end += from.transmit(&mut wire.out[wire.end..]);
-        }
+        // What is owed goes before.
+        wire.queue_owed(from);
         let header = from.header(message, part)?;
         let mut head = [0; MAX_HEADER];
         let len = header.encode(&mut head);
@@ -335,6 +361,33 @@ impl<'a> Payload<'a> {
         wire.end += len;
         wire.cut = true;
         Ok(Self { left: message.as_bytes(), key: header.mask })
+    }
+
+    /// A frame made for many, its header included. From here on it counts as sent.
+    pub(crate) fn begin_prepared<S: AsyncRead + AsyncWrite + Unpin>(
+        wire: &mut Wire<S>,
+        from: &mut impl Encode,
+        prepared: &'a Prepared,
+    ) -> Result<Self, Error> {
+        if wire.is_stuck() {
+            return Err(lost());
+        }
+        wire.queue_owed(from);
+        let frame = from.prepared(prepared)?;
+        wire.cut = true;
+        Ok(Self { left: frame, key: None })
+    }
+
+    /// Queues it if it is small; `None` then.
+    pub(crate) fn unless_small<S: AsyncRead + AsyncWrite + Unpin>(
+        mut self,
+        wire: &mut Wire<S>,
+    ) -> Option<Self> {
+        if self.left.len() >= LARGE {
+            return Some(self);
+        }
+        self.finish(wire);
+        None
     }
 
     /// Ready when all of it is written or queued.
@@ -406,6 +459,16 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Large<'a, S> {
     ) -> Result<Self, Error> {
         let payload = Payload::begin(wire, from, message, part)?;
         Ok(Self { wire, payload })
+    }
+
+    /// As [`Payload::begin_prepared`]. Behind what waits if it is small, and `None` then.
+    pub(crate) fn begin_prepared(
+        wire: &'a mut Wire<S>,
+        from: &mut impl Encode,
+        prepared: &'a Prepared,
+    ) -> Result<Option<Self>, Error> {
+        let payload = Payload::begin_prepared(wire, from, prepared)?.unless_small(wire);
+        Ok(payload.map(|payload| Self { wire, payload }))
     }
 
     /// As [`Payload::poll`].
