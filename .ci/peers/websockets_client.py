@@ -1,6 +1,8 @@
-"""Python `websockets` as a client: `websockets_client.py URL [--mix COUNT PARAMETERS]` against an echo server. See README.md."""
+"""Python `websockets` as a client: `websockets_client.py URL [--mix COUNT PARAMETERS]` against an echo server, or
+`websockets_client.py --broadcast COUNT URL PARAMETERS [URL PARAMETERS ...]` against a broadcast server. See README.md."""
 
 import asyncio
+import contextlib
 import json
 import random
 import sys
@@ -18,8 +20,8 @@ TEXT = ("grüße, 世界 🌍 " * (MIB // 22))[: MIB // 2]
 MASK = b"\x00\x00\x00\x00"  # a mask key of zeros, so that the bytes on the wire can be read here
 
 
-def open_echo(**options):
-    return connect(URL, max_size=64 * MIB, open_timeout=10, ping_interval=None, **options)
+def open_echo(url=URL, **options):
+    return connect(url, max_size=64 * MIB, open_timeout=10, ping_interval=None, **options)
 
 
 async def equal(ws, message, want=None):
@@ -148,13 +150,46 @@ def mix(count):
         yield (rows.encode()[:size].decode(errors="ignore"), noise, letters, rows.encode()[:size])[n % 4]
 
 
+def agreed(ws):
+    """What the library took from the answer."""
+    if not ws.protocol.extensions:
+        return "null"
+    (seen,) = ws.protocol.extensions
+    return json.dumps([seen.remote_no_context_takeover, seen.local_no_context_takeover,
+                       seen.remote_max_window_bits, seen.local_max_window_bits])
+
+
+async def run_broadcast(count, members):
+    """All members connect, and take turns in saying something; each hears all of it, what one says in his order."""
+    sent = [f"{n} " + message if isinstance(message, str) else b"%d " % n + message for n, message in enumerate(mix(count))]
+
+    async def listen(ws):
+        heard = {}
+        for _ in sent:
+            got = await asyncio.wait_for(ws.recv(), 30)
+            n = int(got.split(" " if isinstance(got, str) else b" ", 1)[0])
+            assert type(got) is type(sent[n]) and got == sent[n], f"message {n} of {len(sent[n])} came as another"
+            assert n > heard.get(n % len(members), -1), f"message {n} came out of its order"
+            heard[n % len(members)] = n
+
+    async with contextlib.AsyncExitStack() as stack:
+        all_of_them = []
+        for url, parameters in members:
+            extensions = None if parameters is None else [ClientPerMessageDeflateFactory(**parameters)]
+            ws = await stack.enter_async_context(open_echo(url, extensions=extensions, compression=None))
+            print("agreed", agreed(ws))
+            all_of_them.append(ws)
+        listening = [asyncio.create_task(listen(ws)) for ws in all_of_them]
+        for n, message in enumerate(sent):
+            await all_of_them[n % len(members)].send(message)
+        await asyncio.gather(*listening)
+
+
 async def run_mix(count, parameters):
     """Pipelined on one connection with these parameters; what the library took from the answer goes to standard output."""
     sent = list(mix(count))
     async with open_echo(extensions=[ClientPerMessageDeflateFactory(**parameters)], compression=None) as ws:
-        (seen,) = ws.protocol.extensions
-        print("agreed", json.dumps([seen.remote_no_context_takeover, seen.local_no_context_takeover,
-                                    seen.remote_max_window_bits, seen.local_max_window_bits]))
+        print("agreed", agreed(ws))
         print("extensions", ws.response.headers["Sec-WebSocket-Extensions"])
 
         async def send_all():
@@ -218,7 +253,10 @@ async def run():
     return failed
 
 
-if "--mix" in sys.argv:
+if URL == "--broadcast":
+    MEMBERS = [(url, json.loads(parameters)) for url, parameters in zip(sys.argv[3::2], sys.argv[4::2])]
+    CASES = {"broadcast": lambda: run_broadcast(int(sys.argv[2]), MEMBERS)}
+elif "--mix" in sys.argv:
     CASES = {"mix": lambda: run_mix(int(sys.argv[3]), json.loads(sys.argv[4]))}
 else:
     print(f"version {websockets.__version__}")

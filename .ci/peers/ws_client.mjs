@@ -1,4 +1,5 @@
-// npm `ws` as a client: `node ws_client.mjs URL [--mix COUNT PARAMETERS]` against an echo server. See README.md beside this file.
+// npm `ws` as a client: `node ws_client.mjs URL [--mix COUNT PARAMETERS]` against an echo server, or
+// `node ws_client.mjs --broadcast COUNT URL PARAMETERS [URL PARAMETERS ...]` against a broadcast server. See README.md beside this.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { createRequire } from 'node:module';
@@ -20,8 +21,8 @@ function within(ms, promise, what) {
 }
 
 // An open connection with a queue of what came.
-function open(protocols = [], options = {}) {
-  const ws = new WebSocket(url, protocols, { maxPayload: 64 * MIB, ...options });
+function open(protocols = [], options = {}, to = url) {
+  const ws = new WebSocket(to, protocols, { maxPayload: 64 * MIB, ...options });
   const got = [], waiting = [];
   ws.on('message', (data, binary) => {
     const message = binary ? data : data.toString();
@@ -65,12 +66,47 @@ function mixed(n) {
   return kinds[n % 4]();
 }
 
+// What the library took from the answer.
+function agreed(ws) {
+  const seen = ws._extensions['permessage-deflate']?.params;
+  return JSON.stringify(seen ? [Boolean(seen.server_no_context_takeover), Boolean(seen.client_no_context_takeover),
+    seen.server_max_window_bits ?? 15, seen.client_max_window_bits ?? 15] : null);
+}
+
+// All members connect, and take turns in saying something; each hears all of it, what one says in his order.
+async function broadcast(count, members) {
+  const all = [];
+  for (const [to, parameters] of members) {
+    const ws = await open([], { perMessageDeflate: parameters && { threshold: 0, ...parameters } }, to);
+    console.log(`agreed ${agreed(ws)}`);
+    all.push(ws);
+  }
+  const sent = Array.from({ length: count }, (_, n) => {
+    const message = mixed(n);
+    return typeof message === 'string' ? `${n} ${message}` : Buffer.concat([Buffer.from(`${n} `), message]);
+  });
+  sent.forEach((message, n) => all[n % all.length].send(message));
+  await Promise.all(all.map(async (ws) => {
+    const heard = all.map(() => -1);
+    for (let left = count; left > 0; left--) {
+      const got = await ws.next();
+      const n = Number(got.slice(0, got.indexOf(' ')));
+      const same = typeof got === typeof sent[n] && Buffer.from(got).equals(Buffer.from(sent[n]));
+      assert.ok(same, `message ${n} came as another`);
+      assert.ok(n > heard[n % all.length], `message ${n} came out of its order`);
+      heard[n % all.length] = n;
+    }
+  }));
+  for (const ws of all) {
+    ws.close(1000);
+    await closed(ws, 1000, '');
+  }
+}
+
 // Pipelined on one connection with these parameters; what the library took from the answer goes to standard output.
 async function mix(count, perMessageDeflate) {
   const ws = await open([], { perMessageDeflate: { threshold: 0, ...perMessageDeflate } });
-  const seen = ws._extensions['permessage-deflate'].params;
-  console.log(`agreed ${JSON.stringify([Boolean(seen.server_no_context_takeover), Boolean(seen.client_no_context_takeover),
-    seen.server_max_window_bits ?? 15, seen.client_max_window_bits ?? 15])}`);
+  console.log(`agreed ${agreed(ws)}`);
   const sent = Array.from({ length: count }, (_, n) => mixed(n));
   for (const message of sent) ws.send(message);
   for (const [n, message] of sent.entries()) {
@@ -183,7 +219,11 @@ let cases = {
   'wrong: 1 TiB announced': wrong(1009, [0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0], MASK),
 };
 
-if (process.argv[3] === '--mix') {
+if (url === '--broadcast') {
+  const [count, ...rest] = process.argv.slice(3);
+  const members = rest.flatMap((to, at) => (at % 2 ? [] : [[to, JSON.parse(rest[at + 1])]]));
+  cases = { broadcast: () => broadcast(Number(count), members) };
+} else if (process.argv[3] === '--mix') {
   cases = { mix: () => mix(Number(process.argv[4]), JSON.parse(process.argv[5])) };
 } else console.log(`version ${version}`);
 let failed = 0;

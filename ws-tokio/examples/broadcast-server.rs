@@ -1,0 +1,129 @@
+//! What one says, all hear: `broadcast-server [ADDRESS]`.
+//!
+//! To the others a message goes as a `Prepared`: framed once, and compressed at most once for each window in use. Back to
+//! the one who said it, it goes as a message of its own. So each connection's stream has both, in any order.
+//!
+//! One thread; a channel for each member. Who falls behind by 4 096 messages is closed with 1013.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use ws_tokio::core::{CloseFrame, Config, ConfigRef, Message, Prepared, deflate};
+use ws_tokio::{Acceptance, Error, WebSocket, accept_with};
+
+/// How far a member may fall behind, in messages.
+const BEHIND: usize = 4096;
+
+/// Everybody's inbox.
+#[derive(Clone, Default)]
+struct Hub(Arc<Mutex<Members>>);
+
+#[derive(Default)]
+struct Members {
+    next: u64,
+    inboxes: HashMap<u64, Sender<Prepared>>,
+}
+
+/// A place in the hub, left when it is dropped.
+struct Place {
+    hub: Hub,
+    id: u64,
+}
+
+impl Hub {
+    fn members(&self) -> MutexGuard<'_, Members> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn join(&self) -> (Place, Receiver<Prepared>) {
+        let (inbox, messages) = mpsc::channel(BEHIND);
+        let mut members = self.members();
+        let id = members.next;
+        members.next += 1;
+        members.inboxes.insert(id, inbox);
+        drop(members);
+        (Place { hub: self.clone(), id }, messages)
+    }
+}
+
+impl Place {
+    /// Never waits: an inbox that is full is closed, and its member with it.
+    fn tell_the_others(&self, message: Message<'_>) {
+        let mut members = self.hub.members();
+        if members.inboxes.len() > 1 {
+            let news = Prepared::new(message);
+            members.inboxes.retain(|id, inbox| *id == self.id || inbox.try_send(news.clone()).is_ok());
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.hub.members().inboxes.remove(&self.id);
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+pub(crate) async fn main() -> std::io::Result<()> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".to_owned());
+    let listener = TcpListener::bind(&address).await?;
+    println!("listening on ws://{}", listener.local_addr()?);
+
+    let mut config = Config::server();
+    config.deflate = Some(deflate::Settings::client());
+    let config = ConfigRef::from(config);
+    let hub = Hub::default();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(tokio::spawn(serve(stream, config.clone(), hub.clone()))),
+            // Out of descriptors, for instance: those that are open go on, and some of them will end.
+            Err(error) => {
+                eprintln!("accept: {error}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, config: ConfigRef, hub: Hub) {
+    if let Err(error) = talk(stream, config, hub).await {
+        eprintln!("{error}");
+    }
+}
+
+async fn talk(stream: TcpStream, config: ConfigRef, hub: Hub) -> Result<(), Box<dyn std::error::Error>> {
+    stream.set_nodelay(true)?;
+    // A member from here on: nothing is missed that is said once the client knows that it is connected.
+    let (place, mut inbox) = hub.join();
+    let mut ws = accept_with(stream, config, |_| Ok(Acceptance::default())).await?;
+    loop {
+        tokio::select! {
+            said = ws.recv() => {
+                let Some((message, mut reply)) = said? else { return Ok(()) };
+                place.tell_the_others(message);
+                reply.send(message).await?;
+            }
+            news = inbox.recv() => match news {
+                Some(news) => pass_on(&mut ws, &news, &mut inbox).await?,
+                None => return Ok(ws.close(Some(CloseFrame::new(1013, "fell behind"))).await?),
+            }
+        }
+    }
+}
+
+/// All that waits goes in as few writes as may be.
+async fn pass_on(
+    ws: &mut WebSocket<TcpStream>,
+    news: &Prepared,
+    inbox: &mut Receiver<Prepared>,
+) -> Result<(), Error> {
+    let mut reply = ws.reply();
+    reply.send_prepared(news).await?;
+    while let Ok(news) = inbox.try_recv() {
+        reply.send_prepared(&news).await?;
+    }
+    ws.flush().await
+}
