@@ -35,11 +35,29 @@
 //! from which the next message makes the state anew (10 to 40 µs). Bytes requested from the allocator, for each
 //! direction:
 //!
-//! | window | compressor, live | decompressor, live | parked, with takeover | parked, without |
-//! |--:|--:|--:|--:|--:|
-//! | 9 bits | 165 632 | 48 216 | 512 | 0 |
-//! | 12 bits | 183 552 | 51 800 | 4 096 | 0 |
-//! | 15 bits | 326 912 | 80 472 | 32 768 | 0 |
+//! | window | compressor, live, with takeover | without | decompressor, live, with takeover | without | parked, with takeover | without |
+//! |--:|--:|--:|--:|--:|--:|--:|
+//! | 8 bits | 0 | 0 | 47 960 | 47 960 | 256 | 0 |
+//! | 9 bits | 165 632 | 165 120 | 48 216 | 48 216 | 512 | 0 |
+//! | 10 bits | 168 192 | 167 168 | 48 728 | 48 728 | 1 024 | 0 |
+//! | 11 bits | 173 312 | 171 264 | 49 752 | 49 752 | 2 048 | 0 |
+//! | 12 bits | 183 552 | 179 456 | 51 800 | 51 800 | 4 096 | 0 |
+//! | 13 bits | 204 032 | 195 840 | 55 896 | 55 896 | 8 192 | 0 |
+//! | 14 bits | 244 992 | 228 608 | 64 088 | 64 088 | 16 384 | 0 |
+//! | 15 bits | 326 912 | 294 144 | 80 472 | 80 472 | 32 768 | 0 |
+//!
+//! There is no compressor of 8 bits: who may use no more sends as it is. Both directions of a connection together, beside
+//! what it holds without permessage-deflate:
+//!
+//! | idle connection | agreed on, not used | used, with takeover, parked | used, without takeover |
+//! |--:|--:|--:|--:|
+//! | 9 bits | 232 | 1 256 | 232 |
+//! | 12 bits | 232 | 8 424 | 232 |
+//! | 15 bits | 232 | 65 768 | 232 |
+//!
+//! A pool keeps at most what its [`PoolLimits`] say, by default 18 MiB for all connections of the process; what is lent
+//! to connections amid their messages, or used less than [`Settings::idle`] ago, is not in it. `tests/alloc.rs` measures
+//! each row and holds it against this page.
 //!
 //! So a server's default is 12 bits both ways: 8 KiB for an idle connection instead of 64, and for JSON of 1 KiB 8 %
 //! more bytes than with 15. A client, which has few connections, takes 15. What a client that cannot be told a window
