@@ -1,7 +1,8 @@
 //! What one says, all hear: `broadcast-server [ADDRESS]`.
 //!
 //! To the others a message goes as a `Prepared`: framed once, and compressed at most once for each window in use. Back to
-//! the one who said it, it goes as a message of its own. So each connection's stream has both, in any order.
+//! the one who said it, it goes as a message of its own, in parts if it is large. So each connection's stream has both, in
+//! any order.
 //!
 //! One thread; a channel for each member. Who falls behind by 4 096 messages is closed with 1013.
 
@@ -11,11 +12,14 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{self, Receiver, Sender};
-use ws_tokio::core::{CloseFrame, Config, ConfigRef, Message, Prepared, deflate};
-use ws_tokio::{Acceptance, Error, WebSocket, accept_with};
+use ws_tokio::core::{CloseFrame, Config, ConfigRef, Message, Part, Prepared, deflate};
+use ws_tokio::{Acceptance, Error, Reply, WebSocket, accept_with};
 
 /// How far a member may fall behind, in messages.
 const BEHIND: usize = 4096;
+
+/// The length of a part, in bytes.
+const PART: usize = 16 << 10;
 
 /// Everybody's inbox.
 #[derive(Clone, Default)]
@@ -104,7 +108,7 @@ async fn talk(stream: TcpStream, config: ConfigRef, hub: Hub) -> Result<(), Box<
             said = ws.recv() => {
                 let Some((message, mut reply)) = said? else { return Ok(()) };
                 place.tell_the_others(message);
-                reply.send(message).await?;
+                answer(&mut reply, message).await?;
             }
             news = inbox.recv() => match news {
                 Some(news) => pass_on(&mut ws, &news, &mut inbox).await?,
@@ -126,4 +130,41 @@ async fn pass_on(
         reply.send_prepared(&news).await?;
     }
     ws.flush().await
+}
+
+/// Each part is compressed by itself, and on its way before the next one is: neither side holds more than one in its
+/// buffers, and pongs and pings get between.
+async fn answer(reply: &mut Reply<'_, TcpStream>, message: Message<'_>) -> Result<(), Error> {
+    let (mut rest, mut first) = (message, true);
+    loop {
+        let (piece, behind) = split(rest);
+        let last = behind.as_bytes().is_empty();
+        let part = match (first, last) {
+            (true, true) => Part::Whole,
+            (true, false) => Part::First,
+            (false, false) => Part::Middle,
+            (false, true) => Part::Last,
+        };
+        reply.send_part(piece, part).await?;
+        if last {
+            return Ok(());
+        }
+        (rest, first) = (behind, false);
+    }
+}
+
+/// A part, and what is left: a text is cut between two characters.
+fn split(message: Message<'_>) -> (Message<'_>, Message<'_>) {
+    let len = message.as_bytes().len();
+    match message {
+        Message::Text(text) => {
+            let at = (0..=PART.min(len)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(len);
+            let (piece, rest) = text.split_at(at);
+            (Message::Text(piece), Message::Text(rest))
+        }
+        Message::Binary(bytes) => {
+            let (piece, rest) = bytes.split_at(PART.min(len));
+            (Message::Binary(piece), Message::Binary(rest))
+        }
+    }
 }

@@ -171,6 +171,10 @@ async fn echo(ws: &mut WebSocket<MaybeTls<TcpStream>>, sent: Message<'_>, fragme
             Message::Text(text) => Message::Text(&text[floor(text, at(n))..floor(text, at(n + 1))]),
             Message::Binary(bytes) => Message::Binary(&bytes[at(n)..at(n + 1)]),
         };
+        // Control frames may go between the frames of a message, compressed or not.
+        if n > 0 {
+            ws.ping(b"in between")?;
+        }
         ws.send_part(piece, part).await?;
     }
     match ws.recv().await? {

@@ -157,6 +157,41 @@ async fn a_message_may_go_plain() {
     }
 }
 
+/// DN-20: the idle time is a setting, and holds for both directions, in one piece and in halves: what was not used is
+/// parked between one and two spells of it.
+#[tokio::test(start_paused = true)]
+async fn dn20_the_idle_time_is_a_setting() {
+    for idle in [Duration::ZERO, Duration::from_millis(80), Duration::from_secs(5), Duration::from_secs(300)]
+    {
+        for halves in [false, true] {
+            let mut settings = settings(true, 12);
+            settings.idle = idle;
+            let (server, mut client, _, _) = pair(Some(settings.clone()), Some(settings)).await;
+            tokio::spawn(echo(server));
+            let text = "used once, ".repeat(20);
+            client.send(&text).await.unwrap();
+            assert_eq!(client.recv().await.unwrap().unwrap().0, Message::Text(&text));
+            assert!(client.has_live_deflate());
+            let step = (idle / 8).max(Duration::from_millis(1));
+            let start = tokio::time::Instant::now();
+            while client.has_live_deflate() {
+                assert!(start.elapsed() <= idle * 2 + step * 2, "{idle:?}, halves {halves}: still live");
+                if halves {
+                    // The reading half parks for both.
+                    let (mut read, write) = client.split();
+                    assert!(tokio::time::timeout(step, read.recv()).await.is_err());
+                    client = read.reunite(write).unwrap();
+                } else {
+                    assert!(tokio::time::timeout(step, client.recv()).await.is_err());
+                }
+            }
+            assert!(start.elapsed() >= idle, "{idle:?}, halves {halves}: parked after {:?}", start.elapsed());
+            client.send(&text).await.unwrap();
+            assert_eq!(client.recv().await.unwrap().unwrap().0, Message::Text(&text));
+        }
+    }
+}
+
 /// DN-20: what lies idle is parked, whoever waits; and goes on where it was.
 #[tokio::test(start_paused = true)]
 async fn dn20_idle_state_is_parked() {

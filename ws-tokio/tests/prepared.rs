@@ -29,6 +29,8 @@ async fn sockets(
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let near = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("listening");
     let (far, _) = listener.accept().await.expect("a peer");
+    near.set_nodelay(true).expect("a socket");
+    far.set_nodelay(true).expect("a socket");
     let mut config = Config::server();
     config.limits.max_queue = 4 << 20;
     server(&mut config);
