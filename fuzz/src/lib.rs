@@ -13,6 +13,8 @@ pub mod connection;
 pub mod cuts;
 #[cfg(feature = "deflate")]
 pub mod deflate_round_trip;
+#[cfg(feature = "deflate")]
+pub mod deflate_session;
 pub mod extensions;
 pub mod frame;
 #[cfg(feature = "deflate")]
@@ -20,6 +22,8 @@ pub mod inflate;
 pub mod model;
 #[cfg(feature = "deflate")]
 pub mod negotiation;
+#[cfg(feature = "deflate")]
+pub mod prepared;
 pub mod request;
 pub mod response;
 #[cfg(feature = "deflate")]

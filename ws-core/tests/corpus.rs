@@ -40,6 +40,13 @@ fn deflate_round_trip() {
     replay("deflate_round_trip", targets::deflate_round_trip::check);
 }
 
+/// DP-02, DP-18: any frames, compressed or not.
+#[cfg(feature = "deflate")]
+#[test]
+fn deflate_session() {
+    replay("deflate_session", targets::deflate_session::check);
+}
+
 #[test]
 fn extensions() {
     replay("extensions", targets::extensions::check);
@@ -61,6 +68,13 @@ fn negotiation() {
 #[test]
 fn inflate() {
     replay("inflate", targets::inflate::check);
+}
+
+/// DP-20: messages for many between own ones.
+#[cfg(feature = "deflate")]
+#[test]
+fn prepared() {
+    replay("prepared", targets::prepared::check);
 }
 
 #[test]

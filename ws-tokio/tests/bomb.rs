@@ -151,6 +151,8 @@ async fn dp15_dp16_bombs_on_a_socket() {
         config.limits.max_message = MAX as u64;
         config.limits.max_frame = 4 << 20;
         config.limits.max_fragments = u32::MAX;
+        // A peer that never reads is left to itself for so long.
+        config.timeouts.linger = std::time::Duration::from_millis(100);
         config.delivery = delivery;
         let mut settings = Settings::server();
         settings.pool = Some(Pool::new(PoolLimits::new()));
