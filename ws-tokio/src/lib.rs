@@ -17,6 +17,7 @@
 //! | accept | [`accept`], [`accept_with`] (decides by the request), [`Incoming`] (takes its time, or speaks HTTP too) |
 //! | connect | [`connect`], [`connect_with`], [`connect_over`] a stream of your own |
 //! | read and write in two tasks | [`WebSocket::split`] |
+//! | send one message to many, framed and compressed once | [`WebSocket::send_prepared`], [`core::Prepared`] |
 //! | own messages | [`WebSocket::recv_owned`], `Stream` and `Sink` |
 //! | take over a connection of hyper's or axum's | [`answer_upgrade`], [`WebSocket::from_upgraded`] |
 //!

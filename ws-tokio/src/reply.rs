@@ -23,6 +23,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
     /// It leaves with the next call of `recv`, together with other replies; or with `flush`. A payload of 32 KiB and
     /// more is written from where it stands. While it waits nothing is read, and no deadline is kept.
     ///
+    /// A message that is compressed is so at once, into one frame. In parts ([`send_part`](Self::send_part)) a large one
+    /// is never held whole, and control frames get between.
+    ///
     /// # Errors
     /// [`Error::Refused`] when the connection is closing, [`Error::Lost`] when the transport fails.
     ///
