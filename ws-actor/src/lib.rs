@@ -91,6 +91,7 @@
 #![forbid(unsafe_code)]
 
 mod actor;
+mod compress;
 mod conn;
 mod decision;
 mod entry;
@@ -105,6 +106,7 @@ mod mailbox;
 mod meta;
 mod outbox;
 mod outgoing;
+mod output;
 mod pool;
 mod report;
 mod rewind;
@@ -133,6 +135,9 @@ pub use serde_json::Value;
 pub use server::{Listening, Server, Settings};
 pub use target::{CastError, Pool, Target};
 pub use upgrade::Refusal;
+/// permessage-deflate (RFC 7692): the settings of [`Route::deflate`], and the pool of compression state.
+#[cfg(feature = "deflate")]
+pub use ws_core::deflate;
 pub use ws_core::{CloseCode, Utf8};
 
 /// The README's code is compiled, and run where it can be, with the tests.

@@ -273,7 +273,7 @@ impl Inner {
 
     fn broadcast(&self, message: Outgoing, except: Option<ConnId>) -> Sent {
         let mut sent = Sent::default();
-        let Ok(lane) = Lane::of(message) else {
+        let Ok(lane) = Lane::for_many(message) else {
             return Sent { dropped: self.len.load(Ordering::Relaxed), ..sent };
         };
         let mut lost = Lost::default();
