@@ -86,6 +86,12 @@
 //! paths that are no route are 404, malformed ones are refused by the rule that they break, before any `101`.
 //! [`Server::on_refusal`] and [`Server::on_failure`] tell a log, at most so often that no peer can flood it. For anything beyond loopback, put TLS in front.
 //!
+//! # Compression
+//!
+//! [`Route::deflate`] turns permessage-deflate (RFC 7692) on; it is off by default. A broadcast is compressed once for each
+//! window that its receivers have agreed on (one, mostly), not once for each of them, and an idle connection keeps no
+//! compressor, but the last few KiB that it has sent and received. The feature `deflate` is on by default.
+//!
 //! A [`ConnId`] names one connection of one start of the program; kept longer, it names nothing. The `chat` example
 //! shows all of this in two hundred lines and a page.
 #![forbid(unsafe_code)]
