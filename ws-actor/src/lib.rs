@@ -86,6 +86,14 @@
 //! paths that are no route are 404, malformed ones are refused by the rule that they break, before any `101`.
 //! [`Server::on_refusal`] and [`Server::on_failure`] tell a log, at most so often that no peer can flood it. For anything beyond loopback, put TLS in front.
 //!
+//! # Rooms
+//!
+//! A [`Room`] is a set of connections under any name. It begins with whoever joins first and ends with the last member. What
+//! is broadcast to it is framed once, and all members get the messages of several senders in the same order. With
+//! [`Hub::room_with`] a room keeps its last messages for newcomers, and tells its members who comes and goes;
+//! [`Room::roster`] has the members with their values, [`Room::info`] what was delivered and dropped. A broadcast queues to
+//! one member after the other in the caller's task, a fraction of a microsecond for each.
+//!
 //! # Compression
 //!
 //! [`Route::deflate`] turns permessage-deflate (RFC 7692) on; it is off by default. A broadcast is compressed once for each
@@ -105,6 +113,7 @@ mod event;
 #[cfg(test)]
 mod fixture;
 mod forward;
+mod history;
 mod hub;
 mod id;
 mod link;
@@ -114,6 +123,7 @@ mod outbox;
 mod outgoing;
 mod output;
 mod pool;
+mod presence;
 mod report;
 mod rewind;
 mod room;
@@ -133,8 +143,9 @@ pub use id::{ConnId, NodeId, ParseConnIdError};
 pub use meta::Meta;
 pub use outbox::{OutboxLimits, Overflow};
 pub use outgoing::Outgoing;
+pub use presence::{Member, Presence, PresenceEvents, RoomOptions};
 pub use report::FailureReport;
-pub use room::{JoinError, MAX_ROOM_NAME, MAX_ROOMS, Room};
+pub use room::{JoinError, MAX_ROOM_NAME, MAX_ROOMS, Room, RoomInfo};
 pub use route::{OriginCheck, Origins, Route};
 pub use seat::RetargetError;
 pub use serde_json::Value;

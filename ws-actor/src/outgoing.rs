@@ -7,6 +7,7 @@
 //! What is compressed is made when the first connection that compresses has it to write ([`Many::prepared`]), and then
 //! at most once for each window (RFC 7692, section 7.2.1). Nobody who queues a message compresses.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -53,9 +54,13 @@ impl Lane {
     }
 
     /// The same for many connections, which share what is made of it.
-    pub(crate) fn for_many(outgoing: Outgoing) -> Result<Self, ws_core::SendError> {
+    pub(crate) fn for_many(
+        outgoing: Outgoing,
+        tally: Option<&Arc<Tally>>,
+    ) -> Result<Self, ws_core::SendError> {
         Self::new(outgoing, |payload, kind| {
-            Frame(Form::Many(Arc::new(Many { payload, kind, prepared: OnceLock::new() })))
+            let tally = tally.cloned();
+            Frame(Form::Many(Arc::new(Many { payload, kind, tally, prepared: OnceLock::new() })))
         })
     }
 
@@ -104,7 +109,17 @@ enum Form {
 pub(crate) struct Many {
     payload: Bytes,
     kind: Kind,
+    /// Of whom it came.
+    tally: Option<Arc<Tally>>,
     prepared: OnceLock<Prepared>,
+}
+
+/// What has become of messages for many.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) sent: AtomicU64,
+    pub(crate) accepted: AtomicU64,
+    pub(crate) dropped: AtomicU64,
 }
 
 impl Many {
@@ -147,6 +162,13 @@ impl Frame {
         match &self.0 {
             Form::Own(..) => None,
             Form::Many(many) => Some(many),
+        }
+    }
+
+    /// It was accepted by a connection that will not write it.
+    pub(crate) fn note_dropped(&self) {
+        if let Some(tally) = self.many().and_then(|many| many.tally.as_ref()) {
+            tally.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 

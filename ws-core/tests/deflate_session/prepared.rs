@@ -170,7 +170,8 @@ fn a_lent_frame_is_held() {
         let frame = connection.prepared(&prepared).unwrap();
         let held = prepared.hold(frame).unwrap();
         assert!(std::ptr::eq(held.as_ref(), frame));
-        assert!(prepared.hold(&frame[1..]).is_none() && prepared.hold(&frame.to_vec()).is_none());
+        let copy = frame.to_vec();
+        assert!(prepared.hold(&frame[1..]).is_none() && prepared.hold(&copy).is_none());
     }
 }
 
