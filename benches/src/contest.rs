@@ -237,13 +237,17 @@ impl Contest {
 }
 
 /// A running server, ended when it is dropped.
-struct Server {
+pub struct Server {
     child: Child,
     address: SocketAddr,
 }
 
 impl Server {
-    fn start(program: &Program, tuning: &[&str], core: Option<usize>) -> io::Result<Self> {
+    /// Starts a program with the words of `tuning` before its address, on one core or anywhere, and waits until it listens.
+    ///
+    /// # Errors
+    /// When it cannot be started, ends, or does not listen in time.
+    pub fn start(program: &Program, tuning: &[&str], core: Option<usize>) -> io::Result<Self> {
         // The system names a free port; nobody else should take it in the moment until the server does.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let child = cpu::pinned(core, &program.path)
@@ -265,6 +269,16 @@ impl Server {
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(server)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 }
 

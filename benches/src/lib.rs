@@ -9,6 +9,7 @@
 //! - [`load`]: connections, the event loop, the two phases of a run; [`report`] is what comes out.
 //! - [`workload`]: the named cells of the comparison tables.
 //! - [`contest`]: starts servers, interleaves rounds; [`table`] turns the figures into Markdown.
+//! - [`fanout`]: a room whose members check all that they hear.
 //! - [`heap`]: an allocator that counts, and answers when it is asked.
 //! - [`micro`]: loops in memory, without sockets.
 //! - [`serve`]: what the echo servers over tokio share.
@@ -19,6 +20,7 @@ pub mod check;
 pub mod contest;
 pub mod cpu;
 pub mod deflate;
+pub mod fanout;
 pub mod flags;
 pub mod heap;
 pub mod histogram;

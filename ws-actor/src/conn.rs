@@ -9,37 +9,32 @@
 //! for the mailbox timeout; a peer that, once this side closes, does not take what was sent before.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep_until};
-use ws_core::frame::MAX_HEADER;
-use ws_core::{Advance, Connection, Event, Failure, Instant, Kind, Part, Session, Transport, Utf8};
+use ws_core::{Advance, Event, Failure, Instant, Session, Transport, Utf8};
 
+use crate::compress::{self, Negotiated};
 use crate::event::{CloseFrame, Message, Reason};
 use crate::link::Link;
 use crate::outbox::Out;
-use crate::outgoing::{Control, Frame};
+use crate::outgoing::Control;
+use crate::output::Output;
 use crate::pool;
 use crate::report::{FailureReport, Observer};
 
 /// A partial message of at most this size is copied out of the leased buffer, which goes back.
 const SMALL_REST: usize = 4 << 10;
 
-/// A payload of this size or more is written from where it is, one below is copied behind its head.
-const LARGE: usize = 16 << 10;
-
 /// A binary message of this size or more leaves with the buffer that it came in, if it fills half of it.
 const DETACHED: usize = 32 << 10;
-
-/// Messages above this size are cut into fragments of it, so that pongs can overtake them.
-const FRAGMENT: usize = 256 << 10;
 
 /// How long others may take.
 #[derive(Clone, Copy, Debug)]
@@ -69,13 +64,13 @@ pub(crate) fn now() -> Instant {
 /// Drives a connection to its end. `early` is what came behind the handshake's head.
 pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     io: S,
-    connection: Connection,
+    connection: impl Into<Negotiated>,
     early: &[u8],
     link: Link,
     patience: Patience,
     watch: Option<Box<Watch>>,
 ) {
-    let mut session = Session::new(connection);
+    let mut session = connection.into().into_session();
     if !early.is_empty() {
         session.restore(early.to_vec(), early.len());
     }
@@ -92,6 +87,7 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         stuck_since: None,
         discarding: false,
         closing_since: None,
+        park_at: None,
         alarm: None,
         link: Some(link),
         watch,
@@ -119,6 +115,8 @@ struct Conn<S> {
     discarding: bool,
     /// Since when this side wants to close and cannot say so, because the socket is stuck.
     closing_since: Option<Instant>,
+    /// When live compression state is looked after.
+    park_at: Option<Instant>,
     /// Boxed, and re-armed only when it must ring earlier: most of its errands are put off before they are due.
     alarm: Option<(Instant, Pin<Box<Sleep>>)>,
     /// Until the last word is out: who lingers is no connection any more.
@@ -405,6 +403,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         }
     }
 
+    /// Gives compression state that was not used for a while back to its pool, and tells when to look again.
+    fn park(&mut self) -> Option<Instant> {
+        if self.park_at.is_some_and(|at| at <= self.now) {
+            compress::park(&mut self.session);
+            self.park_at = None;
+        }
+        if self.park_at.is_none() {
+            self.park_at = compress::idle(&self.session).map(|idle| self.now.saturating_add(idle));
+        }
+        self.park_at
+    }
+
     /// Sees to deadlines and has the task woken at the next. `Ok(true)`: look again, time has changed something.
     fn wait(&mut self, cx: &mut Context<'_>) -> Result<bool, Reason> {
         let after = |since: Option<Instant>, patience| since.map(|since| since.saturating_add(patience));
@@ -432,6 +442,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 }
                 return Ok(true);
             }
+            let park = self.park();
             let core = self.session.connection_ref().deadline();
             if core.is_some_and(|deadline| deadline <= self.now) {
                 if let Err(failure) = self.session.connection().tick(self.now) {
@@ -439,7 +450,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 }
                 return Ok(true);
             }
-            let Some(deadline) = [write, close, mailbox, beat, core].into_iter().flatten().min() else {
+            let Some(deadline) = [write, close, mailbox, beat, park, core].into_iter().flatten().min() else {
                 return Ok(false);
             };
             let alarm = match &mut self.alarm {
@@ -465,118 +476,4 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
 fn clock(now: Instant, deadline: Instant) -> tokio::time::Instant {
     // A millisecond late rather than early: timers of the runtime are that coarse.
     tokio::time::Instant::now() + deadline.saturating_since(now).min(Duration::from_secs(86_400))
-}
-
-/// Encoded bytes on their way to the socket: small frames gathered in a leased buffer, one large payload behind them.
-#[derive(Default)]
-struct Output {
-    buffer: Vec<u8>,
-    /// Where the encoded bytes begin and end.
-    start: usize,
-    end: usize,
-    /// Follows the buffer's bytes on the wire.
-    large: Bytes,
-    /// What is left of the message that is being sent.
-    message: Option<Rest>,
-}
-
-struct Rest {
-    kind: Kind,
-    payload: Bytes,
-    is_first: bool,
-}
-
-impl Output {
-    fn is_empty(&self) -> bool {
-        self.start == self.end && self.large.is_empty()
-    }
-
-    /// Whether another frame may be encoded behind what is there.
-    fn has_room(&self) -> bool {
-        self.large.is_empty()
-            && (self.buffer.is_empty() || self.end + LARGE + MAX_HEADER <= self.buffer.len())
-    }
-
-    fn begin(&mut self, frame: Frame) {
-        self.message = Some(Rest { kind: frame.kind(), payload: frame.into_payload(), is_first: true });
-    }
-
-    /// Encodes what the core has to say by itself.
-    fn transmit(&mut self, connection: &mut Connection) {
-        if connection.pending() > 0 {
-            let n = connection.transmit(self.space());
-            self.end += n;
-        }
-    }
-
-    /// Encodes the next frame of the message in hand; `false` when there is none.
-    fn encode_fragment(&mut self, connection: &mut Connection) -> bool {
-        let Some(mut rest) = self.message.take() else { return false };
-        let len = if rest.payload.len() <= FRAGMENT { rest.payload.len() } else { FRAGMENT };
-        let part = match (rest.is_first, len == rest.payload.len()) {
-            (true, true) => Part::Whole,
-            (true, false) => Part::First,
-            (false, true) => Part::Last,
-            (false, false) => Part::Middle,
-        };
-        // Refused after a close frame, which ends the message with everything else.
-        let Ok(header) = connection.frame_header(rest.kind, len as u64, part) else { return true };
-        let mut head = [0; MAX_HEADER];
-        let head_len = header.encode(&mut head);
-        let payload = rest.payload.split_to(len);
-        let space = self.space();
-        space[..head_len].copy_from_slice(&head[..head_len]);
-        if len < LARGE {
-            space[head_len..head_len + len].copy_from_slice(&payload);
-            self.end += head_len + len;
-        } else {
-            self.end += head_len;
-            self.large = payload;
-        }
-        if !part.is_last() {
-            self.message = Some(Rest { is_first: false, ..rest });
-        }
-        true
-    }
-
-    fn space(&mut self) -> &mut [u8] {
-        if self.buffer.is_empty() {
-            self.buffer = pool::lease();
-        }
-        &mut self.buffer[self.end..]
-    }
-
-    fn poll_write(
-        &mut self,
-        io: &mut (impl AsyncWrite + Unpin),
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        let small = &self.buffer[self.start..self.end];
-        let written = if self.large.is_empty() {
-            Pin::new(io).poll_write(cx, small)
-        } else {
-            Pin::new(io).poll_write_vectored(cx, &[IoSlice::new(small), IoSlice::new(&self.large)])
-        };
-        let n = ready!(written)?;
-        if n == 0 {
-            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-        }
-        let of_small = n.min(self.end - self.start);
-        self.start += of_small;
-        self.large.advance((n - of_small).min(self.large.len()));
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-        }
-        if self.large.is_empty() {
-            // The payload is not kept alive by an empty rest of it.
-            self.large = Bytes::new();
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn rest(&mut self) {
-        if self.start == self.end && !self.buffer.is_empty() {
-            pool::give_back(std::mem::take(&mut self.buffer));
-        }
-    }
 }

@@ -212,7 +212,7 @@ impl Hub {
     /// in the same order. A connection that is full or slow delays nobody.
     pub fn broadcast(&self, message: impl Into<Outgoing>) -> Sent {
         let mut sent = Sent::default();
-        let Ok(lane) = Lane::of(message.into()) else {
+        let Ok(lane) = Lane::for_many(message.into(), None) else {
             return Sent { dropped: self.connection_count(), ..sent };
         };
         let mut lost = Lost::default();

@@ -86,11 +86,26 @@
 //! paths that are no route are 404, malformed ones are refused by the rule that they break, before any `101`.
 //! [`Server::on_refusal`] and [`Server::on_failure`] tell a log, at most so often that no peer can flood it. For anything beyond loopback, put TLS in front.
 //!
+//! # Rooms
+//!
+//! A [`Room`] is a set of connections under any name. It begins with whoever joins first and ends with the last member. What
+//! is broadcast to it is framed once, and all members get the messages of several senders in the same order. With
+//! [`Hub::room_with`] a room keeps its last messages for newcomers, and tells its members who comes and goes;
+//! [`Room::roster`] has the members with their values, [`Room::info`] what was delivered and dropped. A broadcast queues to
+//! one member after the other in the caller's task, a fraction of a microsecond for each.
+//!
+//! # Compression
+//!
+//! [`Route::deflate`] turns permessage-deflate (RFC 7692) on; it is off by default. A broadcast is compressed once for each
+//! window that its receivers have agreed on (one, mostly), not once for each of them, and an idle connection keeps no
+//! compressor, but the last few KiB that it has sent and received. The feature `deflate` is on by default.
+//!
 //! A [`ConnId`] names one connection of one start of the program; kept longer, it names nothing. The `chat` example
 //! shows all of this in two hundred lines and a page.
 #![forbid(unsafe_code)]
 
 mod actor;
+mod compress;
 mod conn;
 mod decision;
 mod entry;
@@ -98,6 +113,7 @@ mod event;
 #[cfg(test)]
 mod fixture;
 mod forward;
+mod history;
 mod hub;
 mod id;
 mod link;
@@ -105,7 +121,9 @@ mod mailbox;
 mod meta;
 mod outbox;
 mod outgoing;
+mod output;
 mod pool;
+mod presence;
 mod report;
 mod rewind;
 mod room;
@@ -125,14 +143,18 @@ pub use id::{ConnId, NodeId, ParseConnIdError};
 pub use meta::Meta;
 pub use outbox::{OutboxLimits, Overflow};
 pub use outgoing::Outgoing;
+pub use presence::{Member, Presence, PresenceEvents, RoomOptions};
 pub use report::FailureReport;
-pub use room::{JoinError, MAX_ROOM_NAME, MAX_ROOMS, Room};
+pub use room::{JoinError, MAX_ROOM_NAME, MAX_ROOMS, Room, RoomInfo};
 pub use route::{OriginCheck, Origins, Route};
 pub use seat::RetargetError;
 pub use serde_json::Value;
 pub use server::{Listening, Server, Settings};
 pub use target::{CastError, Pool, Target};
 pub use upgrade::Refusal;
+/// permessage-deflate (RFC 7692): the settings of [`Route::deflate`], and the pool of compression state.
+#[cfg(feature = "deflate")]
+pub use ws_core::deflate;
 pub use ws_core::{CloseCode, Utf8};
 
 /// The README's code is compiled, and run where it can be, with the tests.

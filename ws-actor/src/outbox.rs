@@ -126,6 +126,13 @@ struct Item {
 #[derive(Default)]
 pub(crate) struct Lost(Vec<Item>);
 
+impl Lost {
+    fn add(&mut self, item: Item) {
+        item.frame.note_dropped();
+        self.0.push(item);
+    }
+}
+
 impl Outbox {
     pub(crate) fn new(limits: OutboxLimits) -> Self {
         Self { limits, state: Mutex::default() }
@@ -157,7 +164,7 @@ impl Outbox {
                         let Some(old) = state.data.pop_front() else { break };
                         state.bytes -= old.frame.len();
                         state.dropped += 1;
-                        lost.0.push(old);
+                        lost.add(old);
                     }
                 }
                 Overflow::DropNew | Overflow::Conflate => {
@@ -207,6 +214,35 @@ impl Outbox {
         wake(writer);
         wake(next);
         Poll::Ready(Ok(()))
+    }
+
+    /// Queues the last of these messages, the oldest first: as many as half of the outbox has room for. What comes next
+    /// has the other half.
+    pub(crate) fn push_last<'a, M>(&self, messages: M, lost: &mut Lost)
+    where
+        M: DoubleEndedIterator<Item = (&'a Frame, Option<&'a Arc<str>>)> + ExactSizeIterator + Clone,
+    {
+        let mut state = lock(&self.state);
+        if !matches!(state.phase, Phase::Open) {
+            return;
+        }
+        let (mut waiting, mut bytes) = (state.data.len(), state.bytes);
+        let fitting = messages.clone().rev().take_while(|(frame, _)| {
+            let fits = waiting == 0
+                || waiting < self.limits.max_messages / 2 && bytes + frame.len() <= self.limits.max_bytes / 2;
+            waiting += 1;
+            bytes += frame.len();
+            fits
+        });
+        let skipped = messages.len() - fitting.count();
+        let mut writer = None;
+        for (frame, key) in messages.skip(skipped) {
+            if !self.replace(&mut state, frame, key, lost) {
+                writer = state.accept(frame.clone(), key.cloned()).or(writer);
+            }
+        }
+        drop(state);
+        wake(writer);
     }
 
     /// Leaves the line of [`Outbox::poll_push`].
@@ -340,7 +376,7 @@ impl Outbox {
         if !is_alone && bytes > self.limits.max_bytes {
             return false;
         }
-        lost.0.push(Item { frame: std::mem::replace(&mut item.frame, frame.clone()), key: None });
+        lost.add(Item { frame: std::mem::replace(&mut item.frame, frame.clone()), key: None });
         state.bytes = bytes;
         state.dropped += 1;
         true
@@ -367,7 +403,7 @@ impl State {
 
     fn cut(&mut self, frame: Option<CloseFrame>, reason: Reason, lost: &mut Lost) -> Wakers {
         self.dropped += self.data.len() as u64;
-        lost.0.extend(std::mem::take(&mut self.data));
+        std::mem::take(&mut self.data).into_iter().for_each(|item| lost.add(item));
         self.bytes = 0;
         self.ending = Some(reason);
         self.phase = Phase::Closing(frame);

@@ -3,12 +3,16 @@
 //! A [`Frame`] is made once for a broadcast; its clones share the payload, so a member costs a reference count and a
 //! place in a queue. The 2 to 10 bytes of a head (RFC 6455, section 5.2) come from each connection's own core: it
 //! knows whether a message may go now, and whether it has to be masked.
+//!
+//! What is compressed is made when the first connection that compresses has it to write ([`Many::prepared`]), and then
+//! at most once for each window (RFC 7692, section 7.2.1). Nobody who queues a message compresses.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use ws_core::Kind;
 use ws_core::frame::{Header, MAX_CONTROL};
+use ws_core::{Kind, Prepared};
 
 use crate::event::{CloseFrame, Message};
 
@@ -44,11 +48,29 @@ pub(crate) enum Lane {
 }
 
 impl Lane {
-    /// Frames a message, or tells why no peer may be sent it.
-    pub(crate) fn of(Outgoing { message, key }: Outgoing) -> Result<Self, ws_core::SendError> {
+    /// Frames a message for one connection, or tells why no peer may be sent it.
+    pub(crate) fn of(outgoing: Outgoing) -> Result<Self, ws_core::SendError> {
+        Self::new(outgoing, |payload, kind| Frame(Form::Own(payload, kind)))
+    }
+
+    /// The same for many connections, which share what is made of it.
+    pub(crate) fn for_many(
+        outgoing: Outgoing,
+        tally: Option<&Arc<Tally>>,
+    ) -> Result<Self, ws_core::SendError> {
+        Self::new(outgoing, |payload, kind| {
+            let tally = tally.cloned();
+            Frame(Form::Many(Arc::new(Many { payload, kind, tally, prepared: OnceLock::new() })))
+        })
+    }
+
+    fn new(
+        Outgoing { message, key }: Outgoing,
+        frame: impl FnOnce(Bytes, Kind) -> Frame,
+    ) -> Result<Self, ws_core::SendError> {
         Ok(match message {
-            Message::Text(text) => Self::Data(Frame { payload: text.into_bytes(), kind: Kind::Text }, key),
-            Message::Binary(bytes) => Self::Data(Frame { payload: bytes, kind: Kind::Binary }, key),
+            Message::Text(text) => Self::Data(frame(text.into_bytes(), Kind::Text), key),
+            Message::Binary(bytes) => Self::Data(frame(bytes, Kind::Binary), key),
             // 5.5: control frames "MUST have a payload length of 125 bytes or less".
             Message::Ping(bytes) | Message::Pong(bytes) if bytes.len() > MAX_CONTROL => {
                 return Err(ws_core::SendError::ControlTooLong);
@@ -73,32 +95,94 @@ pub(crate) enum Control {
 }
 
 /// A whole message to be framed by each connection's core.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Frame {
+#[derive(Clone, Debug)]
+pub(crate) struct Frame(Form);
+
+#[derive(Clone, Debug)]
+enum Form {
+    Own(Bytes, Kind),
+    Many(Arc<Many>),
+}
+
+/// A message for many connections.
+#[derive(Debug)]
+pub(crate) struct Many {
     payload: Bytes,
     kind: Kind,
+    /// Of whom it came.
+    tally: Option<Arc<Tally>>,
+    prepared: OnceLock<Prepared>,
+}
+
+/// What has become of messages for many.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) sent: AtomicU64,
+    pub(crate) accepted: AtomicU64,
+    pub(crate) dropped: AtomicU64,
+}
+
+impl Many {
+    /// What those share that compress it.
+    pub(crate) fn prepared(&self) -> &Prepared {
+        self.prepared.get_or_init(|| {
+            Prepared::new(match self.kind {
+                // Checked when it became a message; a lossless walk over ASCII for the most part.
+                Kind::Text => match std::str::from_utf8(&self.payload) {
+                    Ok(text) => ws_core::Message::Text(text),
+                    Err(_) => ws_core::Message::Binary(&self.payload),
+                },
+                Kind::Binary => ws_core::Message::Binary(&self.payload),
+            })
+        })
+    }
 }
 
 impl Frame {
-    #[cfg(test)]
     pub(crate) fn payload(&self) -> &Bytes {
-        &self.payload
+        match &self.0 {
+            Form::Own(payload, _) => payload,
+            Form::Many(many) => &many.payload,
+        }
     }
 
     pub(crate) fn payload_len(&self) -> usize {
-        self.payload.len()
-    }
-
-    pub(crate) fn into_payload(self) -> Bytes {
-        self.payload
+        self.payload().len()
     }
 
     pub(crate) fn kind(&self) -> Kind {
-        self.kind
+        match &self.0 {
+            Form::Own(_, kind) => *kind,
+            Form::Many(many) => many.kind,
+        }
     }
 
-    /// Bytes on the wire of a server, which are what a queue is charged for it.
+    /// What it shares with other connections, if it is for many.
+    pub(crate) fn many(&self) -> Option<&Many> {
+        match &self.0 {
+            Form::Own(..) => None,
+            Form::Many(many) => Some(many),
+        }
+    }
+
+    /// It was accepted by a connection that will not write it.
+    pub(crate) fn note_dropped(&self) {
+        if let Some(tally) = self.many().and_then(|many| many.tally.as_ref()) {
+            tally.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes on the wire of a server that does not compress, which are what a queue is charged for it.
     pub(crate) fn len(&self) -> usize {
-        Header::len_for(self.payload.len() as u64, false) + self.payload.len()
+        let len = self.payload_len();
+        Header::len_for(len as u64, false) + len
     }
 }
+
+impl PartialEq for Frame {
+    fn eq(&self, other: &Self) -> bool {
+        self.kind() == other.kind() && self.payload() == other.payload()
+    }
+}
+
+impl Eq for Frame {}

@@ -5,6 +5,9 @@
 //! and not for all. A broadcast frames its message once; the room's broadcasts follow one another, so all
 //! members see them in the same order.
 //!
+//! A room may keep a history for newcomers, and tell its members who comes and goes ([`RoomOptions`]). Joins and leaves then
+//! have their place in the order of its broadcasts: a newcomer gets every message once, as history or live.
+//!
 //! Who owns whom: a membership and a [`Room`] handle hold the room, the table of names only knows it; the room
 //! holds its members' entries until they leave, and a connection's end makes it leave all. Locks are taken in this
 //! order: a connection's memberships, a room's order of broadcasts, its list of shards, a shard, an outbox.
@@ -13,13 +16,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
+use crate::conn::now;
 use crate::entry::Entry;
+use crate::history::{History, Past};
 use crate::hub::{Hub, SHARDS, Sent, Shared};
 use crate::id::ConnId;
 use crate::outbox::Lost;
-use crate::outgoing::{Lane, Outgoing};
+use crate::outgoing::{Lane, Outgoing, Tally};
+use crate::presence::{Member, Presence, PresenceEvents, RoomOptions, announce};
 use crate::sync::lock;
 
 /// Most members that stand under one lock.
@@ -74,6 +80,32 @@ impl Hub {
         Room { hub: self.clone(), inner: self.shared.rooms.inner(name.as_ref(), &self.shared) }
     }
 
+    /// The room of this name, with these options from now on. They hold as long as the room does: while it has members, or
+    /// somebody keeps a [`Room`].
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    /// use ws_actor::{Hub, Presence, RoomOptions};
+    ///
+    /// let mut options = RoomOptions::new();
+    /// options.history = Some((50, Duration::from_secs(600)));
+    /// options.presence_events = Some(Arc::new(|presence| {
+    ///     Some(match presence {
+    ///         Presence::Joined(member) => format!("{} is here", member.id).into(),
+    ///         Presence::Left(member) => format!("{} is gone", member.id).into(),
+    ///     })
+    /// }));
+    /// let room = Hub::new().room_with("kitchen", options);
+    /// assert_eq!(room.broadcast("kept for those who come").delivered, 0);
+    /// assert_eq!(room.info().history, 1);
+    /// ```
+    pub fn room_with(&self, name: impl AsRef<str>, options: RoomOptions) -> Room {
+        let room = self.room(name);
+        room.inner.set(options);
+        room
+    }
+
     /// How many rooms there are: those with members, and those that a [`Room`] handle is held of.
     pub fn room_count(&self) -> usize {
         self.shared.rooms.names.iter().map(|shard| lock(shard).len()).sum()
@@ -88,6 +120,8 @@ impl Room {
 
     /// Makes a connection a member. Joining twice is joining once.
     ///
+    /// If the room keeps a history, it is queued to the newcomer before anything that is broadcast later.
+    ///
     /// # Errors
     /// [`JoinError`] tells the cases.
     pub fn join(&self, id: ConnId) -> Result<(), JoinError> {
@@ -95,6 +129,8 @@ impl Room {
             return Err(JoinError::NameTooLong);
         }
         let entry = self.hub.entry(id).ok_or(JoinError::NotFound)?;
+        let news = self.inner.news_of(&entry, Presence::Joined);
+        let mut gone = Gone::default();
         let mut memberships = lock(&entry.memberships);
         match &mut *memberships {
             // The connection ended after it was looked up.
@@ -102,7 +138,7 @@ impl Room {
             Memberships::Of(rooms) if rooms.iter().any(|room| room.is(&self.inner)) => Ok(()),
             Memberships::Of(rooms) if rooms.len() == MAX_ROOMS => Err(JoinError::TooManyRooms),
             Memberships::Of(rooms) => {
-                let shard = self.inner.admit(Arc::clone(&entry));
+                let shard = self.inner.admit(Arc::clone(&entry), news.as_ref(), &mut gone);
                 rooms.push(Membership { room: Arc::clone(&self.inner), shard });
                 Ok(())
             }
@@ -112,10 +148,12 @@ impl Room {
     /// Ends a membership, and tells whether there was one.
     pub fn leave(&self, id: ConnId) -> bool {
         let Some(entry) = self.hub.entry(id) else { return false };
+        let news = self.inner.news_of(&entry, Presence::Left);
+        let mut gone = Gone::default();
         let mut memberships = lock(&entry.memberships);
         let Memberships::Of(rooms) = &mut *memberships else { return false };
         let Some(at) = rooms.iter().position(|room| room.is(&self.inner)) else { return false };
-        rooms.swap_remove(at).end(id);
+        rooms.swap_remove(at).end(id, news.as_ref(), &mut gone);
         true
     }
 
@@ -154,6 +192,44 @@ impl Room {
         }
         ids
     }
+
+    /// The members and the values that go with them: a snapshot, in no order.
+    pub fn roster(&self) -> Vec<Member> {
+        let mut entries = Vec::with_capacity(self.len());
+        for shard in lock(&self.inner.shards).iter() {
+            entries.extend(lock(shard).members.iter().cloned());
+        }
+        entries.iter().map(|entry| Member::of(entry)).collect()
+    }
+
+    /// How things stand with it.
+    pub fn info(&self) -> RoomInfo {
+        let Tally { sent, accepted, dropped } = &*self.inner.tally;
+        RoomInfo {
+            members: self.len(),
+            broadcasts: sent.load(Ordering::Relaxed),
+            delivered: accepted.load(Ordering::Relaxed),
+            dropped: dropped.load(Ordering::Relaxed),
+            history: lock(&self.inner.order).history.len(),
+        }
+    }
+}
+
+/// How things stand with a room: who is there, and what has become of its messages since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RoomInfo {
+    /// Its members.
+    pub members: usize,
+    /// Messages broadcast to it, the news of who comes and goes included.
+    pub broadcasts: u64,
+    /// Places in outboxes that they got.
+    pub delivered: u64,
+    /// Places that they did not get, or lost again: to the [`Overflow`](crate::Overflow) policy of an outbox, or by a close that
+    /// did not wait for what it held.
+    pub dropped: u64,
+    /// Messages kept for newcomers.
+    pub history: usize,
 }
 
 /// The rooms that a connection is in. Most are in a few, so a list does.
@@ -179,9 +255,13 @@ impl Membership {
         Arc::ptr_eq(&self.room, room)
     }
 
-    fn end(self, id: ConnId) {
+    fn end(self, id: ConnId, news: Option<&Lane>, gone: &mut Gone) {
+        let told = news.map(|news| (news, lock(&self.room.order)));
         if lock(&self.shard).remove(id) {
             self.room.len.fetch_sub(1, Ordering::Relaxed);
+        }
+        if let Some((news, _order)) = told {
+            self.room.tell(news, None, &mut gone.lost);
         }
     }
 }
@@ -191,8 +271,12 @@ impl Entry {
     pub(crate) fn leave_rooms(&self) {
         let mut memberships = lock(&self.memberships);
         let left = std::mem::replace(&mut *memberships, Memberships::Ended);
-        if let Memberships::Of(rooms) = left {
-            rooms.into_iter().for_each(|room| room.end(self.id()));
+        // It joins nothing any more, so nothing can come between the ends of its memberships and the news of them.
+        drop(memberships);
+        let Memberships::Of(rooms) = left else { return };
+        for room in rooms {
+            let news = room.room.news_of(self, Presence::Left);
+            room.end(self.id(), news.as_ref(), &mut Gone::default());
         }
     }
 }
@@ -223,8 +307,10 @@ impl Rooms {
         let inner = Arc::new(Inner {
             name: Arc::clone(&name),
             len: AtomicUsize::new(0),
-            broadcasting: Mutex::default(),
+            extras: Mutex::default(),
+            order: Mutex::default(),
             shards: Mutex::default(),
+            tally: Arc::default(),
             shared: Arc::downgrade(shared),
         });
         names.insert(name, Arc::downgrade(&inner));
@@ -235,9 +321,32 @@ impl Rooms {
 struct Inner {
     name: Arc<str>,
     len: AtomicUsize,
-    broadcasting: Mutex<()>,
+    extras: Mutex<Extras>,
+    /// Held while a message goes to all.
+    order: Mutex<Order>,
     shards: Mutex<Vec<Arc<Mutex<Shard>>>>,
+    tally: Arc<Tally>,
     shared: Weak<Shared>,
+}
+
+/// What joins and leaves have to know. Held for no longer than that takes.
+#[derive(Default)]
+struct Extras {
+    /// Whether joins and leaves have a place in the order of broadcasts.
+    in_order: bool,
+    presence_events: Option<PresenceEvents>,
+}
+
+#[derive(Default)]
+struct Order {
+    history: History,
+}
+
+/// What was let go of under locks. To be dropped when none is held.
+#[derive(Default)]
+struct Gone {
+    lost: Lost,
+    past: Vec<Past>,
 }
 
 impl Drop for Inner {
@@ -252,8 +361,40 @@ impl Drop for Inner {
 }
 
 impl Inner {
-    /// Puts a connection, which is no member, into the first shard that has a place.
-    fn admit(&self, entry: Arc<Entry>) -> Arc<Mutex<Shard>> {
+    fn set(&self, RoomOptions { history, presence_events }: RoomOptions) {
+        let in_order = history.is_some() || presence_events.is_some();
+        let past = lock(&self.order).history.bind(now(), history);
+        let old = std::mem::replace(&mut *lock(&self.extras), Extras { in_order, presence_events });
+        drop((past, old));
+    }
+
+    /// The order of broadcasts, held by this thread from here on, if joins and leaves have a place in it.
+    fn in_order(&self) -> Option<MutexGuard<'_, Order>> {
+        let in_order = lock(&self.extras).in_order;
+        in_order.then(|| lock(&self.order))
+    }
+
+    /// What members are told of somebody; no lock may be held.
+    fn news_of(&self, entry: &Entry, presence: impl FnOnce(Member) -> Presence) -> Option<Lane> {
+        let events = lock(&self.extras).presence_events.clone()?;
+        announce(&events, presence(Member::of(entry)), &self.tally)
+    }
+
+    /// Makes a connection, which is no member, one: it gets the history, and the others the news.
+    fn admit(&self, entry: Arc<Entry>, news: Option<&Lane>, gone: &mut Gone) -> Arc<Mutex<Shard>> {
+        let Some(mut order) = self.in_order() else { return self.place(entry) };
+        gone.past.append(&mut order.history.trim(now()));
+        entry.outbox().push_last(order.history.iter(), &mut gone.lost);
+        let id = entry.id();
+        let shard = self.place(entry);
+        if let Some(news) = news {
+            self.tell(news, Some(id), &mut gone.lost);
+        }
+        shard
+    }
+
+    /// Puts a connection into the first shard that has a place.
+    fn place(&self, entry: Arc<Entry>) -> Arc<Mutex<Shard>> {
         let mut shards = lock(&self.shards);
         for shard in shards.iter() {
             let mut members = lock(shard);
@@ -272,20 +413,31 @@ impl Inner {
     }
 
     fn broadcast(&self, message: Outgoing, except: Option<ConnId>) -> Sent {
-        let mut sent = Sent::default();
-        let Ok(lane) = Lane::of(message) else {
-            return Sent { dropped: self.len.load(Ordering::Relaxed), ..sent };
+        let Ok(lane) = Lane::for_many(message, Some(&self.tally)) else {
+            return Sent { dropped: self.len.load(Ordering::Relaxed), delivered: 0 };
         };
-        let mut lost = Lost::default();
-        let _order = lock(&self.broadcasting);
+        let mut gone = Gone::default();
+        let mut order = lock(&self.order);
+        if let Lane::Data(frame, key) = &lane {
+            gone.past = order.history.push(frame, key.as_ref(), now);
+        }
+        self.tell(&lane, except, &mut gone.lost)
+    }
+
+    /// Queues a message to all but one; by whoever has the [`Order`] in hand.
+    fn tell(&self, lane: &Lane, except: Option<ConnId>, lost: &mut Lost) -> Sent {
+        let mut sent = Sent::default();
         let shards = lock(&self.shards).clone();
         for shard in shards {
             for entry in &lock(&shard).members {
                 if Some(entry.id()) != except {
-                    sent.count(entry.take(&lane, &mut lost));
+                    sent.count(entry.take(lane, lost));
                 }
             }
         }
+        self.tally.sent.fetch_add(1, Ordering::Relaxed);
+        self.tally.accepted.fetch_add(sent.delivered as u64, Ordering::Relaxed);
+        self.tally.dropped.fetch_add(sent.dropped as u64, Ordering::Relaxed);
         sent
     }
 }
@@ -461,6 +613,27 @@ mod tests {
         assert_eq!(hub.broadcast("3"), Sent { delivered: 1, dropped: 1 });
         assert_eq!(written(&healthy), ["1", "2", "3"]);
         assert_eq!(written(&stuck), ["close 1013"]);
+    }
+
+    /// D2, B13: what a room's messages lose is counted for the room, whichever policy takes it and whenever.
+    #[test]
+    fn drops_are_counted_for_the_room() {
+        let (hub, target) = (Hub::new(), target());
+        // `Close` refuses the third, which takes two with it, and the fourth.
+        for (overflow, dropped) in
+            [(Overflow::Close, 4), (Overflow::DropNew, 2), (Overflow::DropOld, 2), (Overflow::Conflate, 2)]
+        {
+            let tight = OutboxLimits { max_messages: 2, overflow, ..OutboxLimits::new() };
+            let stuck = link(&hub, &target, tight);
+            let [room, other] = ["r", "other"].map(|name| hub.room(format!("{name} {overflow:?}")));
+            assert_eq!([room.join(stuck.id()), other.join(stuck.id())], [Ok(()); 2]);
+            for n in 0..4 {
+                room.broadcast(Outgoing::keyed(if n == 1 { "b" } else { "a" }, n.to_string()));
+            }
+            let info = room.info();
+            assert_eq!((info.broadcasts, info.dropped), (4, dropped), "{overflow:?}");
+            assert_eq!(other.info().dropped, 0);
+        }
     }
 
     /// D4: after 100 000 connections that came, joined and went, nothing is left: no room, no entry.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use ws_core::Request;
+use ws_core::{Config, ConfigRef, Request};
 
 use crate::decision::{Decide, Decision, Upgrade};
 use crate::outbox::OutboxLimits;
@@ -19,6 +19,10 @@ pub struct Route {
     pub(crate) origins: Origins,
     pub(crate) require_origin: bool,
     pub(crate) outbox: OutboxLimits,
+    #[cfg(feature = "deflate")]
+    deflate: Option<Option<ws_core::deflate::Settings>>,
+    /// The server's protocol settings as they are on this route, where they differ.
+    config: Option<ConfigRef>,
 }
 
 impl fmt::Debug for Route {
@@ -40,6 +44,9 @@ impl Route {
             origins: Origins::SameHost,
             require_origin: false,
             outbox: OutboxLimits::new(),
+            #[cfg(feature = "deflate")]
+            deflate: None,
+            config: None,
         }
     }
 
@@ -106,6 +113,44 @@ impl Route {
     pub fn outbox(mut self, limits: OutboxLimits) -> Self {
         self.outbox = limits;
         self
+    }
+
+    /// Compresses messages on this path for clients that offer it (permessage-deflate, RFC 7692), and takes compressed ones;
+    /// `None` does neither. Without this, [`Settings::protocol`](crate::Settings::protocol) decides, which is off by default.
+    ///
+    /// A broadcast is compressed at most once for each size of window, when the first of its receivers that has agreed to
+    /// compress has it to write, and all others share it. What is live of an idle connection goes back to the
+    /// [`Pool`](ws_core::deflate::Pool).
+    ///
+    /// Messages that have secrets beside what an attacker chooses should not be compressed: their lengths tell (section 8).
+    ///
+    /// ```
+    /// use ws_actor::{Route, deflate};
+    ///
+    /// let route = Route::ws("/ws").target("chat").deflate(deflate::Settings::server());
+    /// ```
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn deflate(mut self, settings: impl Into<Option<ws_core::deflate::Settings>>) -> Self {
+        self.deflate = Some(settings.into());
+        self
+    }
+
+    /// Makes this route's settings of its server's.
+    pub(crate) fn fit(&mut self, server: &Config) {
+        #[cfg(feature = "deflate")]
+        if let Some(deflate) = &self.deflate {
+            let mut config = server.clone();
+            config.deflate.clone_from(deflate);
+            self.config = Some(config.into());
+        }
+        #[cfg(not(feature = "deflate"))]
+        let _ = server;
+    }
+
+    /// This route's settings, on a server that has these.
+    pub(crate) fn config<'a>(&'a self, server: &'a ConfigRef) -> &'a ConfigRef {
+        self.config.as_ref().unwrap_or(server)
     }
 
     pub(crate) fn is_at(&self, path: &[u8]) -> bool {

@@ -30,13 +30,14 @@ use tokio::time::timeout;
 use ws_core::{Config, ConfigRef, Connection, Rejection};
 use ws_tokio::{AcceptError, Incoming};
 
+use crate::compress::{Extensions, Negotiated};
 use crate::conn::{Patience, Watch, drive, now};
 use crate::hub::Hub;
 use crate::link::Link;
 use crate::report::{FailureReport, Observer};
 use crate::rewind::Rewind;
 use crate::route::Route;
-use crate::upgrade::{Ends, Refusal, ask, read_http, report, report_answer};
+use crate::upgrade::{Accepted, Ends, Refusal, ask, read_http, report, report_answer};
 
 /// A stream's error, whatever it is.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -128,7 +129,8 @@ impl Server {
 
     /// Adds a route. Of two of the same path, the first counts.
     #[must_use]
-    pub fn route(mut self, route: Route) -> Self {
+    pub fn route(mut self, mut route: Route) -> Self {
+        route.fit(&self.shared.config);
         self.shared.routes.push(route);
         self
     }
@@ -137,6 +139,8 @@ impl Server {
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.shared.config = settings.protocol.into();
+        let config = &self.shared.config;
+        self.shared.routes.iter_mut().for_each(|route| route.fit(config));
         self.shared.patience = Patience { write: settings.write_timeout, mailbox: settings.mailbox_timeout };
         self.shared.decision_timeout = settings.decision_timeout;
         self.max_handshakes = settings.max_handshakes.clamp(1, Semaphore::MAX_PERMITS);
@@ -356,8 +360,7 @@ async fn serve(server: Arc<Server>, io: TcpStream, remote: SocketAddr, permit: O
     let Some(opened) = open(&server, io, ends).await else { return };
     drop(permit);
     match opened {
-        Opened::WebSocket { io, early, link } => {
-            let connection = Connection::server(server.shared.config.clone(), now());
+        Opened::WebSocket { io, early, connection, link } => {
             let patience = server.shared.patience;
             let watch = server.shared.watch(ends);
             drop(server);
@@ -373,7 +376,7 @@ async fn serve(server: Arc<Server>, io: TcpStream, remote: SocketAddr, permit: O
 /// What a first head was.
 #[expect(clippy::large_enum_variant, reason = "taken apart where it is made")]
 enum Opened {
-    WebSocket { io: TcpStream, early: Vec<u8>, link: Link },
+    WebSocket { io: TcpStream, early: Vec<u8>, connection: Negotiated, link: Link },
     Http { io: Rewind<TcpStream> },
 }
 
@@ -402,23 +405,22 @@ async fn open(server: &Server, io: TcpStream, ends: Ends) -> Option<Opened> {
         Ok(asked) => asked.decide(shared).await,
         Err(refusal) => Err(refusal),
     };
-    let (link, accepted) = match decided {
-        Ok((link, acceptance)) => {
-            (Some(link), timeout(shared.patience.write, incoming.accept(acceptance)).await.ok()?)
+    let accepted = match decided {
+        Ok(Accepted { link, acceptance, config }) => {
+            let extensions = Extensions::agreed(&config, &incoming.request()?);
+            let answered = incoming.answer(acceptance, extensions.line());
+            let answered = timeout(shared.patience.write, answered).await.ok()?;
+            answered.map(|(io, early)| {
+                let connection = Negotiated::new(Connection::server(config, now()), extensions.agreement);
+                Opened::WebSocket { io, early, connection, link }
+            })
         }
-        Err(refusal) => (None, Err(incoming.reject(refusal).await)),
+        Err(refusal) => Err(incoming.reject(refusal).await),
     };
-    match (link, accepted) {
-        (Some(link), Ok(socket)) => {
-            let (io, early) = socket.into_inner();
-            Some(Opened::WebSocket { io, early, link })
-        }
-        (_, Err(AcceptError::Answer(error))) => {
-            report_answer(shared, ends, error);
-            None
-        }
-        _ => None,
+    if let Err(AcceptError::Answer(error)) = accepted {
+        report_answer(shared, ends, error);
     }
+    accepted.ok()
 }
 
 /// Serves plain HTTP, and the upgrades that come on the same connection later.

@@ -12,9 +12,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::Full;
 use tokio::time::timeout;
-use ws_core::{Accept, AnswerError, Connection, Request, ServerHandshake};
+use ws_core::{Accept, AnswerError, ConfigRef, Connection, Request, ServerHandshake};
 use ws_tokio::Acceptance;
 
+use crate::compress::{Extensions, Negotiated};
 use crate::conn::now;
 use crate::decision::{Decision, Relay, Upgrade, decided};
 use crate::entry::{Terms, Who};
@@ -81,9 +82,16 @@ pub(crate) fn ask<'a>(
     Ok(Asked { route, upgrade: Upgrade::new(request, ends, route.decide.is_some()) })
 }
 
+/// A connection that may begin, what its client is told, and the settings of its route.
+pub(crate) struct Accepted {
+    pub(crate) link: Link,
+    pub(crate) acceptance: Acceptance,
+    pub(crate) config: ConfigRef,
+}
+
 impl Asked<'_> {
     /// Has the application decide, if it wants to, and opens the connection in the Hub.
-    pub(crate) async fn decide(self, server: &Shared) -> Result<(Link, Acceptance), ws_tokio::Refusal> {
+    pub(crate) async fn decide(self, server: &Shared) -> Result<Accepted, ws_tokio::Refusal> {
         let Self { route, upgrade } = self;
         let ends = Ends { remote: upgrade.remote_addr, local: upgrade.local_addr };
         let (path, query) = (Arc::clone(&upgrade.path), Arc::clone(&upgrade.query));
@@ -113,7 +121,8 @@ impl Asked<'_> {
         terms.apply(relay);
         let link = Link::open(&server.hub, &pool, route.outbox, who, terms)
             .map_err(|Down| no(503, "no actor takes this connection"))?;
-        Ok((link, Acceptance { protocol, headers: Vec::new() }))
+        let config = route.config(&server.config).clone();
+        Ok(Accepted { link, acceptance: Acceptance { protocol, headers: Vec::new() }, config })
     }
 }
 
@@ -156,7 +165,7 @@ pub(crate) fn report(
 }
 
 /// An answer for an HTTP server to send, with the connection if it is a 101.
-pub(crate) type Answered = (http::Response<Full<Bytes>>, Option<(Link, Connection)>);
+pub(crate) type Answered = (http::Response<Full<Bytes>>, Option<(Link, Negotiated)>);
 
 /// The same on a head that an HTTP server has read: `None` when it is no upgrade to WebSocket.
 pub(crate) fn read_http<B>(server: &Shared, request: &http::Request<B>) -> Option<HttpHead> {
@@ -198,15 +207,21 @@ impl HttpHead {
             Err(refusal) => Err(refusal),
         };
         let now = now();
-        let (answer, link) = match decided {
-            Ok((link, acceptance)) => {
-                let accept = Accept { protocol: acceptance.protocol.as_deref(), ..Accept::default() };
-                let answer = match self.handshake.recv(now, &self.bytes) {
-                    Ok(Some(request)) => encode(|out| self.handshake.accept(&request, accept, out)),
-                    _ => Err(AnswerError::NotWaiting),
-                };
-                (answer, Some(link))
-            }
+        let (answer, opened) = match decided {
+            Ok(Accepted { link, acceptance, config }) => match self.handshake.recv(now, &self.bytes) {
+                Ok(Some(request)) => {
+                    let extensions = Extensions::agreed(&config, &request);
+                    let accept = Accept {
+                        protocol: acceptance.protocol.as_deref(),
+                        extensions: extensions.line(),
+                        ..Accept::default()
+                    };
+                    let answer = encode(|out| self.handshake.accept(&request, accept, out));
+                    let connection = Connection::server(config, now);
+                    (answer, Some((link, Negotiated::new(connection, extensions.agreement))))
+                }
+                _ => (Err(AnswerError::NotWaiting), None),
+            },
             Err(ws_tokio::Refusal { status, headers, body }) => {
                 let headers: Vec<_> =
                     headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
@@ -214,10 +229,7 @@ impl HttpHead {
             }
         };
         match answer {
-            Ok(answer) => {
-                let connection = |link| (link, Connection::server(server.config.clone(), now));
-                (response(&answer), link.map(connection))
-            }
+            Ok(answer) => (response(&answer), opened),
             Err(error) => {
                 report_answer(server, ends, error);
                 let answer = encode(|out| self.handshake.reject(now, 500, &[], b"", out));

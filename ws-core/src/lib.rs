@@ -153,7 +153,7 @@ pub use handshake::{
     Response, ServerHandshake, Uri, UriError, accept_key, same_host,
 };
 #[cfg(feature = "alloc")]
-pub use prepared::Prepared;
+pub use prepared::{Held, Prepared};
 pub use receiver::{Receiver, Recv};
 pub use sender::{Reply, Sender};
 pub use session::{Advance, Endpoint, Session};

@@ -85,6 +85,22 @@ impl Prepared {
         self.0.plain.len() - self.0.head
     }
 
+    /// Keeps a frame that [`Sender::prepared`](crate::Sender::prepared) lent of this message, for a write that goes on
+    /// when the loan is over: a reference count, no copy. `None` for bytes that are none of its frames.
+    pub fn hold(&self, frame: &[u8]) -> Option<Held> {
+        let is_it = |own: &[u8]| core::ptr::eq(own, frame);
+        if is_it(&self.0.plain) {
+            return Some(Held(self.clone(), PLAIN));
+        }
+        #[cfg(feature = "deflate")]
+        for (class, own) in self.0.deflated.iter().enumerate() {
+            if own.get().and_then(Option::as_deref).is_some_and(is_it) {
+                return Some(Held(self.clone(), class));
+            }
+        }
+        None
+    }
+
     pub(crate) fn plain(&self) -> &[u8] {
         &self.0.plain
     }
@@ -105,6 +121,24 @@ impl Prepared {
             (len < payload.len()).then(|| frame(self.0.kind, RSV1, &out[..len]))
         });
         frame.as_deref()
+    }
+}
+
+/// A frame of a [`Prepared`] message, held: see [`Prepared::hold`].
+#[derive(Clone, Debug)]
+pub struct Held(Prepared, usize);
+
+/// Stands for the plain frame; the compressed ones are numbered.
+const PLAIN: usize = usize::MAX;
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        let shared = &self.0.0;
+        #[cfg(feature = "deflate")]
+        if let Some(frame) = shared.deflated.get(self.1).and_then(|frame| frame.get()?.as_deref()) {
+            return frame;
+        }
+        &shared.plain
     }
 }
 

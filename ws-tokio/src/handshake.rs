@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use ws_core::handshake::MAX_EARLY_BYTES;
 use ws_core::{Accept, AnswerError, Config, ConfigRef, Rejection, Request, Role, ServerHandshake, Transport};
 
-use crate::deflate::{self, Agreement};
+use crate::deflate;
 use crate::pool;
 use crate::timer::{Clock, Timer};
 use crate::websocket::WebSocket;
@@ -250,7 +250,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     /// # Cancel safety
     /// Dropping the future drops the stream.
     pub async fn accept(mut self, acceptance: Acceptance) -> Result<WebSocket<S>, AcceptError> {
-        let (answer, agreement) = match self.encode_acceptance(&acceptance) {
+        let agreed = self
+            .handshake
+            .recv(self.clock.now(), &self.input)
+            .ok()
+            .flatten()
+            .and_then(|request| deflate::accept(&self.config, &request));
+        let extensions = agreed.as_ref().map_or("", |(_, line)| line);
+        let this = self.say_yes(&acceptance, extensions).await?;
+        let leftover = &this.input[this.handshake.consumed().unwrap_or(this.input.len())..];
+        Ok(WebSocket::with_clock(
+            this.stream,
+            Role::Server,
+            leftover,
+            this.config,
+            this.clock,
+            [0; 32],
+            agreed.map(|(agreement, _)| agreement),
+        ))
+    }
+
+    /// Answers 101 and gives the stream away, with what came behind the request: for who drives a connection of his own.
+    /// `extensions` is what he has agreed to of [`Request::extensions`], as the value of one line, and is his to keep to;
+    /// empty for none, whatever the configuration says.
+    ///
+    /// # Errors
+    /// As for [`accept`](Self::accept).
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the stream.
+    pub async fn answer(self, acceptance: Acceptance, extensions: &str) -> Result<(S, Vec<u8>), AcceptError> {
+        let mut this = self.say_yes(&acceptance, extensions).await?;
+        let head = this.handshake.consumed().unwrap_or(this.input.len());
+        Ok((this.stream, this.input.split_off(head)))
+    }
+
+    async fn say_yes(mut self, acceptance: &Acceptance, extensions: &str) -> Result<Self, AcceptError> {
+        let answer = match self.encode_acceptance(acceptance, extensions) {
             Ok(answer) => answer,
             Err(error) => {
                 self.reject(Refusal::new(500, "the server chose an answer that may not be sent\n")).await;
@@ -264,32 +300,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         })
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
-        let leftover = &self.input[self.handshake.consumed().unwrap_or(self.input.len())..];
-        Ok(WebSocket::with_clock(
-            self.stream,
-            Role::Server,
-            leftover,
-            self.config,
-            self.clock,
-            [0; 32],
-            agreement,
-        ))
+        Ok(self)
     }
 
     fn encode_acceptance(
         &mut self,
         acceptance: &Acceptance,
-    ) -> Result<(Vec<u8>, Option<Agreement>), AnswerError> {
+        extensions: &str,
+    ) -> Result<Vec<u8>, AnswerError> {
         let now = self.clock.now();
         let headers = borrow(&acceptance.headers);
         let Ok(Some(request)) = self.handshake.recv(now, &self.input) else {
             return Err(AnswerError::NotWaiting);
         };
-        let agreed = deflate::accept(&self.config, &request);
-        let extensions = agreed.as_ref().map_or("", |(_, line)| line);
         let accept = Accept { protocol: acceptance.protocol.as_deref(), extensions, headers: &headers };
-        let answer = encode(|out| self.handshake.accept(&request, accept, out))?;
-        Ok((answer, agreed.map(|(agreement, _)| agreement)))
+        encode(|out| self.handshake.accept(&request, accept, out))
     }
 
     /// Answers no, says it to the end, and returns the error that stands for it.

@@ -16,7 +16,7 @@ use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderN
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 use ws_actor::{
-    CloseFrame, ConnId, Connect, Context, Disconnect, Hub, Inbound, Message, Route, Server, WsActor,
+    CloseFrame, ConnId, Connect, Context, Disconnect, Hub, Inbound, Message, Route, Server, WsActor, deflate,
 };
 
 #[cfg(test)]
@@ -192,7 +192,7 @@ async fn main() -> ExitCode {
         }
     };
     let listening = Server::new(&hub)
-        .route(Route::ws("/ws").target(chat))
+        .route(Route::ws("/ws").target(chat).deflate(deflate::Settings::server()))
         .on_http(|request| async move { page(request.uri().path()) })
         .on_refusal(|refusal| eprintln!("chat: {refusal}"))
         .listen(&addr)

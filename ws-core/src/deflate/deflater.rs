@@ -142,7 +142,9 @@ impl Deflater {
             }
             // The back end did not do as it promises. What it wrote does not count, and it is not asked again; stored
             // blocks are right behind any others, and do not refer to anything.
-            self.state = None;
+            if self.state.take().is_some() {
+                self.pool.lose_deflater();
+            }
         }
         (store(input, out), false)
     }

@@ -84,7 +84,7 @@ pub use deflater::{Deflater, NoRoom};
 pub use inflater::{Finished, Inflated, Inflater, InvalidDeflate};
 pub use line::Line;
 pub use outflow::Compress;
-pub use pool::{Pool, PoolLimits};
+pub use pool::{Lent, Pool, PoolLimits};
 pub use settings::{Settings, WindowBits};
 
 pub(crate) use inflow::{Inflow, Run};

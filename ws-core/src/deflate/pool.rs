@@ -3,11 +3,52 @@
 //! A compressor costs 160 to 290 KiB and a decompressor 47, so connections hold them only while they are busy. What waits here is bounded in number; what is given beyond that is freed.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use zlib_rs::{Deflate, DeflateConfig, Inflate};
 
 use super::settings::WindowBits;
+
+/// How many states a [`Pool`] has lent: what is live, and how often somebody began to compress or inflate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lent {
+    /// Decompressors that are out now.
+    pub inflaters: usize,
+    /// Compressors that are out now.
+    pub deflaters: usize,
+    /// Decompressors that were ever taken; it wraps around.
+    pub inflaters_taken: usize,
+    /// Compressors that were ever taken; it wraps around. A [`Prepared`](crate::Prepared) message takes one for each
+    /// window that it is compressed for.
+    pub deflaters_taken: usize,
+}
+
+/// Taken and given back, of one kind. Two counts, so that neither is ever wrong by the other's turn.
+#[derive(Default)]
+struct Tally {
+    taken: AtomicUsize,
+    back: AtomicUsize,
+}
+
+impl Tally {
+    fn take(&self) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn give(&self) {
+        self.back.fetch_add(1, Ordering::Release);
+    }
+
+    /// How many are out, and how many ever were.
+    fn read(&self) -> (usize, usize) {
+        // What is back was taken before; read in this order, the difference is never below zero.
+        let back = self.back.load(Ordering::Acquire);
+        let taken = self.taken.load(Ordering::Relaxed);
+        (taken.wrapping_sub(back), taken)
+    }
+}
 
 /// How much a [`Pool`] keeps. What is lent out is not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +84,8 @@ pub struct Pool(Arc<Shared>);
 #[expect(clippy::vec_box, reason = "they go in and out by their boxes")]
 struct Shared {
     limits: PoolLimits,
+    lent_inflaters: Tally,
+    lent_deflaters: Tally,
     inflaters: Mutex<Vec<Box<Inflating>>>,
     deflaters: Mutex<Vec<(WindowBits, Box<Deflate>)>>,
     buffers: Mutex<Vec<Vec<u8>>>,
@@ -62,6 +105,8 @@ impl Pool {
         limits.buffer_len = limits.buffer_len.max(64);
         Self(Arc::new(Shared {
             limits,
+            lent_inflaters: Tally::default(),
+            lent_deflaters: Tally::default(),
             inflaters: Mutex::default(),
             deflaters: Mutex::default(),
             buffers: Mutex::default(),
@@ -79,6 +124,13 @@ impl Pool {
         self.0.limits
     }
 
+    /// What it has lent to connections.
+    pub fn lent(&self) -> Lent {
+        let (inflaters, inflaters_taken) = self.0.lent_inflaters.read();
+        let (deflaters, deflaters_taken) = self.0.lent_deflaters.read();
+        Lent { inflaters, deflaters, inflaters_taken, deflaters_taken }
+    }
+
     /// A buffer of at least [`PoolLimits::buffer_len`] bytes, all of them initialised.
     pub fn take_buffer(&self) -> Vec<u8> {
         take(&self.0.buffers).unwrap_or_else(|| vec![0; self.0.limits.buffer_len])
@@ -94,6 +146,7 @@ impl Pool {
 
     /// A decompressor for a new stream.
     pub(super) fn take_inflater(&self) -> Box<Inflating> {
+        self.0.lent_inflaters.take();
         if let Some(mut idle) = take(&self.0.inflaters) {
             idle.zlib.reset(false);
             return idle;
@@ -102,11 +155,13 @@ impl Pool {
     }
 
     pub(super) fn give_inflater(&self, idle: Box<Inflating>) {
+        self.0.lent_inflaters.give();
         give(&self.0.inflaters, idle, self.0.limits.inflaters);
     }
 
     /// A compressor for a new stream with a window of 9 bits or more and a level of 1 or more.
     pub(super) fn take_deflater(&self, window: WindowBits, level: u8) -> Box<Deflate> {
+        self.0.lent_deflaters.take();
         let idle = {
             let mut idle = lock(&self.0.deflaters);
             idle.iter().rposition(|(bits, _)| *bits == window).map(|at| idle.swap_remove(at).1)
@@ -126,7 +181,13 @@ impl Pool {
     }
 
     pub(super) fn give_deflater(&self, window: WindowBits, idle: Box<Deflate>) {
+        self.0.lent_deflaters.give();
         give(&self.0.deflaters, (window, idle), self.0.limits.deflaters);
+    }
+
+    /// One that is not to be used again is not coming back.
+    pub(super) fn lose_deflater(&self) {
+        self.0.lent_deflaters.give();
     }
 }
 

@@ -6,7 +6,7 @@ mod attack;
 mod audit;
 mod prepared;
 
-use ws_core::deflate::{Agreement, Compress, Settings, WindowBits};
+use ws_core::deflate::{Agreement, Compress, Pool, PoolLimits, Settings, WindowBits};
 use ws_core::{
     Advance, Config, Connection, Delivery, Event, Failure, Instant, Message, Part, Session, Violation,
 };

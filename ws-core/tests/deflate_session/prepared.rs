@@ -159,6 +159,39 @@ fn control_frames_and_prepared_ones() {
     assert_eq!(server.connection().prepared(&prepared), Err(SendError::Closed));
 }
 
+/// A frame that was lent can be held on to: it is the same memory, and no other bytes are taken for it.
+#[test]
+fn a_lent_frame_is_held() {
+    let news = text(5_000, 7);
+    let prepared = Prepared::new(Message::Text(&news));
+    let (mut server, _) = pair(&agreement(true, 12), Delivery::Whole, 1 << 20);
+    let mut plain = Connection::server(Config::server(), NOW);
+    for connection in [server.connection(), &mut plain] {
+        let frame = connection.prepared(&prepared).unwrap();
+        let held = prepared.hold(frame).unwrap();
+        assert!(std::ptr::eq(held.as_ref(), frame));
+        let copy = frame.to_vec();
+        assert!(prepared.hold(&frame[1..]).is_none() && prepared.hold(&copy).is_none());
+    }
+}
+
+/// DP-20: the pool tells how often a message was compressed: once for each window, whoever asks and how often.
+#[test]
+fn compressions_are_counted() {
+    let pool = Pool::new(PoolLimits::new());
+    let prepared = Prepared::new(Message::Text(&text(40_000, 8)));
+    for bits in [9, 12, 12, 15, 15, 9] {
+        let mut config = Config::server();
+        config.deflate = Some(Settings::server());
+        config.deflate.as_mut().unwrap().pool = Some(pool.clone());
+        let mut server = Session::<Vec<u8>>::new(Connection::server(config, NOW));
+        server.enable_deflate(&agreement(true, bits));
+        server.connection().prepared(&prepared).unwrap();
+    }
+    let lent = pool.lent();
+    assert_eq!((lent.deflaters, lent.deflaters_taken, lent.inflaters_taken), (0, 3, 0));
+}
+
 /// Threads that ask at once get the same frame: it was compressed by one of them.
 #[test]
 fn it_is_compressed_once_for_all_threads() {
