@@ -6,7 +6,7 @@
 use std::io::{self, ErrorKind};
 use std::net::ToSocketAddrs;
 
-use ws_mio::core::{Config, Event};
+use ws_mio::core::{Config, Event, deflate};
 use ws_mio::{Acceptance, ConnId, Error, Handler, Peer, Refusal, Server, Settings, Visitor};
 
 struct Echo;
@@ -52,6 +52,7 @@ fn main() -> io::Result<()> {
     let mut config = Config::server();
     config.limits.max_message = 16 << 20;
     config.limits.max_frame = 16 << 20;
+    config.deflate = Some(deflate::Settings::client());
     let mut settings = Settings::new();
     settings.config = config.into();
     settings.loops = loops;

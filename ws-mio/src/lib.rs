@@ -63,6 +63,7 @@
 
 mod accept;
 mod buffers;
+mod deflate;
 mod error;
 mod handler;
 mod link;

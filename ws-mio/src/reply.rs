@@ -50,12 +50,18 @@ impl<S: Stream> Reply<'_, S> {
     #[cold]
     fn overflow(&mut self) -> Error {
         if self.wire.overflow == Overflow::Close {
-            self.wire.drop_oldest(self.buffers, usize::MAX);
+            self.wire.drop_oldest(self.buffers, self.connection, usize::MAX);
             let frame = CloseFrame { code: CloseCode::TRY_AGAIN, reason: "" };
             // Refused when it is closing already.
             let _ = self.connection.close(self.now, Some(frame));
         }
         Error::QueueFull
+    }
+
+    /// Which of the messages from now on are compressed, where that was agreed on; it stays so until it is set again.
+    #[cfg(feature = "deflate")]
+    pub fn set_compress(&mut self, compress: ws_core::deflate::Compress) {
+        self.connection.sender().set_compress(compress);
     }
 
     /// Queues a ping of at most 125 bytes.

@@ -314,7 +314,14 @@ impl<H: Handler> Desk<H> {
     ) -> Result<State, Error> {
         let Self { handler, buffers, remote, .. } = self;
         let Some((request, link)) = socket.asked(now) else { return Ok(State::Waiting) };
-        match handler.request(&Visitor { id, request, link }) {
+        let visitor = Visitor {
+            id,
+            request,
+            link,
+            #[cfg(feature = "deflate")]
+            config: &self.config,
+        };
+        match handler.request(&visitor) {
             Ok(Acceptance { state: kept, protocol, headers }) => {
                 let headers = fields(&headers);
                 let accept = Accept { protocol: protocol.as_deref(), headers: &headers, ..Accept::default() };

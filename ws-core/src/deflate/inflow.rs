@@ -5,9 +5,9 @@
 
 use std::vec::Vec;
 
+use super::agreement::{Agreement, Direction};
 use super::inflater::{Finished, Inflated, Inflater};
 use super::pool::Pool;
-use super::settings::WindowBits;
 use crate::buffer::{Buffer, Storage};
 use crate::config::{Config, Delivery};
 use crate::decoder::Step;
@@ -20,6 +20,7 @@ use crate::view;
 #[derive(Debug)]
 pub(crate) struct Inflow {
     inflater: Inflater,
+    agreement: Agreement,
     pool: Pool,
     /// The message so far, or its current part; nothing between messages.
     out: Vec<u8>,
@@ -66,9 +67,11 @@ enum Stage {
 }
 
 impl Inflow {
-    pub(crate) fn new(window: WindowBits, takeover: bool, pool: Pool) -> Self {
+    /// For the peer's direction of an agreement.
+    pub(crate) fn new(agreement: Agreement, peer: Direction, pool: Pool) -> Self {
         Self {
-            inflater: Inflater::new(window, takeover, pool.clone()),
+            inflater: Inflater::new(peer.window, peer.takeover, pool.clone()),
+            agreement,
             pool,
             out: Vec::new(),
             len: 0,
@@ -83,6 +86,10 @@ impl Inflow {
             whole: true,
             used: false,
         }
+    }
+
+    pub(crate) fn agreement(&self) -> &Agreement {
+        &self.agreement
     }
 
     /// Whether what has arrived of the current frame is not all inflated and reported.
