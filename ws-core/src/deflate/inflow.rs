@@ -208,7 +208,9 @@ impl Inflow {
         }
         // One byte more than the limit, to see whether there is one.
         let most = usize::try_from(config.limits.max_message).unwrap_or(usize::MAX).saturating_add(1);
-        let len = self.out.len().saturating_mul(2).min(most).max(self.len + 1);
+        let doubled = self.out.len().saturating_mul(2).max(self.len + 1);
+        // Not a step more for that one byte: for a moment a buffer stands beside the one it grows to.
+        let len = if most - doubled.min(most) <= 1 { most } else { doubled };
         self.out.reserve_exact(len - self.out.len());
         self.out.resize(len, 0);
         true
