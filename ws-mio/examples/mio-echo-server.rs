@@ -43,7 +43,7 @@ impl Handler for Echo {
     }
 }
 
-fn main() -> io::Result<()> {
+pub(crate) fn main() -> io::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:9001".to_owned());
     let address = address.to_socket_addrs()?.next().ok_or(ErrorKind::AddrNotAvailable)?;
