@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use ws_core::{CloseFrame, Event, Message, Part, Request};
+use ws_core::{CloseFrame, Event, Message, Part, Prepared, Request};
 
 use crate::error::Error;
 use crate::link::Link;
@@ -181,6 +181,14 @@ impl<D> Peer<'_, D> {
     /// As for [`Reply::send_part`].
     pub fn send_part<'m>(&mut self, message: impl Into<Message<'m>>, part: Part) -> Result<(), Error> {
         self.reply.send_part(message, part)
+    }
+
+    /// Sends a message that was prepared for many; see [`Reply::send_prepared`].
+    ///
+    /// # Errors
+    /// As for [`Reply::send_prepared`].
+    pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
+        self.reply.send_prepared(prepared)
     }
 
     /// Which of the messages from now on are compressed; see [`Reply::set_compress`].

@@ -1,6 +1,6 @@
 //! The handle that comes with a lent event, to answer it.
 
-use ws_core::{CloseCode, CloseFrame, Connection, Instant, Message, Part};
+use ws_core::{CloseCode, CloseFrame, Connection, Instant, Message, Part, Prepared};
 
 use crate::buffers::Buffers;
 use crate::error::Error;
@@ -24,6 +24,8 @@ impl<S: Stream> Reply<'_, S> {
     /// KiB where nothing else seems to follow, is written at once, from where it stands, and only what the transport does
     /// not take is copied.
     ///
+    /// What is compressed counts as long as it was before.
+    ///
     /// The first message sent in answer to an event always finds room, unless the queue was filled from outside.
     ///
     /// # Errors
@@ -42,6 +44,21 @@ impl<S: Stream> Reply<'_, S> {
     #[inline]
     pub fn send_part<'m>(&mut self, message: impl Into<Message<'m>>, part: Part) -> Result<(), Error> {
         match self.wire.send(self.buffers, self.connection, message.into(), part, self.buffered) {
+            Err(Error::QueueFull) => Err(self.overflow()),
+            result => result,
+        }
+    }
+
+    /// Sends a message that was prepared for many: its frame, which is made and compressed once for all of them. A
+    /// client, which has to mask, sends the message in it.
+    ///
+    /// Which connections get it compressed, and what that does to their own messages, is said at
+    /// [`Sender::prepared`](ws_core::Sender::prepared).
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
+        match self.wire.send_prepared(self.buffers, self.connection, prepared, self.buffered) {
             Err(Error::QueueFull) => Err(self.overflow()),
             result => result,
         }

@@ -8,8 +8,8 @@ use std::io;
 
 use mio::Interest;
 use ws_core::{
-    CloseFrame, ConfigRef, Connection, Event, Instant, Message, Part, Role, ServerHandshake, Session,
-    Transport,
+    CloseFrame, ConfigRef, Connection, Event, Instant, Message, Part, Prepared, Role, ServerHandshake,
+    Session, Transport,
 };
 
 use crate::buffers::Buffers;
@@ -347,6 +347,20 @@ impl<S: Stream> Socket<S> {
         part: Part,
     ) -> Result<(), Error> {
         self.reply(buffers, now)?.send_part(message, part)
+    }
+
+    /// Sends a message that was prepared for many, as [`send`](Self::send) does one of its own; see
+    /// [`Reply::send_prepared`].
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub fn send_prepared(
+        &mut self,
+        buffers: &mut Buffers,
+        now: Instant,
+        prepared: &Prepared,
+    ) -> Result<(), Error> {
+        self.reply(buffers, now)?.send_prepared(prepared)
     }
 
     /// Queues our close frame; see [`Reply::close`]. [`flush`](Self::flush) sends it, and events go on until the peer's.

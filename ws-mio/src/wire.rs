@@ -11,7 +11,7 @@
 use std::io::{self, ErrorKind, IoSlice};
 
 use ws_core::frame::{Header, MAX_HEADER, Opcode};
-use ws_core::{Connection, Message, Part, Role, SendError};
+use ws_core::{Connection, Message, Part, Prepared, Role, SendError};
 
 use crate::buffers::{Buffers, SIZE};
 use crate::deflate;
@@ -162,24 +162,58 @@ impl<S: Stream> Wire<S> {
             connection,
             (connection.pending() + MAX_HEADER).saturating_add(payload.len()),
         )?;
-        // What is owed goes before, all of it.
-        while connection.pending() > 0 {
-            self.reserve(buffers, connection.pending());
-            self.end += connection.transmit(&mut self.out[self.end..]);
-        }
+        self.queue_owed(buffers, connection);
         let header = connection.frame_header(message.kind(), payload.len() as u64, part)?;
         let mut head = [0; MAX_HEADER];
         let len = header.encode(&mut head);
         self.copy(buffers, &head[..len]);
 
-        let parts = [IoSlice::new(&self.out[self.start..self.end]), IoSlice::new(payload)];
-        let wanted = self.queued() + payload.len();
+        self.write_beside(buffers, payload);
+        Ok(())
+    }
+
+    /// Sends the frame of a message for many: written from where it stands if it is large, copied otherwise.
+    pub(crate) fn send_prepared(
+        &mut self,
+        buffers: &mut Buffers,
+        connection: &mut Connection,
+        prepared: &Prepared,
+        buffered: usize,
+    ) -> Result<(), Error> {
+        if connection.role() == Role::Client {
+            return self.send(buffers, connection, prepared.message(), Part::Whole, buffered);
+        }
+        if self.broken || !self.has_room() {
+            let needed = connection.pending() + MAX_HEADER;
+            self.check_room(buffers, connection, needed.saturating_add(prepared.len()))?;
+        }
+        self.queue_owed(buffers, connection);
+        let frame = connection.prepared(prepared)?;
+        if frame.len() >= LARGE && !self.blocked {
+            self.write_beside(buffers, frame);
+        } else {
+            self.copy(buffers, frame);
+        }
+        Ok(())
+    }
+
+    /// What is owed goes before a frame that is not encoded here, all of it.
+    fn queue_owed(&mut self, buffers: &mut Buffers, connection: &mut Connection) {
+        while connection.pending() > 0 {
+            self.reserve(buffers, connection.pending());
+            self.end += connection.transmit(&mut self.out[self.end..]);
+        }
+    }
+
+    /// Writes what waits and `bytes` behind it, and copies what the transport does not take.
+    fn write_beside(&mut self, buffers: &mut Buffers, bytes: &[u8]) {
+        let parts = [IoSlice::new(&self.out[self.start..self.end]), IoSlice::new(bytes)];
+        let wanted = self.queued() + bytes.len();
         let written = self.io.write_vectored(&parts);
         let taken = self.written(buffers, written, wanted);
         if !self.broken {
-            self.copy(buffers, &payload[taken..]);
+            self.copy(buffers, &bytes[taken..]);
         }
-        Ok(())
     }
 
     /// Whether the bound of the queue allows `needed` bytes more. What waits is written first, if it does not.

@@ -15,7 +15,9 @@ use support::{
     BINARY, CLOSE, Host, PING, PONG, Registered, TEXT, expect, expect_end, masked, plain, read_head, sockets,
 };
 use ws_mio::core::deflate::{Agreement, Compress, Settings, WindowBits};
-use ws_mio::core::{Accept, Config, Event, Instant, Part, Role, Violation};
+use ws_mio::core::{
+    Accept, Chunk, Config, Delivery, Event, Instant, Message, Part, Payload, Prepared, Role, Violation,
+};
 use ws_mio::{Buffers, Error, Overflow, Socket, State, Stream};
 
 const OFFER: &str = "permessage-deflate; client_max_window_bits";
@@ -452,6 +454,76 @@ fn n02_what_is_dropped_is_not_referred_to() {
         assert!(numbers.len() < sent, "nothing was dropped: {what}");
         assert!(!parts || numbers.contains(&8), "{what}");
     }
+}
+
+/// DP-20: a frame that was compressed once, small and large, among a connection's own messages; and through a transport
+/// that takes it in pieces.
+#[test]
+fn dp20_a_message_for_many() {
+    for takeover in [true, false] {
+        let (mut peer, io) = sockets();
+        let room = Rc::new(Cell::new(usize::MAX));
+        let stream = Narrow { io, room: room.clone(), read: usize::MAX };
+        let (mut host, _) = open(&mut peer, stream, config(Some(settings(12, takeover))), OFFER);
+        let mut codec = Codec::new(12, takeover);
+        for (len, first_room) in
+            [(10, usize::MAX), (3_000, usize::MAX), (300_000, usize::MAX), (300_000, 50_000)]
+        {
+            let (own, many) = (another_text(1, 500), another_text(2, len));
+            let prepared = Prepared::new(Message::Text(&many));
+            let Host { socket, buffers, now, .. } = &mut host;
+            room.set(first_room);
+            socket.reply(buffers, *now).expect("open").ping(b"first").expect("room");
+            socket.send_prepared(buffers, *now, &prepared).expect("room");
+            socket.send(buffers, *now, &*own).expect("room");
+            let reading = {
+                let mut peer = peer.try_clone().expect("cloned");
+                std::thread::spawn(move || [(); 3].map(|()| read_frame(&mut peer)))
+            };
+            let _ = socket.flush(buffers, *now);
+            room.set(usize::MAX);
+            let _ = socket.on_writable(buffers, *now, |_, _| {});
+            let [ping, shared, alone] = reading.join().expect("three frames");
+            assert_eq!(ping, (PING, b"first".to_vec()));
+            assert_eq!(shared.0, if len < 64 { TEXT } else { TEXT | RSV1 });
+            let said = if len < 64 { shared.1 } else { codec.inflate(&shared.1) };
+            assert!(said == many.as_bytes(), "{takeover} {len}");
+            assert_eq!(codec.inflate(&alone.1), own.as_bytes());
+        }
+    }
+}
+
+/// A message that is handed over in parts, inflated as they come: far more than a turn's worth in one read.
+#[test]
+fn chunks_of_a_turn_each() {
+    const LEN: usize = 20_000_000;
+    let (mut peer, io) = sockets();
+    let mut config = config(Some(settings(15, true)));
+    config.limits.max_message = LEN as u64;
+    config.delivery = Delivery::Chunks;
+    let (mut host, _) = open(&mut peer, io, config, OFFER);
+    peer.write_all(&Codec::new(15, true).frame(BINARY, &vec![7; LEN])).expect("written");
+    std::thread::sleep(Duration::from_millis(50));
+    let Host { socket, buffers, now, .. } = &mut host;
+    let (mut total, mut turns, mut is_last) = (0, 0, false);
+    while !is_last {
+        let before = total;
+        let state = socket.on_readable(buffers, *now, |event, _| match event {
+            Event::Chunk(Chunk { payload: Payload::Binary(bytes), first, last }) => {
+                assert_eq!(first, total == 0);
+                assert!(bytes.iter().all(|&byte| byte == 7));
+                total += bytes.len();
+                is_last = last;
+            }
+            other => panic!("{other:?}"),
+        });
+        assert!(matches!(state, Ok(State::Again | State::Waiting)), "{state:?}");
+        assert!(total - before <= 1_100_000, "{} bytes in a turn", total - before);
+        turns += 1;
+    }
+    assert_eq!(total, LEN);
+    assert!(turns > 15, "{turns}");
+    assert_eq!(socket.held(), 0);
 }
 
 /// A few hundred bytes that inflate to megabytes do not keep the loop from the others: after a megabyte or so it is
