@@ -12,8 +12,23 @@ mod with {
     use std::time::Duration;
 
     pub(crate) use ws_core::deflate::Agreement;
-    use ws_core::deflate::{Line, Settings};
-    use ws_core::{Config, Connection, Part, Request, Session};
+    use ws_core::deflate::{Line, Pool, PoolLimits, Settings};
+    use ws_core::{Config, ConfigRef, Connection, Part, Request, Session};
+
+    /// The configuration of one of several loops. Without a pool that was asked for, it has one to itself: what a
+    /// connection compresses with was last used on the same core, and nobody waits for another loop.
+    pub(crate) fn for_a_loop(config: &ConfigRef, loops: usize) -> ConfigRef {
+        let mut own = Config::clone(config);
+        let Some(deflate) = own.deflate.as_mut().filter(|deflate| deflate.pool.is_none()) else {
+            return config.clone();
+        };
+        let mut limits = PoolLimits::new();
+        for most in [&mut limits.inflaters, &mut limits.deflaters, &mut limits.buffers] {
+            *most = most.div_ceil(loops.max(1));
+        }
+        deflate.pool = Some(Pool::new(limits));
+        own.into()
+    }
 
     /// A server's answer to what the client offers.
     pub(crate) fn accept(config: &Config, request: &Request<'_>) -> Option<(Agreement, Line)> {
@@ -61,7 +76,11 @@ mod with {
 mod without {
     use std::time::Duration;
 
-    use ws_core::{Config, Connection, Part, Request, Session};
+    use ws_core::{Config, ConfigRef, Connection, Part, Request, Session};
+
+    pub(crate) fn for_a_loop(config: &ConfigRef, _: usize) -> ConfigRef {
+        config.clone()
+    }
 
     #[derive(Clone, Copy, Debug)]
     pub(crate) enum Agreement {}

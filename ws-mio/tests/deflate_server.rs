@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicIsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use support::compressed::{Codec, RSV1, another_text, line, read_frame, request, settings};
+use support::compressed::{Codec, RSV1, another_text, empty_pool, line, read_frame, request, settings};
 use support::{BINARY, CLOSE, TEXT, masked, read_head};
-use ws_mio::core::deflate::{Compress, Settings as Deflate};
+use ws_mio::core::deflate::{Compress, Deflater, Pool, PoolLimits, Settings as Deflate, WindowBits};
 use ws_mio::core::{Config, Event};
 use ws_mio::{Acceptance, Handler, Peer, Refusal, Remote, Server, Settings, Visitor};
 
@@ -166,23 +166,57 @@ fn dp13_each_connection_has_its_context() {
     }
 }
 
-/// What connections cost after `talk`, each, once nothing happens any more.
+/// Loops share nothing that a message touches, the states that it is compressed with included; what was asked for is
+/// used.
+#[test]
+fn each_loop_has_its_pool() {
+    let _alone = alone();
+    let state = |pool: &Pool| format!("{pool:?}");
+    let (shared, own) = (Pool::shared(), Pool::new(PoolLimits::new()));
+    for (pool, is_used) in [(None, false), (Some(own.clone()), true)] {
+        let (before, before_own) = (state(&shared), state(&own));
+        let mut deflate = Deflate::server();
+        // Each message takes its state from the pool, and gives it back.
+        (deflate.inflate_takeover, deflate.deflate_takeover) = (false, false);
+        deflate.pool = pool;
+        let server = Running::start(Some(deflate));
+        Codec::new(12, false).echo(&mut server.open(OFFER).0, &another_text(1, 700));
+        assert_eq!(state(&shared), before);
+        assert_eq!(state(&own) != before_own, is_used);
+    }
+}
+
+/// What is held once nothing happens any more.
+fn settled() -> isize {
+    let (mut held, mut since) = (LIVE.load(SeqCst), 0);
+    for _ in 0..500 {
+        std::thread::sleep(Duration::from_millis(20));
+        let now = LIVE.load(SeqCst);
+        since = if now == held { since + 1 } else { 0 };
+        held = now;
+        // Three times as long as it takes to park what lies idle.
+        if since == 9 {
+            break;
+        }
+    }
+    held
+}
+
+/// What connections cost after `talk`, each.
 fn cost(deflate: Deflate, connections: usize, mut talk: impl FnMut(&mut TcpStream)) -> isize {
     let server = Running::start(Some(deflate));
     // What the loop needs once is there after the first; a peer's own end does not count.
     let mut peers = Vec::with_capacity(connections + 1);
     peers.push(server.open(OFFER).0);
     talk(&mut peers[0]);
-    std::thread::sleep(Duration::from_millis(200));
-    let before = LIVE.load(SeqCst);
+    let before = settled();
     for _ in 0..connections {
         let (mut peer, line) = server.open(OFFER);
         assert!(line.is_some());
         talk(&mut peer);
         peers.push(peer);
     }
-    std::thread::sleep(Duration::from_millis(300));
-    (LIVE.load(SeqCst) - before) / connections.cast_signed()
+    (settled() - before) / connections.cast_signed()
 }
 
 /// DN-20, N-01: a connection that agreed to it and has said nothing, that has talked and is parked, and that keeps no
@@ -224,21 +258,16 @@ fn dn20_what_connections_at_rest_keep() {
 fn dp15_a_bomb_is_bounded() {
     let _alone = alone();
     const LIMIT: isize = 1 << 20;
-    // 256 MiB of zeros, compressed piece by piece: all of it is the same few bytes again and again.
+    // 256 MiB of zeros: behind the first MiB each is the same few bytes.
     let bomb = {
-        let mut deflater = ws_mio::core::deflate::Deflater::new(
-            ws_mio::core::deflate::WindowBits::MAX,
-            true,
-            9,
-            ws_mio::core::deflate::Pool::shared(),
-        );
-        let (zeros, mut bomb) = (vec![0; 1 << 20], Vec::new());
+        let mut deflater = Deflater::new(WindowBits::MAX, true, 9, empty_pool());
+        let zeros = vec![0; 1 << 20];
         let mut out = vec![0; deflater.bound(zeros.len())];
-        for piece in 0..256 {
-            let len = deflater.deflate(&zeros, piece == 255, &mut out).expect("room");
-            bomb.extend_from_slice(&out[..len]);
-        }
-        bomb
+        let [first, next, last] = [false, false, true].map(|is_last| {
+            let len = deflater.deflate(&zeros, is_last, &mut out).expect("room");
+            out[..len].to_vec()
+        });
+        [first, next.repeat(254), last].concat()
     };
     assert!(bomb.len() < 1 << 20, "{} bytes", bomb.len());
     let whole = masked(BINARY | RSV1, &bomb);
@@ -251,8 +280,7 @@ fn dp15_a_bomb_is_bounded() {
             // What the loop has once; and a context, where there is one.
             let mut codec = Codec::new(9, false);
             codec.echo(&mut peer, &another_text(5, 1_000));
-            std::thread::sleep(Duration::from_millis(50));
-            let before = LIVE.load(SeqCst);
+            let before = settled();
             PEAK.store(before, SeqCst);
             // The server stops reading somewhere in the midst of it.
             let mut writer = peer.try_clone().expect("cloned");

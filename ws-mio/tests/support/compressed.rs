@@ -48,8 +48,8 @@ impl Codec {
     pub(crate) fn new(bits: u8, takeover: bool) -> Self {
         let window = WindowBits::new(bits).expect("8 to 15");
         Self {
-            deflater: Deflater::new(window, takeover, 6, Pool::shared()),
-            inflater: Inflater::new(window, takeover, Pool::shared()),
+            deflater: Deflater::new(window, takeover, 6, empty_pool()),
+            inflater: Inflater::new(window, takeover, empty_pool()),
         }
     }
 
