@@ -156,7 +156,7 @@ pub use handshake::{
 pub use prepared::{Held, Prepared};
 pub use receiver::{Receiver, Recv};
 pub use sender::{Reply, Sender};
-pub use session::{Advance, Endpoint, Session};
+pub use session::{Advance, AtRest, Endpoint, Session};
 #[cfg(feature = "bytes")]
 pub use text::Utf8;
 pub use time::Instant;

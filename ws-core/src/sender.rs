@@ -239,6 +239,20 @@ impl Sender {
         }
     }
 
+    /// Whether a compressed message may refer to those before it: then none of them may be dropped on its way alone.
+    #[cfg(feature = "deflate")]
+    pub fn has_context(&self) -> bool {
+        self.outflow.as_ref().is_some_and(|outflow| !outflow.forgets)
+    }
+
+    /// From here on nothing refers to what was encoded before: it may have been dropped instead of sent.
+    #[cfg(feature = "deflate")]
+    pub fn forget_context(&mut self) {
+        if let Some(outflow) = &mut self.outflow {
+            outflow.deflater.forget();
+        }
+    }
+
     #[cfg(feature = "deflate")]
     pub(crate) fn allow_deflate(&mut self, outflow: Outflow) {
         self.outflow = Some(Box::new(outflow));

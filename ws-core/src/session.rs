@@ -16,6 +16,10 @@ use crate::receiver::{self, Receiver};
 use crate::sender::{Reply, Sender};
 use crate::time::Instant;
 
+mod at_rest;
+
+pub use at_rest::AtRest;
+
 /// What [`Session::advance`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advance {
@@ -163,7 +167,7 @@ impl<B: Storage> Session<B> {
         let settings = config.deflate.as_ref().unwrap_or(&defaults);
         let pool = settings.pool.clone().unwrap_or_else(Pool::shared);
         let (own, peer) = agreement.directions(self.connection.role());
-        self.inflow = Some(Box::new(Inflow::new(peer.window, peer.takeover, pool)));
+        self.inflow = Some(Box::new(Inflow::new(*agreement, peer, pool)));
         self.connection.receiver().allow_deflate();
         // DN-16: there is no compressor of 256 bytes. What is not compressed is always right.
         if own.window > WindowBits::MIN {
@@ -247,6 +251,13 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
             return Ok(Advance::Event);
         }
         self.advance_by_step(now)
+    }
+
+    /// What was agreed on about permessage-deflate, if anything was.
+    #[cfg(feature = "deflate")]
+    #[inline]
+    pub fn agreement(&self) -> Option<&Agreement> {
+        self.inflow.as_ref().map(|inflow| inflow.agreement())
     }
 
     /// Whether live compression state is held, for [`park_idle`](Self::park_idle) to give back some day.

@@ -6,7 +6,7 @@
 use std::io::{self, ErrorKind};
 use std::net::ToSocketAddrs;
 
-use ws_mio::core::{Config, Event};
+use ws_mio::core::{Config, Event, deflate};
 use ws_mio::{Acceptance, ConnId, Error, Handler, Peer, Refusal, Server, Settings, Visitor};
 
 struct Echo;
@@ -43,7 +43,7 @@ impl Handler for Echo {
     }
 }
 
-fn main() -> io::Result<()> {
+pub(crate) fn main() -> io::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:9001".to_owned());
     let address = address.to_socket_addrs()?.next().ok_or(ErrorKind::AddrNotAvailable)?;
@@ -52,6 +52,7 @@ fn main() -> io::Result<()> {
     let mut config = Config::server();
     config.limits.max_message = 16 << 20;
     config.limits.max_frame = 16 << 20;
+    config.deflate = Some(deflate::Settings::client());
     let mut settings = Settings::new();
     settings.config = config.into();
     settings.loops = loops;

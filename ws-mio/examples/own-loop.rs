@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use ws_mio::core::{Accept, AnswerError, Config, ConfigRef, Event, Instant};
+use ws_mio::core::{Accept, AnswerError, Config, ConfigRef, Event, Instant, deflate};
 use ws_mio::{Buffers, Error, Reply, Socket, State};
 
 const LISTENER: Token = Token(usize::MAX);
@@ -40,6 +40,7 @@ fn main() -> io::Result<()> {
     let mut config = Config::server();
     config.limits.max_message = 16 << 20;
     config.limits.max_frame = 16 << 20;
+    config.deflate = Some(deflate::Settings::client());
     Server {
         poll,
         listener,

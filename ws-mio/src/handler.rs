@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use ws_core::{CloseFrame, Event, Message, Part, Request};
+use ws_core::{CloseFrame, Event, Message, Part, Prepared, Request};
 
 use crate::error::Error;
 use crate::link::Link;
@@ -69,6 +69,8 @@ pub struct Visitor<'a> {
     pub(crate) id: ConnId,
     pub(crate) request: Request<'a>,
     pub(crate) link: &'a Link,
+    #[cfg(feature = "deflate")]
+    pub(crate) config: &'a ws_core::Config,
 }
 
 impl<'a> Visitor<'a> {
@@ -88,6 +90,13 @@ impl<'a> Visitor<'a> {
     /// He has gone.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.link.peer_addr()
+    }
+
+    /// What a consent agrees to about permessage-deflate: as [`Settings::config`](crate::Settings::config) says, if he
+    /// offers it.
+    #[cfg(feature = "deflate")]
+    pub fn agreement(&self) -> Option<ws_core::deflate::Agreement> {
+        Some(crate::deflate::accept(self.config, &self.request)?.0)
     }
 }
 
@@ -172,6 +181,20 @@ impl<D> Peer<'_, D> {
     /// As for [`Reply::send_part`].
     pub fn send_part<'m>(&mut self, message: impl Into<Message<'m>>, part: Part) -> Result<(), Error> {
         self.reply.send_part(message, part)
+    }
+
+    /// Sends a message that was prepared for many; see [`Reply::send_prepared`].
+    ///
+    /// # Errors
+    /// As for [`Reply::send_prepared`].
+    pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
+        self.reply.send_prepared(prepared)
+    }
+
+    /// Which of the messages from now on are compressed; see [`Reply::set_compress`].
+    #[cfg(feature = "deflate")]
+    pub fn set_compress(&mut self, compress: ws_core::deflate::Compress) {
+        self.reply.set_compress(compress);
     }
 
     /// Queues a ping; see [`Reply::ping`].

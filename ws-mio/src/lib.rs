@@ -12,6 +12,13 @@
 //! done ([`Socket::from_upgraded`]; [`ClientHandshake`](ws_core::ClientHandshake) does it). There is no TLS of our own
 //! either: [`Stream`] can be implemented for a TLS stream, and anything beyond loopback should have one.
 //!
+//! # permessage-deflate
+//! The feature `deflate` (default) has it, and [`Config::deflate`](ws_core::Config) turns it on: it is agreed on in the
+//! opening handshake, and off it is not accepted. [`Visitor`] tells a handler what will be agreed on, [`Peer`] and
+//! [`Reply`] say what is compressed. A connection at rest keeps its windows and 300 bytes, and nothing without context
+//! takeover; its live state is parked by the loop's timers. What comes compressed is bounded by what it inflates to,
+//! message by message and turn by turn.
+//!
 //! # A loop of your own
 //! ```no_run
 //! use mio::{Events, Interest, Poll, Token, net::TcpListener};
@@ -63,6 +70,7 @@
 
 mod accept;
 mod buffers;
+mod deflate;
 mod error;
 mod handler;
 mod link;

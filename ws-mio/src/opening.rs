@@ -11,6 +11,7 @@ use ws_core::{
 };
 
 use crate::buffers::Buffers;
+use crate::deflate;
 use crate::error::Error;
 use crate::socket::{READS, Socket, State};
 use crate::stream::Stream;
@@ -52,6 +53,8 @@ impl<S: Stream> Socket<S> {
 
     /// Answers 101. Then call [`proceed`](Self::proceed), which writes it: frames may already be there.
     ///
+    /// permessage-deflate is agreed on as the configuration says, unless `accept` names extensions by itself.
+    ///
     /// # Errors
     /// An acceptance that may not be sent, such as a subprotocol that was not offered. Nothing was sent, and another
     /// answer may be given.
@@ -65,8 +68,13 @@ impl<S: Stream> Socket<S> {
         let opening = opening.as_mut().ok_or(AnswerError::NotWaiting)?;
         let Opening { handshake, input, .. } = &mut **opening;
         let Ok(Some(request)) = handshake.recv(now, input) else { return Err(AnswerError::NotWaiting) };
-        wire.put(buffers, |out| handshake.accept(&request, accept, out), space_missing)?;
         let config = self.session.connection_ref().config().clone();
+        let agreed = if accept.extensions.is_empty() { deflate::accept(&config, &request) } else { None };
+        let accept = match &agreed {
+            Some((_, line)) => Accept { extensions: line, ..accept },
+            None => accept,
+        };
+        wire.put(buffers, |out| handshake.accept(&request, accept, out), space_missing)?;
         let connection = Connection::server(config, now);
         let leftover = handshake.consumed().and_then(|consumed| input.get(consumed..)).unwrap_or_default();
         self.session = if leftover.is_empty() {
@@ -74,6 +82,9 @@ impl<S: Stream> Socket<S> {
         } else {
             Session::with_storage(connection, leftover.to_vec(), leftover.len())
         };
+        if let Some((agreement, _)) = &agreed {
+            deflate::enable(&mut self.session, agreement);
+        }
         self.opening = None;
         Ok(())
     }

@@ -1,18 +1,18 @@
 //! A connection at rest: what is left of a [`Socket`] that has nothing in hand.
 //!
 //! A socket has places for a request, a buffer, a queue, an error. Nearly all connections of a busy server need none of
-//! them at any moment, and a loop keeps only this of those.
+//! them at any moment, and a loop keeps only this of those. Live compression state is in hand, too, until it is parked.
 
 use std::mem;
 
-use ws_core::{Connection, Transport};
+use ws_core::{AtRest, Transport};
 
 use crate::socket::Socket;
 use crate::stream::Stream;
 
 #[derive(Debug)]
 pub(crate) struct Quiet<S> {
-    pub(crate) connection: Connection,
+    pub(crate) session: AtRest,
     pub(crate) io: S,
 }
 
@@ -23,7 +23,7 @@ impl<S: Stream> Socket<S> {
         self.opening.is_none()
             && !self.readable
             && !self.wire.is_in_use()
-            && self.session.storage_len() == 0
+            && self.session.is_at_rest()
             && connection.pending() == 0
             && connection.transport() == Transport::Open
             && self.is_untroubled()
@@ -31,14 +31,14 @@ impl<S: Stream> Socket<S> {
 
     /// What is left of a quiet socket.
     pub(crate) fn into_quiet(self) -> Quiet<S> {
-        Quiet { connection: self.session.into_parts().0, io: self.wire.io }
+        Quiet { session: self.session.into_at_rest(), io: self.wire.io }
     }
 
     /// Exchanges what a quiet socket consists of. With another one at hand this moves a connection into a socket and
     /// back for less than making one.
     #[inline]
     pub(crate) fn exchange(&mut self, quiet: &mut Quiet<S>) {
-        mem::swap(self.session.connection(), &mut quiet.connection);
+        self.session.exchange(&mut quiet.session);
         mem::swap(&mut self.wire.io, &mut quiet.io);
     }
 }

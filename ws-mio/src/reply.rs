@@ -1,6 +1,6 @@
 //! The handle that comes with a lent event, to answer it.
 
-use ws_core::{CloseCode, CloseFrame, Connection, Instant, Message, Part};
+use ws_core::{CloseCode, CloseFrame, Connection, Instant, Message, Part, Prepared};
 
 use crate::buffers::Buffers;
 use crate::error::Error;
@@ -23,6 +23,8 @@ impl<S: Stream> Reply<'_, S> {
     /// Encodes a message into the output, and never waits. A server's payload of 32 KiB and more, or of 8
     /// KiB where nothing else seems to follow, is written at once, from where it stands, and only what the transport does
     /// not take is copied.
+    ///
+    /// What is compressed counts as long as it was before.
     ///
     /// The first message sent in answer to an event always finds room, unless the queue was filled from outside.
     ///
@@ -47,15 +49,36 @@ impl<S: Stream> Reply<'_, S> {
         }
     }
 
+    /// Sends a message that was prepared for many: its frame, which is made and compressed once for all of them. A
+    /// client, which has to mask, sends the message in it.
+    ///
+    /// Which connections get it compressed, and what that does to their own messages, is said at
+    /// [`Sender::prepared`](ws_core::Sender::prepared).
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
+        match self.wire.send_prepared(self.buffers, self.connection, prepared, self.buffered) {
+            Err(Error::QueueFull) => Err(self.overflow()),
+            result => result,
+        }
+    }
+
     #[cold]
     fn overflow(&mut self) -> Error {
         if self.wire.overflow == Overflow::Close {
-            self.wire.drop_oldest(self.buffers, usize::MAX);
+            self.wire.drop_oldest(self.buffers, self.connection, usize::MAX);
             let frame = CloseFrame { code: CloseCode::TRY_AGAIN, reason: "" };
             // Refused when it is closing already.
             let _ = self.connection.close(self.now, Some(frame));
         }
         Error::QueueFull
+    }
+
+    /// Which of the messages from now on are compressed, where that was agreed on; it stays so until it is set again.
+    #[cfg(feature = "deflate")]
+    pub fn set_compress(&mut self, compress: ws_core::deflate::Compress) {
+        self.connection.sender().set_compress(compress);
     }
 
     /// Queues a ping of at most 125 bytes.

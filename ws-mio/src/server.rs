@@ -27,6 +27,9 @@ pub struct Settings {
     /// Loops, and threads. Default: as many as there are cores.
     pub loops: usize,
     /// Limits and deadlines of each connection. Default: [`Config::server`].
+    ///
+    /// With permessage-deflate and no pool in its settings, each loop has a pool of its own, with its share of the
+    /// default limits.
     pub config: ConfigRef,
     /// Most connections of a loop; others wait in the backlog. Default: no limit but the system's.
     pub max_connections: usize,

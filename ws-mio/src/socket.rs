@@ -4,26 +4,24 @@
 //! again until the transport would block. The bytes stand in a buffer that the loop lends; what is left of them, a
 //! part of a message, is all that a connection keeps.
 
-use std::io::{self, ErrorKind};
+use std::io;
 
 use mio::Interest;
 use ws_core::{
-    Advance, CloseFrame, ConfigRef, Connection, Event, Instant, Message, Part, Role, ServerHandshake,
+    CloseFrame, ConfigRef, Connection, Event, Instant, Message, Part, Prepared, Role, ServerHandshake,
     Session, Transport,
 };
 
-use crate::buffers::{Buffers, SIZE};
+use crate::buffers::Buffers;
 use crate::error::Error;
 use crate::opening::Opening;
 use crate::reply::Reply;
 use crate::stream::Stream;
 use crate::wire::{Overflow, Wire};
 
-/// A rest of a message up to this length is kept in memory of its own size while nothing arrives.
-const SMALL_REST: usize = 4 << 10;
+mod turn;
 
-/// So many reads in a row; then other connections have their turn.
-pub(crate) const READS: u32 = 16;
+pub(crate) use turn::READS;
 
 /// What a loop does with a socket next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +53,13 @@ pub enum State {
 /// [`Limits::max_message`](ws_core::Limits::max_message) (its buffer by four times that: the gap of fragments, and
 /// growth by doubling); the output by [`Limits::max_queue`](ws_core::Limits::max_queue) and one message (its buffer by
 /// twice that); 8 KiB of pongs; during the opening handshake a head and 16 KiB behind it.
+///
+/// With permessage-deflate there is besides, while a message is inflated, as much as the message is long (and for a
+/// moment twice that, when its buffer grows); what lives longer is in the table of
+#[cfg_attr(feature = "deflate", doc = "[`ws_core::deflate`].")]
+#[cfg_attr(not(feature = "deflate"), doc = "`ws_core::deflate`.")]
+/// Live state that was not used for `Settings::idle` is parked, which is one of the
+/// [deadlines](Self::deadline).
 #[derive(Debug)]
 pub struct Socket<S> {
     /// The opening handshake, until it is done.
@@ -67,6 +72,8 @@ pub struct Socket<S> {
     stuck_since: Option<Instant>,
     /// A pong's deadline stands still until what is stuck has left.
     holds_pong: bool,
+    /// When live compression state is looked after.
+    park_at: Option<Instant>,
     /// There may be something to read: edges are reported once.
     pub(crate) readable: bool,
     /// Whether a short read says that there is no more, not even the end.
@@ -137,6 +144,7 @@ impl<S: Stream> Socket<S> {
             failed: None,
             stuck_since: None,
             holds_pong: false,
+            park_at: None,
             readable: false,
             short_reads: false,
             shut: false,
@@ -200,255 +208,6 @@ impl<S: Stream> Socket<S> {
         self.proceed(buffers, now, on_event)
     }
 
-    /// Goes on without news of the stream: after [`State::Again`], or an answer to a request.
-    ///
-    /// # Errors
-    /// As for [`on_ready`](Self::on_ready).
-    pub fn proceed<F>(&mut self, buffers: &mut Buffers, now: Instant, mut on_event: F) -> Result<State, Error>
-    where
-        F: FnMut(Event<'_>, &mut Reply<'_, S>),
-    {
-        if self.finished {
-            return Ok(State::Closed);
-        }
-        if self.opening.is_some()
-            && let Some(state) = self.open(buffers, now)
-        {
-            return state;
-        }
-        let mut reads = 0;
-        let state = loop {
-            let need = self.deliver(buffers, now, &mut on_event);
-            if self.settle(buffers, now) {
-                return self.finish(buffers);
-            }
-            let Some(need) = need else {
-                if self.wire.has_room() {
-                    continue;
-                }
-                // N-05: a peer that does not read is not read from, and a pong that is not read is not late (C-08).
-                self.session.connection().pause(now);
-                break State::Waiting;
-            };
-            if self.resumes_pong() {
-                continue;
-            }
-            if !self.readable || !self.may_read() {
-                break State::Waiting;
-            }
-            if reads == READS {
-                break State::Again;
-            }
-            reads += 1;
-            self.fill(buffers, now, need);
-        };
-        self.hold_pong_deadline(now);
-        self.rest(buffers);
-        Ok(state)
-    }
-
-    /// Hands over events while there is room for their answers; then says how many bytes must be there for the next.
-    #[inline]
-    fn deliver<F>(&mut self, buffers: &mut Buffers, now: Instant, on_event: &mut F) -> Option<usize>
-    where
-        F: FnMut(Event<'_>, &mut Reply<'_, S>),
-    {
-        loop {
-            if !self.wire.has_room() {
-                self.wire.write(buffers);
-                if !self.wire.has_room() {
-                    return None;
-                }
-            }
-            match self.session.advance(now) {
-                Ok(Advance::Event) => {
-                    let buffered = self.session.buffered();
-                    let (event, connection) = self.session.lend();
-                    if let Some(event) = event {
-                        let wire = &mut self.wire;
-                        on_event(event, &mut Reply { connection, wire, buffers, now, buffered });
-                    }
-                }
-                Ok(Advance::Read { at_least }) => return Some(at_least),
-                Ok(Advance::Finished) => return Some(1),
-                Err(failure) => {
-                    self.fail(failure);
-                    return Some(1);
-                }
-            }
-        }
-    }
-
-    /// Lets out what waits and does what the core says about the transport; `true`: it is done with.
-    fn settle(&mut self, buffers: &mut Buffers, now: Instant) -> bool {
-        loop {
-            let flushed = self.write(buffers, now);
-            match self.session.connection_ref().transport() {
-                Transport::Close => return true,
-                // What could be said to a peer that is gone was said.
-                Transport::Shutdown if self.eof => return true,
-                Transport::Shutdown if flushed && !self.shut && !self.wire.blocked => {
-                    self.shut = self.shut_wire();
-                    if !self.shut {
-                        return false;
-                    }
-                    self.session.connection().shut_down(now);
-                }
-                Transport::Open | Transport::Shutdown => return false,
-            }
-        }
-    }
-
-    /// Writes what waits, as far as the transport takes it; whether all of it went.
-    fn write(&mut self, buffers: &mut Buffers, now: Instant) -> bool {
-        if self.session.connection_ref().pending() > 0 {
-            // What waited may be a ping: its answer is due from now on (C-08).
-            self.session.connection().observe(now);
-        }
-        let flushed = self.write_all(buffers);
-        if flushed {
-            self.stuck_since = None;
-        } else {
-            self.stuck_since.get_or_insert(now);
-        }
-        flushed
-    }
-
-    fn write_all(&mut self, buffers: &mut Buffers) -> bool {
-        loop {
-            self.wire.queue_control(buffers, self.session.connection());
-            self.wire.write(buffers);
-            if let Some(error) = self.wire.failure.take() {
-                // The peer may have said more before it went: reading goes on, and finds the end.
-                if self.session.connection_ref().can_recv() {
-                    self.fail(Error::Lost(error));
-                }
-                self.readable = true;
-            }
-            if self.wire.broken {
-                return true;
-            }
-            if !self.wire.is_flushed() {
-                return false;
-            }
-            if self.session.connection_ref().pending() == 0 {
-                return true;
-            }
-        }
-    }
-
-    /// While our ping is stuck with the rest of the output nobody can answer it (C-08).
-    fn hold_pong_deadline(&mut self, now: Instant) {
-        let Some(stuck) = self.stuck_since else { return };
-        if self.session.connection_ref().awaits_pong_since().is_some_and(|since| since >= stuck) {
-            self.session.connection().pause(now);
-            self.holds_pong = true;
-        }
-    }
-
-    /// Whether a pong's deadline stood still and begins now: the next `advance` starts it.
-    fn resumes_pong(&mut self) -> bool {
-        self.stuck_since.is_none() && std::mem::take(&mut self.holds_pong)
-    }
-
-    /// Whether to read what there is. Not from a peer that does not read; and a peer in full flow, once our side is
-    /// shut down, is left to fill its window: closing on it would reset it before it has read our close frame. It has
-    /// until the deadline.
-    fn may_read(&self) -> bool {
-        !self.eof && self.wire.has_room() && self.session.connection_ref().linger_room() != Some(0)
-    }
-
-    /// Whether our side is shut down. An error means that the peer has ended it before us.
-    pub(crate) fn shut_wire(&mut self) -> bool {
-        match self.wire.io.shut_down() {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.wire.blocked = true;
-                false
-            }
-            _ => true,
-        }
-    }
-
-    /// One read, into the loop's buffer or behind what the connection kept.
-    fn fill(&mut self, buffers: &mut Buffers, now: Instant, need: usize) {
-        let most = self.session.connection_ref().linger_room().unwrap_or(usize::MAX);
-        self.fit_storage(buffers);
-        let space = self.session.space(|| buffers.lease(), need);
-        let len = space.len().min(most);
-        match self.wire.io.read(&mut space[..len]) {
-            Ok(0) => self.end(now, None),
-            Ok(n) => {
-                self.session.received(n);
-                self.note_short(n, len);
-            }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.readable = false;
-                if self.wire.broken {
-                    // Nothing can be said any more, and nothing is left to hear.
-                    self.end(now, Some(ErrorKind::BrokenPipe.into()));
-                }
-            }
-            Err(error) => self.end(now, Some(error)),
-        }
-    }
-
-    /// A short read has emptied the socket, unless its end may stand behind it.
-    pub(crate) fn note_short(&mut self, n: usize, len: usize) {
-        if self.short_reads && n < len && !self.wire.broken {
-            self.readable = false;
-        }
-    }
-
-    /// Moves a small rest into the loop's buffer, and a full buffer into one that is there and takes the whole message;
-    /// growing by doubling is what is left.
-    fn fit_storage(&mut self, buffers: &mut Buffers) {
-        let (size, filled) = (self.session.storage_len(), self.session.buffered());
-        let other = if size == 0 {
-            None
-        } else if size < SIZE && filled < SIZE {
-            Some(buffers.lease())
-        } else if filled == size {
-            let remaining = usize::try_from(self.session.connection_ref().remaining()).unwrap_or(usize::MAX);
-            buffers.lease_large(size.saturating_add(remaining).saturating_add(1))
-        } else {
-            None
-        };
-        if let Some(storage) = other {
-            match self.session.move_to(storage) {
-                Ok(old) => old.into_iter().for_each(|old| buffers.give(old)),
-                Err(unfit) => buffers.give(unfit),
-            }
-        }
-    }
-
-    /// Nothing arrives: the buffer goes back to the loop, and a short rest of a message into memory of its size.
-    fn rest(&mut self, buffers: &mut Buffers) {
-        self.wire.rest(buffers);
-        let (size, filled) = (self.session.storage_len(), self.session.buffered());
-        if size > 0 && filled == 0 {
-            if let Some((storage, _)) = self.session.rest() {
-                buffers.give(storage);
-            }
-        } else if size >= SIZE
-            && filled <= SMALL_REST
-            && let Ok(Some(storage)) = self.session.move_to(vec![0; filled])
-        {
-            buffers.give(storage);
-        }
-    }
-
-    /// The transport has no more to read.
-    fn end(&mut self, now: Instant, error: Option<io::Error>) {
-        self.eof = true;
-        if let Err(failure) = self.session.connection().recv_eof(now) {
-            match error {
-                Some(error) => self.fail(Error::Lost(error)),
-                None => self.fail(failure),
-            }
-        }
-    }
-
     /// Whether it neither ends nor waits for what is stuck.
     pub(crate) fn is_untroubled(&self) -> bool {
         let ends = self.failed.is_some() || self.shut || self.eof || self.finished;
@@ -505,11 +264,17 @@ impl<S: Stream> Socket<S> {
         match &self.opening {
             _ if self.finished => None,
             Some(opening) => opening.handshake.deadline(),
-            None => self.session.connection_ref().deadline(),
+            None => {
+                let deadline = self.session.connection_ref().deadline();
+                match (deadline, self.park_at) {
+                    (Some(one), Some(other)) => Some(one.min(other)),
+                    (one, other) => one.or(other),
+                }
+            }
         }
     }
 
-    /// Lets time pass: sends the keepalive ping, gives up on silent peers. Harmless when early.
+    /// Lets time pass: sends the keepalive ping, gives up on silent peers, parks what lies idle. Harmless when early.
     ///
     /// Look after the loop's events before; a sign of life may be among them.
     ///
@@ -526,6 +291,7 @@ impl<S: Stream> Socket<S> {
             // What comes behind a request needs its consumer.
             return self.open(buffers, now).unwrap_or(Ok(State::Again));
         }
+        self.park(now);
         if let Err(failure) = self.session.connection().tick(now) {
             self.fail(failure);
         }
@@ -548,6 +314,7 @@ impl<S: Stream> Socket<S> {
             return self.finish(buffers);
         }
         self.hold_pong_deadline(now);
+        self.plan_parking(now);
         self.wire.rest(buffers);
         // Events that waited for room, or the end that a broken transport has, come by no edge.
         let resumes =
@@ -582,6 +349,20 @@ impl<S: Stream> Socket<S> {
         self.reply(buffers, now)?.send_part(message, part)
     }
 
+    /// Sends a message that was prepared for many, as [`send`](Self::send) does one of its own; see
+    /// [`Reply::send_prepared`].
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub fn send_prepared(
+        &mut self,
+        buffers: &mut Buffers,
+        now: Instant,
+        prepared: &Prepared,
+    ) -> Result<(), Error> {
+        self.reply(buffers, now)?.send_prepared(prepared)
+    }
+
     /// Queues our close frame; see [`Reply::close`]. [`flush`](Self::flush) sends it, and events go on until the peer's.
     ///
     /// # Errors
@@ -612,12 +393,41 @@ impl<S: Stream> Socket<S> {
         self.wire.overflow = overflow;
     }
 
+    /// From now on messages may be compressed, both ways, as `agreement` says (RFC 7692): for a stream that was
+    /// [upgraded elsewhere](Self::from_upgraded), or for an answer whose `extensions` were
+    /// [your own](Self::agree).
+    #[cfg(feature = "deflate")]
+    pub fn enable_deflate(&mut self, agreement: &ws_core::deflate::Agreement) {
+        self.session.enable_deflate(agreement);
+    }
+
+    /// What was agreed on about permessage-deflate, if anything was.
+    #[cfg(feature = "deflate")]
+    pub fn agreement(&self) -> Option<&ws_core::deflate::Agreement> {
+        self.session.agreement()
+    }
+
+    /// Whether live compression state is held. What is not used for
+    /// [`Settings::idle`](ws_core::deflate::Settings::idle) is parked by [`tick`](Self::tick), one to two such times
+    /// after its last use.
+    #[cfg(feature = "deflate")]
+    pub fn has_live_deflate(&self) -> bool {
+        self.session.has_live_deflate()
+    }
+
+    /// Which of the messages from now on are compressed, where that was agreed on.
+    #[cfg(feature = "deflate")]
+    pub fn set_compress(&mut self, compress: ws_core::deflate::Compress) {
+        self.session.connection().sender().set_compress(compress);
+    }
+
     /// Whether the opening handshake is done.
     pub fn is_open(&self) -> bool {
         self.opening.is_none() && !self.finished
     }
 
-    /// Bytes of the buffers that this connection holds; none while it is idle.
+    /// Bytes of the buffers that this connection holds; none while it is idle. Compression state, and a message that is
+    /// half inflated, are not counted.
     pub fn held(&self) -> usize {
         let opening = self.opening.as_ref().map_or(0, |opening| opening.held());
         self.session.storage_len() + self.wire.held() + opening

@@ -166,7 +166,7 @@ impl<D> Table<D> {
     /// When a connection wants the time told; without taking it out.
     pub(crate) fn deadline(&mut self, at: u32) -> Option<Instant> {
         match &self.slot(at)?.place {
-            Place::AtRest(quiet) => quiet.connection.deadline(),
+            Place::AtRest(quiet) => quiet.session.connection_ref().deadline(),
             Place::Busy(boxed) => boxed.as_ref().as_ref()?.deadline(),
             Place::Free { .. } | Place::Out => None,
         }

@@ -11,9 +11,10 @@
 use std::io::{self, ErrorKind, IoSlice};
 
 use ws_core::frame::{Header, MAX_HEADER, Opcode};
-use ws_core::{Connection, Message, Part, Role, SendError};
+use ws_core::{Connection, Message, Part, Prepared, Role, SendError};
 
 use crate::buffers::{Buffers, SIZE};
+use crate::deflate;
 use crate::error::Error;
 use crate::stream::Stream;
 
@@ -40,7 +41,8 @@ pub enum Overflow {
     #[default]
     DropNew,
     /// The oldest whole messages that wait make room for it, an eighth of the queue at a time. Control frames, and
-    /// messages that were sent in parts, stay.
+    /// messages that were sent in parts, stay. Compressed messages with context takeover go together, all that wait:
+    /// none can be read without those before it.
     DropOld,
     /// The connection is closed with 1013, and the messages that wait are dropped.
     Close,
@@ -123,11 +125,15 @@ impl<S: Stream> Wire<S> {
     ) -> Result<(), Error> {
         let len = message.as_bytes().len();
         let is_large = len >= LARGE || len >= LARGE_ALONE && buffered <= len + MAX_HEADER;
-        if is_large && !self.blocked && connection.role() == Role::Server {
+        if is_large
+            && !self.blocked
+            && connection.role() == Role::Server
+            && !deflate::compresses(connection, len, part)
+        {
             return self.send_beside(buffers, connection, message, part);
         }
         if self.broken || !self.has_room() {
-            self.check_room(buffers, (connection.pending() + MAX_HEADER).saturating_add(len))?;
+            self.check_room(buffers, connection, (connection.pending() + MAX_HEADER).saturating_add(len))?;
         }
         loop {
             match connection.send_part(message, part, self.out.get_mut(self.end..).unwrap_or_default()) {
@@ -151,30 +157,73 @@ impl<S: Stream> Wire<S> {
         part: Part,
     ) -> Result<(), Error> {
         let payload = message.as_bytes();
-        self.check_room(buffers, (connection.pending() + MAX_HEADER).saturating_add(payload.len()))?;
-        // What is owed goes before, all of it.
-        while connection.pending() > 0 {
-            self.reserve(buffers, connection.pending());
-            self.end += connection.transmit(&mut self.out[self.end..]);
-        }
+        self.check_room(
+            buffers,
+            connection,
+            (connection.pending() + MAX_HEADER).saturating_add(payload.len()),
+        )?;
+        self.queue_owed(buffers, connection);
         let header = connection.frame_header(message.kind(), payload.len() as u64, part)?;
         let mut head = [0; MAX_HEADER];
         let len = header.encode(&mut head);
         self.copy(buffers, &head[..len]);
 
-        let parts = [IoSlice::new(&self.out[self.start..self.end]), IoSlice::new(payload)];
-        let wanted = self.queued() + payload.len();
-        let written = self.io.write_vectored(&parts);
-        let taken = self.written(buffers, written, wanted);
-        if !self.broken {
-            self.copy(buffers, &payload[taken..]);
+        self.write_beside(buffers, payload);
+        Ok(())
+    }
+
+    /// Sends the frame of a message for many: written from where it stands if it is large, copied otherwise.
+    pub(crate) fn send_prepared(
+        &mut self,
+        buffers: &mut Buffers,
+        connection: &mut Connection,
+        prepared: &Prepared,
+        buffered: usize,
+    ) -> Result<(), Error> {
+        if connection.role() == Role::Client {
+            return self.send(buffers, connection, prepared.message(), Part::Whole, buffered);
+        }
+        if self.broken || !self.has_room() {
+            let needed = connection.pending() + MAX_HEADER;
+            self.check_room(buffers, connection, needed.saturating_add(prepared.len()))?;
+        }
+        self.queue_owed(buffers, connection);
+        let frame = connection.prepared(prepared)?;
+        if frame.len() >= LARGE && !self.blocked {
+            self.write_beside(buffers, frame);
+        } else {
+            self.copy(buffers, frame);
         }
         Ok(())
     }
 
+    /// What is owed goes before a frame that is not encoded here, all of it.
+    fn queue_owed(&mut self, buffers: &mut Buffers, connection: &mut Connection) {
+        while connection.pending() > 0 {
+            self.reserve(buffers, connection.pending());
+            self.end += connection.transmit(&mut self.out[self.end..]);
+        }
+    }
+
+    /// Writes what waits and `bytes` behind it, and copies what the transport does not take.
+    fn write_beside(&mut self, buffers: &mut Buffers, bytes: &[u8]) {
+        let parts = [IoSlice::new(&self.out[self.start..self.end]), IoSlice::new(bytes)];
+        let wanted = self.queued() + bytes.len();
+        let written = self.io.write_vectored(&parts);
+        let taken = self.written(buffers, written, wanted);
+        if !self.broken {
+            self.copy(buffers, &bytes[taken..]);
+        }
+    }
+
     /// Whether the bound of the queue allows `needed` bytes more. What waits is written first, if it does not.
     #[cold]
-    fn check_room(&mut self, buffers: &mut Buffers, needed: usize) -> Result<(), Error> {
+    fn check_room(
+        &mut self,
+        buffers: &mut Buffers,
+        connection: &mut Connection,
+        needed: usize,
+    ) -> Result<(), Error> {
         if self.is_full(needed) {
             self.write(buffers);
         }
@@ -183,29 +232,41 @@ impl<S: Stream> Wire<S> {
         }
         if self.overflow == Overflow::DropOld && self.is_full(needed) {
             let excess = self.queued().saturating_add(needed).saturating_sub(self.max_queue);
-            self.drop_oldest(buffers, excess.max(self.max_queue / 8));
+            self.drop_oldest(buffers, connection, excess.max(self.max_queue / 8));
         }
         if self.is_full(needed) { Err(Error::QueueFull) } else { Ok(()) }
     }
 
     /// Drops whole messages from the queue, the oldest first, until `wanted` bytes are free or there is none left.
+    ///
+    /// Of messages that refer to each other, compressed with context takeover, all go or none: what follows then
+    /// refers to nothing before it.
     #[cold]
-    pub(crate) fn drop_oldest(&mut self, buffers: &mut Buffers, wanted: usize) {
+    pub(crate) fn drop_oldest(&mut self, buffers: &mut Buffers, connection: &mut Connection, wanted: usize) {
         let (base, queued) = (self.start, self.queued());
+        let is_chained = deflate::has_context(connection);
+        let unchained = if is_chained { self.end_of_parts() } else { 0 };
+        let mut broke = false;
         // Up to `at` everything was looked at, and up to `kept` it stays.
         let (mut at, mut kept) = (self.cut, self.cut);
-        while at < queued && at - kept < wanted {
-            let frame = &self.out[base + at..self.end];
-            let Ok(Some((header, head_len))) = Header::decode(frame) else { break };
-            let len = usize::try_from(header.len).unwrap_or(usize::MAX).saturating_add(head_len);
-            if len > frame.len() {
-                break;
-            }
-            if !(header.fin && matches!(header.opcode, Opcode::Text | Opcode::Binary)) {
+        while at < queued && (at - kept < wanted || broke) {
+            let Some((header, len)) = self.frame_at(at) else { break };
+            let is_whole = header.fin && matches!(header.opcode, Opcode::Text | Opcode::Binary);
+            let drops = if is_chained && header.rsv != 0 {
+                at >= unchained && (at - kept < wanted || broke)
+            } else {
+                at - kept < wanted
+            };
+            if is_whole && drops {
+                broke |= is_chained && header.rsv != 0;
+            } else {
                 self.out.copy_within(base + at..base + at + len, base + kept);
                 kept += len;
             }
             at += len;
+        }
+        if broke {
+            deflate::forget_context(connection);
         }
         if at > kept {
             self.start = base + at - kept;
@@ -214,6 +275,26 @@ impl<S: Stream> Wire<S> {
                 self.release(buffers);
             }
         }
+    }
+
+    /// A frame of the queue: its header, and its whole length. `None` where there is none that is whole.
+    fn frame_at(&self, at: usize) -> Option<(Header, usize)> {
+        let frame = self.out.get(self.start.checked_add(at)?..self.end)?;
+        let (header, head_len) = Header::decode(frame).ok()??;
+        let len = usize::try_from(header.len).ok()?.checked_add(head_len)?;
+        (len <= frame.len()).then_some((header, len))
+    }
+
+    /// Where the last part of a message ends that was sent in parts. These stay, and so does what they may refer to.
+    fn end_of_parts(&self) -> usize {
+        let (mut at, mut end) = (self.cut, 0);
+        while let Some((header, len)) = self.frame_at(at) {
+            at += len;
+            if !header.fin || header.opcode == Opcode::Continuation {
+                end = at;
+            }
+        }
+        end
     }
 
     /// How much of the frame that `n` bytes of the queue end in has not left.
@@ -347,10 +428,11 @@ impl<S: Stream> Wire<S> {
         self.release(buffers);
     }
 
-    /// The peer does not read: a short rest moves to memory of its size, and the buffer goes back to the loop.
+    /// The peer does not read: a short rest moves to memory of its size, and the buffer goes back to the loop. So does
+    /// one that was large enough for whatever a message might be compressed to.
     pub(crate) fn rest(&mut self, buffers: &mut Buffers) {
-        let queued = self.queued();
-        if queued > 0 && queued <= SMALL && self.out.len() >= SIZE {
+        let (queued, size) = (self.queued(), self.out.len());
+        if queued > 0 && (queued <= SMALL && size >= SIZE || size > SIZE && queued <= size / 4) {
             let small = self.out[self.start..self.end].to_vec();
             buffers.give(std::mem::replace(&mut self.out, small));
             (self.start, self.end) = (0, queued);

@@ -13,6 +13,7 @@ use ws_core::{Accept, CloseCode, CloseFrame, ConfigRef, Event, Instant, Kind, Me
 
 use crate::accept::{Arrival, Door};
 use crate::buffers::Buffers;
+use crate::deflate;
 use crate::error::Error;
 use crate::handler::{Acceptance, Handler, Peer, Refusal, Visitor};
 use crate::link::Link;
@@ -64,7 +65,8 @@ impl<H: Handler> Worker<H> {
         remote: Remote,
         handler: H,
     ) -> Self {
-        let Settings { config, max_connections, overflow, .. } = settings.clone();
+        let Settings { config, max_connections, overflow, loops, .. } = settings.clone();
+        let config = deflate::for_a_loop(&config, loops);
         Self {
             poll,
             door: Some(door),
@@ -314,7 +316,14 @@ impl<H: Handler> Desk<H> {
     ) -> Result<State, Error> {
         let Self { handler, buffers, remote, .. } = self;
         let Some((request, link)) = socket.asked(now) else { return Ok(State::Waiting) };
-        match handler.request(&Visitor { id, request, link }) {
+        let visitor = Visitor {
+            id,
+            request,
+            link,
+            #[cfg(feature = "deflate")]
+            config: &self.config,
+        };
+        match handler.request(&visitor) {
             Ok(Acceptance { state: kept, protocol, headers }) => {
                 let headers = fields(&headers);
                 let accept = Accept { protocol: protocol.as_deref(), headers: &headers, ..Accept::default() };

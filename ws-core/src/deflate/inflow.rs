@@ -5,9 +5,9 @@
 
 use std::vec::Vec;
 
+use super::agreement::{Agreement, Direction};
 use super::inflater::{Finished, Inflated, Inflater};
 use super::pool::Pool;
-use super::settings::WindowBits;
 use crate::buffer::{Buffer, Storage};
 use crate::config::{Config, Delivery};
 use crate::decoder::Step;
@@ -20,6 +20,7 @@ use crate::view;
 #[derive(Debug)]
 pub(crate) struct Inflow {
     inflater: Inflater,
+    agreement: Agreement,
     pool: Pool,
     /// The message so far, or its current part; nothing between messages.
     out: Vec<u8>,
@@ -66,9 +67,11 @@ enum Stage {
 }
 
 impl Inflow {
-    pub(crate) fn new(window: WindowBits, takeover: bool, pool: Pool) -> Self {
+    /// For the peer's direction of an agreement.
+    pub(crate) fn new(agreement: Agreement, peer: Direction, pool: Pool) -> Self {
         Self {
-            inflater: Inflater::new(window, takeover, pool.clone()),
+            inflater: Inflater::new(peer.window, peer.takeover, pool.clone()),
+            agreement,
             pool,
             out: Vec::new(),
             len: 0,
@@ -83,6 +86,10 @@ impl Inflow {
             whole: true,
             used: false,
         }
+    }
+
+    pub(crate) fn agreement(&self) -> &Agreement {
+        &self.agreement
     }
 
     /// Whether what has arrived of the current frame is not all inflated and reported.
@@ -201,7 +208,9 @@ impl Inflow {
         }
         // One byte more than the limit, to see whether there is one.
         let most = usize::try_from(config.limits.max_message).unwrap_or(usize::MAX).saturating_add(1);
-        let len = self.out.len().saturating_mul(2).min(most).max(self.len + 1);
+        let doubled = self.out.len().saturating_mul(2).max(self.len + 1);
+        // Not a step more for that one byte: for a moment a buffer stands beside the one it grows to.
+        let len = if most - doubled.min(most) <= 1 { most } else { doubled };
         self.out.reserve_exact(len - self.out.len());
         self.out.resize(len, 0);
         true

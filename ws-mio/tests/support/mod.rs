@@ -1,6 +1,9 @@
 //! A loop with one socket in it, a virtual clock, and a peer that writes its bytes by hand.
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
+#[cfg(feature = "deflate")]
+pub(crate) mod compressed;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;

@@ -1,0 +1,335 @@
+//! What a readiness sets off: reading, handing over, writing, until there is no more to do.
+//!
+//! Invariant: a connection takes a bounded time a turn, whatever its peer sends. A megabyte is read at most, and what
+//! was read inflates to a few at most; then it is [`State::Again`], and others have their turn.
+
+use std::io::{self, ErrorKind};
+
+use ws_core::{Advance, Event, Instant, Payload, Transport};
+
+use super::{Socket, State};
+use crate::buffers::{Buffers, SIZE};
+use crate::deflate;
+use crate::error::Error;
+use crate::reply::Reply;
+use crate::stream::Stream;
+
+/// So many reads in a row; then other connections have their turn.
+pub(crate) const READS: u32 = 16;
+
+/// The same for what comes compressed, where a read may hold a thousand times its size: bytes of messages a turn.
+const INFLATED: usize = READS as usize * SIZE;
+
+/// What a message costs beside its bytes, in bytes.
+const EACH: usize = 256;
+
+/// A rest of a message up to this length is kept in memory of its own size while nothing arrives.
+const SMALL_REST: usize = 4 << 10;
+
+/// Why no more events are handed over.
+enum Pause {
+    /// So many bytes must be there for the next.
+    Read(usize),
+    /// The peer does not read the answers.
+    NoRoom,
+    /// Others have their turn.
+    Enough,
+}
+
+impl<S: Stream> Socket<S> {
+    /// Goes on without news of the stream: after [`State::Again`], or an answer to a request.
+    ///
+    /// # Errors
+    /// As for [`on_ready`](Self::on_ready).
+    pub fn proceed<F>(&mut self, buffers: &mut Buffers, now: Instant, mut on_event: F) -> Result<State, Error>
+    where
+        F: FnMut(Event<'_>, &mut Reply<'_, S>),
+    {
+        if self.finished {
+            return Ok(State::Closed);
+        }
+        if self.opening.is_some()
+            && let Some(state) = self.open(buffers, now)
+        {
+            return state;
+        }
+        let (mut reads, mut inflates) = (0, INFLATED);
+        let state = loop {
+            let pause = self.deliver(buffers, now, &mut inflates, &mut on_event);
+            if self.settle(buffers, now) {
+                return self.finish(buffers);
+            }
+            let need = match pause {
+                Pause::Read(need) => need,
+                Pause::NoRoom if self.wire.has_room() => continue,
+                Pause::NoRoom => {
+                    // N-05: a peer that does not read is not read from, and a pong that is not read is not late (C-08).
+                    self.session.connection().pause(now);
+                    break State::Waiting;
+                }
+                Pause::Enough => break State::Again,
+            };
+            if self.resumes_pong() {
+                continue;
+            }
+            if !self.readable || !self.may_read() {
+                break State::Waiting;
+            }
+            if reads == READS {
+                break State::Again;
+            }
+            reads += 1;
+            self.fill(buffers, now, need);
+        };
+        self.hold_pong_deadline(now);
+        self.plan_parking(now);
+        self.rest(buffers);
+        Ok(state)
+    }
+
+    /// Hands over events while there is room for their answers.
+    #[inline]
+    fn deliver<F>(
+        &mut self,
+        buffers: &mut Buffers,
+        now: Instant,
+        inflates: &mut usize,
+        on_event: &mut F,
+    ) -> Pause
+    where
+        F: FnMut(Event<'_>, &mut Reply<'_, S>),
+    {
+        let counts = deflate::is_agreed(&self.session);
+        loop {
+            if !self.wire.has_room() {
+                self.wire.write(buffers);
+                if !self.wire.has_room() {
+                    return Pause::NoRoom;
+                }
+            }
+            if *inflates == 0 {
+                return Pause::Enough;
+            }
+            match self.session.advance(now) {
+                Ok(Advance::Event) => {
+                    let buffered = self.session.buffered();
+                    let (event, connection) = self.session.lend();
+                    if let Some(event) = event {
+                        if counts {
+                            *inflates = inflates.saturating_sub(len(&event) + EACH);
+                        }
+                        let wire = &mut self.wire;
+                        on_event(event, &mut Reply { connection, wire, buffers, now, buffered });
+                    }
+                }
+                Ok(Advance::Read { at_least }) => return Pause::Read(at_least),
+                Ok(Advance::Finished) => return Pause::Read(1),
+                Err(failure) => {
+                    self.fail(failure);
+                    return Pause::Read(1);
+                }
+            }
+        }
+    }
+
+    /// Lets out what waits and does what the core says about the transport; `true`: it is done with.
+    pub(super) fn settle(&mut self, buffers: &mut Buffers, now: Instant) -> bool {
+        loop {
+            let flushed = self.write(buffers, now);
+            match self.session.connection_ref().transport() {
+                Transport::Close => return true,
+                // What could be said to a peer that is gone was said.
+                Transport::Shutdown if self.eof => return true,
+                Transport::Shutdown if flushed && !self.shut && !self.wire.blocked => {
+                    self.shut = self.shut_wire();
+                    if !self.shut {
+                        return false;
+                    }
+                    self.session.connection().shut_down(now);
+                }
+                Transport::Open | Transport::Shutdown => return false,
+            }
+        }
+    }
+
+    /// Writes what waits, as far as the transport takes it; whether all of it went.
+    fn write(&mut self, buffers: &mut Buffers, now: Instant) -> bool {
+        if self.session.connection_ref().pending() > 0 {
+            // What waited may be a ping: its answer is due from now on (C-08).
+            self.session.connection().observe(now);
+        }
+        let flushed = self.write_all(buffers);
+        if flushed {
+            self.stuck_since = None;
+        } else {
+            self.stuck_since.get_or_insert(now);
+        }
+        flushed
+    }
+
+    /// Compression state that is not used for a while goes back to its pool.
+    #[inline]
+    pub(super) fn plan_parking(&mut self, now: Instant) {
+        if self.park_at.is_none() && deflate::is_live(&self.session) {
+            let idle = deflate::idle(self.session.connection_ref().config());
+            self.park_at = Some(now.saturating_add(idle));
+        }
+    }
+
+    /// It is parked if nothing was done with it since this was planned; otherwise there is another look at it.
+    pub(super) fn park(&mut self, now: Instant) {
+        if self.park_at.is_some_and(|at| at <= now) {
+            self.park_at = None;
+            deflate::park(&mut self.session);
+            self.plan_parking(now);
+        }
+    }
+
+    fn write_all(&mut self, buffers: &mut Buffers) -> bool {
+        loop {
+            self.wire.queue_control(buffers, self.session.connection());
+            self.wire.write(buffers);
+            if let Some(error) = self.wire.failure.take() {
+                // The peer may have said more before it went: reading goes on, and finds the end.
+                if self.session.connection_ref().can_recv() {
+                    self.fail(Error::Lost(error));
+                }
+                self.readable = true;
+            }
+            if self.wire.broken {
+                return true;
+            }
+            if !self.wire.is_flushed() {
+                return false;
+            }
+            if self.session.connection_ref().pending() == 0 {
+                return true;
+            }
+        }
+    }
+
+    /// While our ping is stuck with the rest of the output nobody can answer it (C-08).
+    pub(super) fn hold_pong_deadline(&mut self, now: Instant) {
+        let Some(stuck) = self.stuck_since else { return };
+        if self.session.connection_ref().awaits_pong_since().is_some_and(|since| since >= stuck) {
+            self.session.connection().pause(now);
+            self.holds_pong = true;
+        }
+    }
+
+    /// Whether a pong's deadline stood still and begins now: the next `advance` starts it.
+    pub(super) fn resumes_pong(&mut self) -> bool {
+        self.stuck_since.is_none() && std::mem::take(&mut self.holds_pong)
+    }
+
+    /// Whether to read what there is. Not from a peer that does not read; and a peer in full flow, once our side is
+    /// shut down, is left to fill its window: closing on it would reset it before it has read our close frame. It has
+    /// until the deadline.
+    pub(super) fn may_read(&self) -> bool {
+        !self.eof && self.wire.has_room() && self.session.connection_ref().linger_room() != Some(0)
+    }
+
+    /// Whether our side is shut down. An error means that the peer has ended it before us.
+    pub(crate) fn shut_wire(&mut self) -> bool {
+        match self.wire.io.shut_down() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.wire.blocked = true;
+                false
+            }
+            _ => true,
+        }
+    }
+
+    /// One read, into the loop's buffer or behind what the connection kept.
+    fn fill(&mut self, buffers: &mut Buffers, now: Instant, need: usize) {
+        let most = self.session.connection_ref().linger_room().unwrap_or(usize::MAX);
+        self.fit_storage(buffers);
+        let space = self.session.space(|| buffers.lease(), need);
+        let len = space.len().min(most);
+        match self.wire.io.read(&mut space[..len]) {
+            Ok(0) => self.end(now, None),
+            Ok(n) => {
+                self.session.received(n);
+                self.note_short(n, len);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.readable = false;
+                if self.wire.broken {
+                    // Nothing can be said any more, and nothing is left to hear.
+                    self.end(now, Some(ErrorKind::BrokenPipe.into()));
+                }
+            }
+            Err(error) => self.end(now, Some(error)),
+        }
+    }
+
+    /// A short read has emptied the socket, unless its end may stand behind it.
+    pub(crate) fn note_short(&mut self, n: usize, len: usize) {
+        if self.short_reads && n < len && !self.wire.broken {
+            self.readable = false;
+        }
+    }
+
+    /// Moves a small rest into the loop's buffer, and a full buffer into one that is there and takes the whole message;
+    /// growing by doubling is what is left.
+    fn fit_storage(&mut self, buffers: &mut Buffers) {
+        let (size, filled) = (self.session.storage_len(), self.session.buffered());
+        let other = if size == 0 {
+            None
+        } else if size < SIZE && filled < SIZE {
+            Some(buffers.lease())
+        } else if filled == size {
+            let remaining = usize::try_from(self.session.connection_ref().remaining()).unwrap_or(usize::MAX);
+            buffers.lease_large(size.saturating_add(remaining).saturating_add(1))
+        } else {
+            None
+        };
+        if let Some(storage) = other {
+            match self.session.move_to(storage) {
+                Ok(old) => old.into_iter().for_each(|old| buffers.give(old)),
+                Err(unfit) => buffers.give(unfit),
+            }
+        }
+    }
+
+    /// Nothing arrives: the buffer goes back to the loop, and a short rest of a message into memory of its size.
+    fn rest(&mut self, buffers: &mut Buffers) {
+        self.wire.rest(buffers);
+        let (size, filled) = (self.session.storage_len(), self.session.buffered());
+        if size > 0 && filled == 0 {
+            if let Some((storage, _)) = self.session.rest() {
+                buffers.give(storage);
+            }
+        } else if size >= SIZE
+            && filled <= SMALL_REST
+            && let Ok(Some(storage)) = self.session.move_to(vec![0; filled])
+        {
+            buffers.give(storage);
+        }
+    }
+
+    /// The transport has no more to read.
+    fn end(&mut self, now: Instant, error: Option<io::Error>) {
+        self.eof = true;
+        if let Err(failure) = self.session.connection().recv_eof(now) {
+            match error {
+                Some(error) => self.fail(Error::Lost(error)),
+                None => self.fail(failure),
+            }
+        }
+    }
+}
+
+/// The length of what is handed over, in bytes.
+fn len(event: &Event<'_>) -> usize {
+    match event {
+        Event::Text(text) => text.len(),
+        Event::Binary(bytes) => bytes.len(),
+        Event::Chunk(chunk) => match &chunk.payload {
+            Payload::Text(text) => text.len(),
+            Payload::Binary(bytes) => bytes.len(),
+        },
+        Event::Ping(_) | Event::Pong(_) | Event::Close(_) => 0,
+    }
+}
