@@ -76,6 +76,7 @@ mod inflow;
 mod line;
 mod outflow;
 mod pool;
+mod quick;
 mod settings;
 mod window;
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use zlib_rs::{Deflate, DeflateConfig, Inflate};
 
+use super::quick::Quick;
 use super::settings::WindowBits;
 
 /// How many states a [`Pool`] has lent: what is live, and how often somebody began to compress or inflate.
@@ -87,7 +88,7 @@ struct Shared {
     lent_inflaters: Tally,
     lent_deflaters: Tally,
     inflaters: Mutex<Vec<Box<Inflating>>>,
-    deflaters: Mutex<Vec<(WindowBits, Box<Deflate>)>>,
+    deflaters: Mutex<Vec<(WindowBits, Deflating)>>,
     buffers: Mutex<Vec<Vec<u8>>>,
 }
 
@@ -96,6 +97,12 @@ pub(super) struct Inflating {
     pub(super) zlib: Inflate,
     /// Memory of a window whose owner keeps none between messages.
     pub(super) spare: Vec<u8>,
+}
+
+/// A compressor: at level 1 our own, which can take on any window.
+pub(super) enum Deflating {
+    Quick(Box<Quick>),
+    Zlib(Box<Deflate>),
 }
 
 impl Pool {
@@ -160,27 +167,36 @@ impl Pool {
     }
 
     /// A compressor for a new stream with a window of 9 bits or more and a level of 1 or more.
-    pub(super) fn take_deflater(&self, window: WindowBits, level: u8) -> Box<Deflate> {
+    pub(super) fn take_deflater(&self, window: WindowBits, level: u8) -> Deflating {
         self.0.lent_deflaters.take();
         let idle = {
             let mut idle = lock(&self.0.deflaters);
-            idle.iter().rposition(|(bits, _)| *bits == window).map(|at| idle.swap_remove(at).1)
+            let fits = |(bits, state): &(WindowBits, Deflating)| match state {
+                Deflating::Quick(_) => level == 1,
+                Deflating::Zlib(_) => level > 1 && *bits == window,
+            };
+            idle.iter().rposition(fits).map(|at| idle.swap_remove(at).1)
         };
-        if let Some(mut idle) = idle {
-            idle.reset();
-            if idle.set_level(i32::from(level)).is_ok() {
-                return idle;
+        match idle {
+            Some(Deflating::Zlib(mut idle)) => {
+                idle.reset();
+                if idle.set_level(i32::from(level)).is_ok() {
+                    return Deflating::Zlib(idle);
+                }
             }
+            Some(idle) => return idle,
+            None if level == 1 => return Deflating::Quick(Box::new(Quick::new())),
+            None => {}
         }
-        Box::new(Deflate::new_with_config(DeflateConfig {
+        Deflating::Zlib(Box::new(Deflate::new_with_config(DeflateConfig {
             level: i32::from(level),
             window_bits: -i32::from(window.bits()),
             mem_level: MEM_LEVEL,
             ..DeflateConfig::default()
-        }))
+        })))
     }
 
-    pub(super) fn give_deflater(&self, window: WindowBits, idle: Box<Deflate>) {
+    pub(super) fn give_deflater(&self, window: WindowBits, idle: Deflating) {
         self.0.lent_deflaters.give();
         give(&self.0.deflaters, (window, idle), self.0.limits.deflaters);
     }
