@@ -22,7 +22,7 @@ use super::window::Window;
 /// has no compressor.
 pub struct Deflater {
     window: Window,
-    state: Option<Deflating>,
+    state: Option<Box<Deflating>>,
     pool: Pool,
     level: u8,
     takeover: bool,
@@ -104,6 +104,9 @@ impl Deflater {
     /// Starts the next message from nothing: the peer's window has seen something that this compressor has not, such
     /// as a message that was compressed once for many.
     pub fn forget(&mut self) {
+        if let Some(Deflating::Quick(quick)) = self.state.as_deref_mut() {
+            quick.renew();
+        }
         self.park();
         self.window.clear();
     }
@@ -127,7 +130,7 @@ impl Deflater {
     /// that is compressed without takeover, its next piece cannot refer to the last one.
     pub fn park(&mut self) {
         if let Some(mut state) = self.state.take() {
-            if let Deflating::Quick(quick) = &mut state {
+            if let Deflating::Quick(quick) = &mut *state {
                 quick.disarm(&mut self.window);
             }
             self.pool.give_deflater(self.window.bits(), state);
@@ -167,7 +170,7 @@ impl Deflater {
     fn live(&mut self) -> &mut Deflating {
         self.state.get_or_insert_with(|| {
             let mut state = self.pool.take_deflater(self.window.bits(), self.level);
-            match &mut state {
+            match &mut *state {
                 Deflating::Quick(quick) => quick.arm(&mut self.window),
                 Deflating::Zlib(zlib) => {
                     for part in self.window.last(usize::MAX) {

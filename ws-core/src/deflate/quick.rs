@@ -6,10 +6,9 @@
 //! any connection.
 //!
 //! Why it is here although the back end has a level 1: that one clears 128 KiB for each message without takeover and
-//! keeps 330 KiB for a connection with it. For JSON of 1 KiB this one takes a third of the time for the same bytes
-//! (`benches/README.md`), in 32 KiB and the history.
+//! keeps 320 KiB for a connection with it, where this one keeps 16 KiB and the history. For JSON of 1 KiB it takes a
+//! third of the time for the same bytes, or as good as the same.
 
-use std::boxed::Box;
 use std::vec::Vec;
 
 use super::window::Window;
@@ -17,16 +16,17 @@ use super::window::Window;
 /// A table of places, and the history of the connection that has it.
 pub(super) struct Quick {
     /// Where four bytes with this hash stood last; 0 and whatever lies before `origin` is nothing.
-    places: Box<[u32; PLACES]>,
+    places: Vec<u32>,
     /// The number of the first byte of `history`, or of the message where there is no history.
     origin: u32,
     /// The last bytes of the connection, at most twice its window.
     history: Vec<u8>,
 }
 
+/// Bits of a hash: for a single message, and for a connection that keeps its state. The second ones stay in the caches
+/// with many connections; more of them, and what they find in a long history is often too short to be worth it.
 const FRESH: u32 = 14;
 const TAKEOVER: u32 = 12;
-const PLACES: usize = 1 << FRESH;
 /// The shortest match, and what is hashed.
 const LEAST: usize = 4;
 /// The longest one (RFC 1951, section 3.2.5).
@@ -37,8 +37,8 @@ const PATIENCE: usize = 64;
 const PIECE: usize = 1 << 30;
 
 impl Quick {
-    pub(super) fn new() -> Self {
-        Self { places: Box::new([0; PLACES]), origin: 1, history: Vec::new() }
+    pub(super) const fn new() -> Self {
+        Self { places: Vec::new(), origin: 1, history: Vec::new() }
     }
 
     /// Forgets everything.
@@ -50,24 +50,27 @@ impl Quick {
     /// Takes over what a connection sent before.
     pub(super) fn arm(&mut self, window: &mut Window) {
         self.renew();
+        if window.len() == 0 {
+            return;
+        }
+        self.make_room(window.len(), window.bits().size());
         for part in window.last(usize::MAX) {
             self.history.extend_from_slice(part);
         }
         window.take();
+        let origin = self.origin;
+        let places = table::<TAKEOVER>(&mut self.places);
         for (at, four) in self.history.windows(LEAST).enumerate() {
             if let Ok(four) = four.try_into() {
-                // Below 2^31: see `pass`.
-                self.places[hash::<TAKEOVER>(four)] = self.origin + at as u32;
+                places[hash::<TAKEOVER>(four)] = origin + at as u32;
             }
         }
     }
 
-    /// Gives back what a connection sent, at most `size` bytes of it.
+    /// Gives back what a connection sent, as much of it as the window takes.
     pub(super) fn disarm(&mut self, window: &mut Window) {
         window.push(&self.history);
         self.renew();
-        // Nobody else needs room for the largest window.
-        self.history = Vec::new();
     }
 
     /// Compresses a message that refers to nothing but itself; `None` if `out` is too short.
@@ -93,6 +96,7 @@ impl Quick {
                 self.history.truncate(size);
                 self.pass(old);
             }
+            self.make_room(piece.len(), size);
             let start = self.history.len();
             self.history.extend_from_slice(piece);
             let history = core::mem::take(&mut self.history);
@@ -101,6 +105,15 @@ impl Quick {
             done?;
         }
         bits.end()
+    }
+
+    /// By doubling, but never beyond what can ever be needed.
+    fn make_room(&mut self, more: usize, size: usize) {
+        let len = self.history.len() + more;
+        if len > self.history.capacity() {
+            let capacity = len.next_power_of_two().min(2 * size).max(len);
+            self.history.reserve_exact(capacity - self.history.len());
+        }
     }
 
     /// Counts on, past `len` bytes. Numbers stay below 2^31.
@@ -121,10 +134,11 @@ impl Quick {
         bits: &mut Bits<'_>,
     ) -> Option<()> {
         let origin = self.origin;
+        let places = table::<BITS>(&mut self.places);
         let (mut at, mut plain) = (start, start);
         while let Some(four) = data.get(at..).and_then(<[u8]>::first_chunk::<LEAST>) {
             let here = origin + at as u32;
-            let place = core::mem::replace(&mut self.places[hash::<BITS>(*four)], here);
+            let place = core::mem::replace(&mut places[hash::<BITS>(*four)], here);
             let distance = here.wrapping_sub(place) as usize;
             if place >= origin && distance <= size && data[at - distance..].first_chunk() == Some(four) {
                 let len = LEAST + alike(&data[at - distance + LEAST..], &data[at + LEAST..]);
@@ -139,6 +153,15 @@ impl Quick {
         }
         bits.literals(&data[plain..])
     }
+}
+
+/// The part of a table that hashes of so many bits have.
+#[inline(always)]
+fn table<const BITS: u32>(places: &mut Vec<u32>) -> &mut [u32] {
+    if places.len() < 1 << BITS {
+        places.resize(1 << BITS, 0);
+    }
+    &mut places[..1 << BITS]
 }
 
 #[inline(always)]
@@ -213,12 +236,6 @@ impl Bits<'_> {
     }
 
     #[inline(always)]
-    fn literal(&mut self, byte: u8) -> Option<()> {
-        let code = LITERALS[usize::from(byte)];
-        self.put(u64::from(code & 0xFFF), u32::from(code >> 12));
-        self.flush()
-    }
-
     fn literals(&mut self, bytes: &[u8]) -> Option<()> {
         for some in bytes.chunks(4) {
             for &byte in some {
@@ -273,7 +290,7 @@ const LENGTHS: [u32; 256] = {
         } else if less < 8 {
             (257 + less, 0)
         } else {
-            let log = (less as u32).ilog2();
+            let log = less.ilog2();
             (257 + 4 * (log - 1) + (less >> (log - 2) & 3), log - 2)
         };
         let (code, count) = if symbol < 280 { (symbol - 256, 7) } else { (0xC0 + symbol - 280, 8) };
