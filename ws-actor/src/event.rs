@@ -12,6 +12,7 @@ use ws_core::{CloseCode, Timer, Utf8, Violation};
 
 use crate::id::ConnId;
 use crate::meta::Meta;
+use crate::path::Params;
 
 /// A message, or a control frame to be sent.
 #[derive(Clone, PartialEq, Eq)]
@@ -144,10 +145,14 @@ pub struct Connect {
     pub local_addr: SocketAddr,
     /// The path that the client asked for, as sent.
     pub path: Arc<str>,
+    /// What the parameters in the route's path say, decoded.
+    pub params: Params,
     /// What stood behind the path's question mark, as sent; empty when there was nothing.
     pub query: Arc<str>,
     /// The subprotocol that is spoken, if one was agreed upon.
     pub subprotocol: Option<Arc<str>>,
+    /// Whose connection it is, if the decision said so ([`Relay::user`](crate::Relay::user)).
+    pub user: Option<Arc<str>>,
     /// What its messages come under.
     pub topic: Arc<str>,
     /// The values that go with it.

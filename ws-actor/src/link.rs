@@ -21,8 +21,9 @@ use crate::entry::{Entry, Terms, Who};
 use crate::event::{CloseFrame, Disconnect, Event, Inbound, Message, Reason};
 use crate::hub::Hub;
 use crate::id::ConnId;
+use crate::limits::Bounds;
 use crate::mailbox::{Down, Letter};
-use crate::outbox::{Out, OutboxLimits};
+use crate::outbox::Out;
 use crate::seat::{Attachment, Last, Move, Receipt};
 use crate::sync::lock;
 use crate::target::{Pool, Target};
@@ -55,12 +56,12 @@ impl Link {
     pub(crate) fn open(
         hub: &Hub,
         pool: &Pool,
-        limits: OutboxLimits,
+        bounds: impl Into<Bounds>,
         who: Who,
         terms: Terms,
     ) -> Result<Self, Down> {
         let (topic, every) = (Arc::clone(&terms.topic), terms.heartbeat);
-        let entry = hub.new_entry(limits, who, terms);
+        let entry = hub.new_entry(bounds, who, terms);
         let attachment = pool.deal(&hub.shared.names, |target| Attachment::new(target, &entry))?;
         let target = attachment.target.clone();
         lock(&entry.seat).sit(attachment);
@@ -224,6 +225,7 @@ impl Drop for Link {
     fn drop(&mut self) {
         let id = self.entry.id();
         self.hub.unregister(id);
+        self.entry.free_places();
         self.entry.leave_rooms();
         self.entry.outbox().end();
         if !self.target.is_open() {
@@ -264,6 +266,7 @@ mod tests {
     use crate::decision::Relay;
     use crate::fixture::{self, noop, target};
     use crate::mailbox::MAX_LETTERS;
+    use crate::outbox::OutboxLimits;
     use proptest::prelude::*;
     use std::collections::HashMap;
 

@@ -141,7 +141,11 @@ pub struct Response {
 
 impl Client {
     pub async fn new(addr: SocketAddr) -> Self {
-        Self { io: soon(TcpStream::connect(addr)).await.expect("it listens"), buffer: Vec::new() }
+        Self::of(soon(TcpStream::connect(addr)).await.expect("it listens"))
+    }
+
+    pub fn of(io: TcpStream) -> Self {
+        Self { io, buffer: Vec::new() }
     }
 
     /// A WebSocket on this path.
