@@ -78,12 +78,19 @@ pub(crate) struct Traffic {
     bytes_in: AtomicU64,
     messages_out: AtomicU64,
     bytes_out: AtomicU64,
+    over_rate: AtomicU64,
 }
 
 impl Traffic {
-    pub(crate) fn came(&self, bytes: usize) {
-        add(&self.messages_in, 1);
+    /// A message, or a part of one, has come.
+    pub(crate) fn came(&self, bytes: usize, is_last: bool) {
+        add(&self.messages_in, u64::from(is_last));
         add(&self.bytes_in, bytes as u64);
+    }
+
+    /// A message came too fast.
+    pub(crate) fn came_too_fast(&self) {
+        add(&self.over_rate, 1);
     }
 
     pub(crate) fn went(&self, bytes: usize) {
@@ -105,7 +112,7 @@ impl fmt::Debug for Entry {
 
 impl Entry {
     pub(crate) fn new(id: ConnId, bounds: Bounds, who: Who, terms: Terms) -> Self {
-        let Bounds { outbox, max_rooms, places } = bounds;
+        let Bounds { outbox, max_rooms, places, .. } = bounds;
         Self {
             id,
             who,
@@ -144,6 +151,10 @@ impl Entry {
         }
         self.authenticated.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    pub(crate) fn is_authenticated(&self) -> bool {
+        self.authenticated.load(Ordering::Relaxed)
     }
 
     /// Makes room for others. The user's name goes with the place.
@@ -212,6 +223,7 @@ impl Entry {
             queued,
             queued_bytes,
             dropped,
+            over_rate: count(&self.traffic.over_rate),
         }
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn terms() -> Terms {
 }
 
 pub(crate) fn entry(hub: &Hub) -> Arc<Entry> {
-    hub.new_entry(OutboxLimits::new(), who(), terms())
+    hub.new_entry(OutboxLimits::new().into(), who(), terms())
 }
 
 /// A connection whose actor has not heard of it yet.

@@ -142,6 +142,8 @@ pub struct ConnInfo {
     pub queued_bytes: usize,
     /// Messages that its overflow policy has dropped.
     pub dropped: u64,
+    /// Messages of the peer that came too fast and were not delivered ([`Limits::rate`](crate::Limits::rate)).
+    pub over_rate: u64,
 }
 
 impl Default for Hub {
@@ -267,9 +269,9 @@ impl Hub {
         lock(self.shard(id)).get(&id.seq()).cloned()
     }
 
-    pub(crate) fn new_entry(&self, bounds: impl Into<Bounds>, who: Who, terms: Terms) -> Arc<Entry> {
+    pub(crate) fn new_entry(&self, bounds: Bounds, who: Who, terms: Terms) -> Arc<Entry> {
         let seq = self.shared.last_seq.fetch_add(1, Ordering::Relaxed) + 1;
-        Arc::new(Entry::new(ConnId::new(self.shared.node, seq), bounds.into(), who, terms))
+        Arc::new(Entry::new(ConnId::new(self.shared.node, seq), bounds, who, terms))
     }
 
     pub(crate) fn register(&self, entry: &Arc<Entry>) {

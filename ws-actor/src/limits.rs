@@ -2,8 +2,12 @@
 //!
 //! This is the word of the application; `places.rs` counts connections by it, `conduct.rs` holds an open one to it.
 
+use std::time::Duration;
+
 use ws_core::Config;
 
+use crate::conduct::{Conduct, RateLimit};
+use crate::conn::now;
 use crate::outbox::OutboxLimits;
 use crate::places::Places;
 use crate::room::MAX_ROOMS;
@@ -49,9 +53,23 @@ pub struct Limits {
     pub max_message: Option<u64>,
     /// Most rooms that a connection is in. Default 128 ([`MAX_ROOMS`]).
     pub max_rooms: Option<usize>,
+    /// How fast messages may come, and what happens to those that come faster. Default: any number, as fast as the
+    /// actor takes them. Control frames are not counted: the protocol bounds what they make the server do.
+    pub rate: Option<RateLimit>,
+    /// How long a connection may be open before it is known who is on it: until
+    /// [`Hub::authenticate`](crate::Hub::authenticate) is called, as for a first message with a token. Then it is
+    /// closed with 3502. A decision that names the user ([`Relay::user`]) has said it. Default: for ever; 15 s is usual
+    /// ([`Limits::AUTHENTICATE_WITHIN`]).
+    pub authenticate_within: Option<Duration>,
+    /// How long neither side may say anything before the connection is closed with 1001. Pings do not count; a peer
+    /// that is gone is noticed by them, much earlier, with or without this. Default: for ever.
+    pub idle: Option<Duration>,
 }
 
 impl Limits {
+    /// Time enough for a first message that says who is there: 15 s.
+    pub const AUTHENTICATE_WITHIN: Duration = Duration::from_secs(15);
+
     /// The defaults named at the fields: nothing that the server does not limit anyway.
     pub const fn new() -> Self {
         Self {
@@ -61,6 +79,9 @@ impl Limits {
             max_per_user: None,
             max_message: None,
             max_rooms: None,
+            rate: None,
+            authenticate_within: None,
+            idle: None,
         }
     }
 
@@ -69,6 +90,9 @@ impl Limits {
         Self {
             max_message: self.max_message.or(server.max_message),
             max_rooms: self.max_rooms.or(server.max_rooms),
+            rate: self.rate.or(server.rate),
+            authenticate_within: self.authenticate_within.or(server.authenticate_within),
+            idle: self.idle.or(server.idle),
             ..*self
         }
     }
@@ -95,11 +119,16 @@ pub(crate) struct Bounds {
     pub(crate) outbox: OutboxLimits,
     pub(crate) max_rooms: usize,
     pub(crate) places: Places,
+    pub(crate) conduct: Option<Box<Conduct>>,
+    /// Control frames of the peer are for the actor too.
+    pub(crate) shows_control: bool,
 }
 
 impl Bounds {
     pub(crate) fn new(outbox: OutboxLimits, limits: &Limits, places: Places) -> Self {
-        Self { outbox, max_rooms: limits.max_rooms.unwrap_or(MAX_ROOMS), places }
+        let conduct = Conduct::new(limits, now());
+        let max_rooms = limits.max_rooms.unwrap_or(MAX_ROOMS);
+        Self { outbox, max_rooms, places, conduct, shows_control: false }
     }
 }
 

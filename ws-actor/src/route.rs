@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use ws_core::{Config, ConfigRef, Request};
+use ws_core::{Config, ConfigRef, Delivery, Request};
 
 use crate::decision::{Decide, Decision, Upgrade};
 use crate::limits::Limits;
@@ -30,6 +30,8 @@ pub struct Route {
     pub(crate) gate: Option<Arc<Gate>>,
     /// The server's protocol settings as they are on this route.
     pub(crate) config: ConfigRef,
+    pub(crate) in_parts: bool,
+    pub(crate) shows_control: bool,
     pub(crate) subprotocols: Vec<Arc<str>>,
     pub(crate) require_subprotocol: bool,
 }
@@ -70,6 +72,8 @@ impl Route {
             held: Limits::new(),
             gate: None,
             config: Config::server().into(),
+            in_parts: false,
+            shows_control: false,
             subprotocols: Vec::new(),
             require_subprotocol: false,
         }
@@ -166,6 +170,9 @@ impl Route {
         self.held = self.limits.or(server);
         let mut config = Config::clone(protocol);
         self.held.apply_to(&mut config);
+        if self.in_parts {
+            config.delivery = Delivery::Chunks;
+        }
         #[cfg(feature = "deflate")]
         if let Some(deflate) = &self.deflate {
             config.deflate.clone_from(deflate);
@@ -178,6 +185,28 @@ impl Route {
     pub fn limits(mut self, limits: Limits) -> Self {
         self.gate = Gate::new(&limits);
         self.limits = limits;
+        self
+    }
+
+    /// Shows the actor the peer's control frames too: [`Message::Ping`](crate::Message::Ping),
+    /// [`Message::Pong`](crate::Message::Pong) and [`Message::Close`](crate::Message::Close), in line with its
+    /// messages. It need not do anything about them: pings are answered, and the `Close` is followed by
+    /// [`Disconnect`](crate::Disconnect), which says the same. Without this it does not see them.
+    #[must_use]
+    pub fn control_frames(mut self) -> Self {
+        self.shows_control = true;
+        self
+    }
+
+    /// Gives the actor each message in parts, as they arrive ([`Inbound::part`](crate::Inbound::part)): for messages that
+    /// should never be held whole. A part is as large as what was read at once, at most 64 KiB as a rule; parts of a text
+    /// are whole characters. Between two parts the connection may be moved to another actor, which then gets the rest.
+    ///
+    /// Without this a message comes whole. A large binary one is not copied on its way to the actor, and slices of it
+    /// ([`Bytes::slice`](bytes::Bytes::slice)) cost nothing.
+    #[must_use]
+    pub fn in_parts(mut self) -> Self {
+        self.in_parts = true;
         self
     }
 

@@ -23,7 +23,6 @@ use hyper::body::Body;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -89,7 +88,7 @@ impl Default for Settings {
 pub struct Server {
     shared: Shared,
     http: Option<HttpHandler>,
-    handshakes: Arc<Semaphore>,
+    pub(crate) handshakes: Arc<Semaphore>,
 }
 
 /// What deciding on an upgrade takes.
@@ -229,56 +228,6 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(accept(Arc::new(self), listener, stopped));
         Ok(Listening { local_addr, stop, task })
-    }
-
-    /// Serves a stream that the program has accepted itself and made something of, such as TLS: what comes over it is
-    /// read as from a socket of [`Server::listen`]. To be called when the stream is ready to be read, that is after
-    /// its own handshake, to which this server's limits do not apply.
-    ///
-    /// The future ends with the connection. It belongs into a task of its own, as the accepting does:
-    ///
-    /// ```no_run
-    /// # use std::sync::Arc;
-    /// # use tokio::net::{TcpListener, TcpStream};
-    /// # use ws_actor::Server;
-    /// # struct TlsAcceptor;
-    /// # impl TlsAcceptor {
-    /// #     async fn accept(&self, tcp: TcpStream) -> std::io::Result<TcpStream> { Ok(tcp) }
-    /// # }
-    /// async fn serve_tls(server: Server, listener: TcpListener, tls: TlsAcceptor) -> std::io::Result<()> {
-    ///     let (server, tls) = (Arc::new(server), Arc::new(tls)); // tokio_rustls::TlsAcceptor, say
-    ///     loop {
-    ///         let (tcp, remote) = listener.accept().await?;
-    ///         let local = tcp.local_addr()?;
-    ///         let (server, tls) = (Arc::clone(&server), Arc::clone(&tls));
-    ///         tokio::spawn(async move {
-    ///             let handshake = tokio::time::timeout(std::time::Duration::from_secs(10), tls.accept(tcp));
-    ///             if let Ok(Ok(stream)) = handshake.await {
-    ///                 server.serve(stream, remote, local).await;
-    ///             }
-    ///         });
-    ///     }
-    /// }
-    /// ```
-    ///
-    /// # Cancel safety
-    /// Dropping the future ends the connection without a close frame; its actor gets its
-    /// [`Disconnect`](crate::Disconnect).
-    pub fn serve<S>(
-        self: &Arc<Self>,
-        stream: S,
-        remote_addr: SocketAddr,
-        local_addr: SocketAddr,
-    ) -> impl Future<Output = ()> + Send + use<S>
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let server = Arc::clone(self);
-        let ends = Ends { remote: remote_addr, local: local_addr };
-        async move {
-            let Ok(permit) = Arc::clone(&server.handshakes).acquire_owned().await else { return };
-            serve(server, Rewind::new(Bytes::new(), stream), ends, permit).await;
-        }
     }
 
     /// Takes an upgrade from an HTTP server that runs already: one on hyper, axum, or whatever serves
@@ -436,7 +385,12 @@ async fn serve_tcp(server: Arc<Server>, io: TcpStream, remote: SocketAddr, permi
 }
 
 /// Serves one stream, whatever it is.
-async fn serve<S: Transport>(server: Arc<Server>, io: S, ends: Ends, permit: OwnedSemaphorePermit) {
+pub(crate) async fn serve<S: Transport>(
+    server: Arc<Server>,
+    io: S,
+    ends: Ends,
+    permit: OwnedSemaphorePermit,
+) {
     let Some(opened) = open(&server, io, ends).await else { return };
     drop(permit);
     match opened {

@@ -137,7 +137,8 @@ impl Asked<'_> {
         let who = Who { remote_addr: ends.remote, local_addr: ends.local, path, params, query, subprotocol };
         let mut terms = Terms { topic: Arc::clone(&route.no_topic), meta: Meta::new(), heartbeat: None };
         terms.apply(relay);
-        let bounds = Bounds::new(route.outbox, &route.held, places);
+        let bounds =
+            Bounds { shows_control: route.shows_control, ..Bounds::new(route.outbox, &route.held, places) };
         let link = Link::open(&server.hub, &pool, bounds, who, terms)
             .map_err(|Down| no(503, "no actor takes this connection"))?;
         let acceptance = Acceptance { protocol, headers: Vec::new() };
