@@ -282,7 +282,7 @@ const LITERALS: [u16; 256] = {
 /// Section 3.2.5: the code of each length from 3 on with its extra bits, and above 24 bits how many these are together.
 const LENGTHS: [u32; 256] = {
     let mut codes = [0; 256];
-    let mut less = 0;
+    let mut less = 0_u32;
     while less < 256 {
         // As for distances, with two bits below the leading one.
         let (symbol, extra) = if less == 255 {
