@@ -112,10 +112,12 @@
 
 mod actor;
 mod auth;
+mod backoff;
 mod compress;
 mod conduct;
 mod conn;
 mod decision;
+mod dial;
 mod entry;
 mod event;
 #[cfg(test)]
@@ -152,7 +154,9 @@ mod waiters;
 pub use actor::{Context, SpawnError, WsActor};
 pub use auth::AuthenticateError;
 pub use conduct::{OverRate, RateLimit};
+pub use backoff::Jitter;
 pub use decision::{Decision, Relay, Response, Upgrade};
+pub use dial::{AttachError, Connector, DialError, DialOptions, DialState, DialStatus, Dialled};
 pub use event::{CloseFrame, Connect, Disconnect, Event, Heartbeat, Inbound, Message, Reason};
 pub use hub::{ConnInfo, Hub, SendError, Sent};
 pub use id::{ConnId, NodeId, ParseConnIdError};
@@ -175,7 +179,8 @@ pub use upgrade::Refusal;
 /// permessage-deflate (RFC 7692): the settings of [`Route::deflate`], and the pool of compression state.
 #[cfg(feature = "deflate")]
 pub use ws_core::deflate;
-pub use ws_core::{CloseCode, Part, Utf8};
+pub use ws_core::{Backoff, CloseCode, Config, Part, Role, Utf8};
+pub use ws_tokio::{ConnectError, Limiter, RedirectError};
 
 /// The README's code is compiled, and run where it can be, with the tests.
 #[cfg(doctest)]
