@@ -27,6 +27,8 @@ enum Behaviour {
     Accept,
     /// The network has nobody there.
     Unreachable,
+    /// It swallows everything.
+    Swallow,
     Answer(u16),
 }
 
@@ -56,8 +58,10 @@ impl Far {
             async move {
                 far.attempts.lock().unwrap().push(Instant::now());
                 let behaviour = *far.behaviour.lock().unwrap();
-                if let Behaviour::Unreachable = behaviour {
-                    return Err(io::ErrorKind::ConnectionRefused.into());
+                match behaviour {
+                    Behaviour::Unreachable => return Err(io::ErrorKind::ConnectionRefused.into()),
+                    Behaviour::Swallow => std::future::pending().await,
+                    Behaviour::Accept | Behaviour::Answer(_) => {}
                 }
                 let (near, theirs) = tokio::io::duplex(4096);
                 tokio::spawn(async move {
@@ -243,6 +247,7 @@ async fn stopped_between_connections() {
         drop(socket);
         lost(&mut log).await;
         if dialling {
+            far.behave(Behaviour::Swallow);
             while dialled.changed().await.state != DialState::Connecting {}
         }
         let attempts = far.attempts();
