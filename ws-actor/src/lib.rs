@@ -147,6 +147,7 @@ mod seat;
 mod server;
 mod sync;
 mod target;
+pub mod testing;
 mod transport;
 mod upgrade;
 mod waiters;
@@ -180,7 +181,7 @@ pub use upgrade::Refusal;
 #[cfg(feature = "deflate")]
 pub use ws_core::deflate;
 pub use ws_core::{Backoff, CloseCode, Config, Part, Role, Utf8};
-pub use ws_tokio::{ConnectError, Limiter, RedirectError};
+pub use ws_tokio::{ConnectError, ConnectOptions, Limiter, RedirectError};
 
 /// The README's code is compiled, and run where it can be, with the tests.
 #[cfg(doctest)]
