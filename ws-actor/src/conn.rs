@@ -371,6 +371,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 }
             }
         }
+        let connection = self.session.connection_ref();
+        if self.link.is_some()
+            && !connection.can_send()
+            && !connection.can_recv()
+            && connection.pending() == 0
+        {
+            // Both close frames are through. 7.1.1: a client waits for the server to end the transport; nobody else has to.
+            let reason = self.reason(Reason::Io(io::ErrorKind::UnexpectedEof));
+            self.finish(reason);
+            moved = true;
+        }
         Ok(moved)
     }
 

@@ -85,6 +85,19 @@
 //! | a crowd | [`Limits`]: whoever is too many is answered 503 before any upgrade |
 //! | a client that vanishes | it is pinged, and given up after [`Settings`]`.protocol.timeouts` |
 //!
+//! # Connections that the program opens
+//!
+//! [`Hub::dial`] connects to a server, and gives the connection to an actor like those that come: the same events and
+//! sends, so that one actor may serve both kinds ([`Connect::role`] tells which). A dial that fails is a typed error at
+//! once. One that is lost later is [dialled again](DialOptions::reconnect) if that is wanted, after random delays that
+//! grow; the actor gets `Disconnect` for the lost one and `Connect` for the next, and [`Dialled`] shows how things
+//! stand. With the feature `tls`, addresses may be `wss://`.
+//!
+//! # Tests without sockets
+//!
+//! [`testing`] has a server in memory and clients for it, through the same code as over TCP and on tokio's clock, which
+//! a test may pause: an hour of heartbeats takes no time.
+//!
 //! # What is safe by default
 //!
 //! How many connections there are, in all, of a route, of an address, of a user, is bounded by [`Limits`] if you say so;
