@@ -9,6 +9,7 @@
 //!   --text STRING               sends it, and waits for the same text
 //!   --text-size N               the same with N bytes of text that are not all ASCII
 //!   --binary-size N             the same with N bytes of every value, as a binary message
+//!   --ping STRING               pings with it, and waits for the pong
 //!   --close CODE REASON         closes, and waits for the end
 //!   --expect-close CODE REASON  waits until the peer closes, with just that
 //!   --expect-failure CODE       waits until our side fails the connection, and sends that code
@@ -135,6 +136,7 @@ async fn dial(
 ) -> Result<()> {
     let mut options = DialOptions::to(echo);
     options.outbox = outbox();
+    options.control_frames = true;
     loop {
         steps = match steps {
             ["--subprotocol", name, rest @ ..] => {
@@ -176,6 +178,10 @@ async fn dial(
                 peer.echo(Message::binary(bytes)).await?;
                 rest
             }
+            ["--ping", payload, rest @ ..] => {
+                peer.ping(payload).await?;
+                rest
+            }
             ["--close", code, reason] => return peer.close(code.parse()?, reason).await,
             ["--expect-close", code, reason] => {
                 let frame = CloseFrame::new(code.parse::<u16>()?, *reason);
@@ -194,9 +200,15 @@ async fn dial(
 }
 
 impl Peer<'_> {
+    /// What comes next, but for the peer's pings, which are answered, and its close frame, which the end tells of.
     async fn next(&mut self) -> Result<Seen> {
-        let next = timeout(Duration::from_secs(10), self.seen.recv()).await;
-        next.map_err(|_| "nothing came for 10 s")?.ok_or_else(|| "the actor ended".into())
+        loop {
+            let next = timeout(Duration::from_secs(10), self.seen.recv()).await;
+            match next.map_err(|_| "nothing came for 10 s")?.ok_or("the actor ended")? {
+                Seen::Message(Message::Ping(_) | Message::Close(_)) => {}
+                seen => return Ok(seen),
+            }
+        }
     }
 
     async fn echo(&mut self, message: Message) -> Result<()> {
@@ -210,6 +222,16 @@ impl Peer<'_> {
             Message::Text(text) => println!("text {} bytes", text.len()),
             Message::Binary(bytes) => println!("binary {} bytes", bytes.len()),
             _ => {}
+        }
+        Ok(())
+    }
+
+    async fn ping(&mut self, payload: &str) -> Result<()> {
+        self.hub.send(self.id, Message::Ping(payload.to_owned().into()))?;
+        match self.next().await? {
+            Seen::Message(Message::Pong(pong)) if pong == payload => println!("pong {payload}"),
+            Seen::Message(other) => return Err(format!("instead of the pong came {other:?}").into()),
+            Seen::End(reason) => return Err(format!("instead of the pong came the end: {reason}").into()),
         }
         Ok(())
     }

@@ -30,11 +30,13 @@ use crate::entry::{Entry, Terms, Who};
 use crate::event::{CloseFrame, Reason};
 use crate::hub::Hub;
 use crate::id::ConnId;
+use crate::limits::{Bounds, Limits};
 use crate::link::Link;
 use crate::mailbox::Down;
 use crate::meta::Meta;
 use crate::outbox::OutboxLimits;
 use crate::path::Params;
+use crate::places::Places;
 use crate::target::Pool;
 use crate::upgrade::{Ends, UNKNOWN_ADDR};
 
@@ -70,7 +72,7 @@ pub struct DialOptions {
     /// For `wss`: certificates of your own, say. Default: the roots that the system trusts.
     #[cfg(feature = "tls")]
     pub tls: Option<Arc<ws_tokio::tls::rustls::ClientConfig>>,
-    /// Of the protocol: the size of messages, the deadline of the handshake (10 s, for all of connecting) and the
+    /// Of the protocol: the size of messages (16 MiB), the deadline of the handshake (10 s, for all of connecting) and the
     /// connection's others; with the feature `deflate`, whether and how compression is offered. Default:
     /// [`Config::client`], which offers none.
     pub protocol: Config,
@@ -80,6 +82,12 @@ pub struct DialOptions {
     pub mailbox_timeout: Duration,
     /// Bounds the outgoing queue.
     pub outbox: OutboxLimits,
+    /// What the server may do: the size of its messages, their rate, how long nothing may be said, and rooms. Those on how
+    /// many connections there may be are not asked. Default: nothing that `protocol` does not limit anyway.
+    pub limits: Limits,
+    /// Whether the actor sees the server's control frames too, as with
+    /// [`Route::control_frames`](crate::Route::control_frames). Default: no.
+    pub control_frames: bool,
     /// Whether the connection is dialled again when it is lost, and after what delays. Default: it is not.
     ///
     /// Lost is what ends by a transport that fails, a deadline that passes, or with 1001, 1005, 1006, 1011 to 1014, 3000
@@ -107,6 +115,8 @@ impl DialOptions {
             write_timeout: Duration::from_secs(10),
             mailbox_timeout: Duration::from_secs(10),
             outbox: OutboxLimits::new(),
+            limits: Limits::new(),
+            control_frames: false,
             reconnect: None,
             jitter: None,
         }
@@ -473,6 +483,8 @@ struct Plan {
     config: ConfigRef,
     patience: Patience,
     outbox: OutboxLimits,
+    limits: Limits,
+    control_frames: bool,
     relay: Relay,
     reconnect: Option<(Backoff, Option<Jitter>)>,
 }
@@ -491,7 +503,9 @@ struct Socket {
 impl Plan {
     fn new(hub: Hub, url: &str, options: DialOptions) -> Result<Self, ConnectError> {
         let uri = Uri::parse(url)?;
-        let config = ConfigRef::from(options.protocol);
+        let mut config = options.protocol;
+        options.limits.apply_to(&mut config);
+        let config = ConfigRef::from(config);
         let mut connect = ConnectOptions::new();
         connect.config = config.clone();
         connect.protocols = options.subprotocols;
@@ -513,6 +527,8 @@ impl Plan {
             config,
             patience: Patience { write: options.write_timeout, mailbox: options.mailbox_timeout },
             outbox: options.outbox,
+            limits: options.limits,
+            control_frames: options.control_frames,
             relay: options.relay,
             reconnect: options.reconnect.map(|backoff| (backoff, options.jitter)),
         })
@@ -558,7 +574,9 @@ impl Plan {
             query: Arc::clone(&self.query),
             subprotocol: protocol.and_then(|name| name.to_str().ok()).map(Arc::from),
         };
-        Link::open(&self.hub, pool, self.outbox, who, terms)
+        let mut bounds = Bounds::new(self.outbox, &self.limits, Places::default());
+        bounds.shows_control = self.control_frames;
+        Link::open(&self.hub, pool, bounds, who, terms)
     }
 
     /// Drives a connection until it ends, or is asked to.

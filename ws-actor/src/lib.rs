@@ -167,8 +167,8 @@ mod waiters;
 
 pub use actor::{Context, SpawnError, WsActor};
 pub use auth::AuthenticateError;
-pub use conduct::{OverRate, RateLimit};
 pub use backoff::Jitter;
+pub use conduct::{OverRate, RateLimit};
 pub use decision::{Decision, Relay, Response, Upgrade};
 pub use dial::{AttachError, Connector, DialError, DialOptions, DialState, DialStatus, Dialled};
 pub use event::{CloseFrame, Connect, Disconnect, Event, Heartbeat, Inbound, Message, Reason};

@@ -198,8 +198,8 @@ async fn options() {
     let mut options = DialOptions::to(&client);
     options.subprotocols = vec!["b".into(), "a".into()];
     options.headers.insert("authorization", http::HeaderValue::from_static("Bearer 1"));
-    options.protocol.limits.max_message = 1000;
-    options.protocol.limits.max_frame = 1000;
+    options.limits.max_message = Some(1000);
+    options.control_frames = true;
     let dialled = client_hub.dial(&url, options.clone()).await.unwrap();
     assert_eq!(told.recv().await, Some((Some("Bearer 1".into()), vec!["b".into(), "a".into()])));
     assert_eq!(dialled.response().headers()["sec-websocket-protocol"], "a");
@@ -208,6 +208,8 @@ async fn options() {
     // The read limit.
     assert_eq!(hub.send(id, vec![0; 1000]), Ok(()));
     assert_eq!(message(&mut client_log).await, Message::binary(vec![0; 1000]));
+    assert_eq!(hub.send(id, Message::Ping("seen".into())), Ok(()));
+    assert_eq!(message(&mut client_log).await, Message::Ping("seen".into()));
     assert_eq!(hub.send(id, vec![0; 1001]), Ok(()));
     assert_eq!(client_log.disconnect().await.1.code().0, 1009);
     assert_eq!(log.disconnect().await.1.code().0, 1009);
