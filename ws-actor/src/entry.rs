@@ -10,19 +10,22 @@ use ws_core::Instant;
 
 use crate::conn::now;
 use crate::decision::Relay;
-use crate::event::{Connect, Heartbeat};
+use crate::event::{CloseFrame, Connect, Heartbeat};
 use crate::hub::{ConnInfo, SendError};
 use crate::id::ConnId;
 use crate::meta::Meta;
-use crate::outbox::{Lost, Outbox, OutboxLimits};
+use crate::meters::{DropReason, Meters};
+use crate::metrics::Totals;
+use crate::outbox::{Lost, Outbox, OutboxLimits, Overflow, Refused};
 use crate::outgoing::Lane;
 use crate::room::Memberships;
 use crate::seat::Seat;
-use crate::sync::lock;
+use crate::sync::{lock, wake};
 
 pub(crate) struct Entry {
     id: ConnId,
     who: Who,
+    meters: Arc<Meters>,
     opened: Instant,
     outbox: Outbox,
     pub(crate) traffic: Traffic,
@@ -82,6 +85,16 @@ impl Traffic {
         add(&self.messages_out, 1);
         add(&self.bytes_out, bytes as u64);
     }
+
+    pub(crate) fn totals(&self) -> Totals {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Totals {
+            messages_in: count(&self.messages_in),
+            bytes_in: count(&self.bytes_in),
+            messages_out: count(&self.messages_out),
+            bytes_out: count(&self.bytes_out),
+        }
+    }
 }
 
 /// With one writer, a load and a store lose nothing, and cost less than a locked addition.
@@ -96,10 +109,11 @@ impl fmt::Debug for Entry {
 }
 
 impl Entry {
-    pub(crate) fn new(id: ConnId, limits: OutboxLimits, who: Who, terms: Terms) -> Self {
+    pub(crate) fn new(id: ConnId, limits: OutboxLimits, who: Who, terms: Terms, meters: Arc<Meters>) -> Self {
         Self {
             id,
             who,
+            meters,
             opened: now(),
             outbox: Outbox::new(limits),
             traffic: Traffic::default(),
@@ -122,12 +136,44 @@ impl Entry {
 
     /// Queues a message. What has to go for it goes to `lost`, which outlives all locks.
     pub(crate) fn take(&self, lane: &Lane, lost: &mut Lost) -> Result<(), SendError> {
-        match lane {
-            Lane::Data(frame, key) => self.outbox.push(frame, key.as_ref(), lost),
+        let result = match lane {
+            Lane::Data(frame, key) => {
+                let before = lost.len();
+                let result = self.outbox.push(frame, key.as_ref(), lost);
+                if result == Err(Refused::Full) || lost.len() > before {
+                    self.count_drops(result, lost.len() - before);
+                }
+                result
+            }
             Lane::Control(control) => self.outbox.push_control(control.clone()),
             Lane::Close(frame) => self.outbox.close(frame.clone()),
+        };
+        result.map_err(SendError::from)
+    }
+
+    /// Counts what an overflow has cost: this message, or `lost` others.
+    #[cold]
+    fn count_drops(&self, result: Result<(), Refused>, lost: usize) {
+        match result {
+            Err(_) => self.meters.dropped.add(DropReason::Full, 1),
+            Ok(()) => {
+                let reason = match self.outbox.overflow() {
+                    Overflow::Conflate => DropReason::Replaced,
+                    _ => DropReason::Oldest,
+                };
+                self.meters.dropped.add(reason, lost as u64);
+            }
         }
-        .map_err(SendError::from)
+    }
+
+    /// Has the connection's task end the connection in its next turn, with this close frame if the socket takes it at
+    /// once.
+    pub(crate) fn abort(&self, frame: &CloseFrame) {
+        self.outbox.abandon(frame);
+        let mut seat = lock(&self.seat);
+        let waker = seat.abort();
+        drop(seat);
+        wake(waker);
     }
 
     pub(crate) fn connect(&self) -> Connect {
@@ -156,7 +202,7 @@ impl Entry {
         let Who { remote_addr, local_addr, path, query, subprotocol } = self.who.clone();
         let Terms { topic, meta, .. } = self.terms();
         let (queued, queued_bytes, dropped) = self.outbox.load();
-        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let traffic = self.traffic.totals();
         ConnInfo {
             remote_addr,
             local_addr,
@@ -167,10 +213,10 @@ impl Entry {
             topic,
             meta,
             uptime: now().saturating_since(self.opened),
-            messages_in: count(&self.traffic.messages_in),
-            bytes_in: count(&self.traffic.bytes_in),
-            messages_out: count(&self.traffic.messages_out),
-            bytes_out: count(&self.traffic.bytes_out),
+            messages_in: traffic.messages_in,
+            bytes_in: traffic.bytes_in,
+            messages_out: traffic.messages_out,
+            bytes_out: traffic.bytes_out,
             queued,
             queued_bytes,
             dropped,

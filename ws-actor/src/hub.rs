@@ -12,10 +12,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::drain::Gate;
 use crate::entry::{Entry, Terms, Who};
 use crate::event::{CloseFrame, Message};
 use crate::id::{ConnId, NodeId};
+use crate::mailbox::Down;
 use crate::meta::Meta;
+use crate::meters::Meters;
+use crate::metrics::Totals;
 use crate::outbox::{Lost, OutboxLimits, Refused};
 use crate::outgoing::{Frame, Lane, Outgoing};
 use crate::room::Rooms;
@@ -38,11 +42,21 @@ pub(crate) struct Shared {
     node: NodeId,
     last_seq: AtomicU64,
     count: AtomicUsize,
-    connections: [Mutex<HashMap<u64, Arc<Entry>>>; SHARDS],
+    pub(crate) connections: [Mutex<Shard>; SHARDS],
     /// Held while a message goes to all, so that all get the messages of several senders in the same order.
     broadcasting: Mutex<()>,
     pub(crate) rooms: Rooms,
     pub(crate) names: Names,
+    pub(crate) gate: Gate,
+    pub(crate) meters: Arc<Meters>,
+}
+
+/// A part of the registry.
+#[derive(Default)]
+pub(crate) struct Shard {
+    pub(crate) entries: HashMap<u64, Arc<Entry>>,
+    /// What connections that are gone have sent and got.
+    pub(crate) gone: Totals,
 }
 
 /// Why a message was not accepted.
@@ -163,6 +177,8 @@ impl Hub {
             broadcasting: Mutex::default(),
             rooms: Rooms::default(),
             names: Names::default(),
+            gate: Gate::default(),
+            meters: Arc::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -218,7 +234,7 @@ impl Hub {
         let mut lost = Lost::default();
         let _order = lock(&self.shared.broadcasting);
         for shard in &self.shared.connections {
-            for entry in lock(shard).values() {
+            for entry in lock(shard).entries.values() {
                 sent.count(entry.take(&lane, &mut lost));
             }
         }
@@ -243,42 +259,56 @@ impl Hub {
     pub fn connections(&self) -> Vec<ConnId> {
         let mut ids = Vec::with_capacity(self.connection_count());
         for shard in &self.shared.connections {
-            ids.extend(lock(shard).values().map(|entry| entry.id()));
+            ids.extend(lock(shard).entries.values().map(|entry| entry.id()));
         }
         ids
     }
 
     /// How many connections there are, without counting them.
     pub fn connection_count(&self) -> usize {
-        self.shared.count.load(Ordering::Relaxed)
+        self.shared.count.load(Ordering::Acquire)
     }
 
     pub(crate) fn entry(&self, id: ConnId) -> Option<Arc<Entry>> {
         if id.node() != self.shared.node {
             return None;
         }
-        lock(self.shard(id)).get(&id.seq()).cloned()
+        lock(self.shard(id)).entries.get(&id.seq()).cloned()
     }
 
     pub(crate) fn new_entry(&self, limits: OutboxLimits, who: Who, terms: Terms) -> Arc<Entry> {
         let seq = self.shared.last_seq.fetch_add(1, Ordering::Relaxed) + 1;
-        Arc::new(Entry::new(ConnId::new(self.shared.node, seq), limits, who, terms))
+        let id = ConnId::new(self.shared.node, seq);
+        Arc::new(Entry::new(id, limits, who, terms, Arc::clone(&self.shared.meters)))
     }
 
-    pub(crate) fn register(&self, entry: &Arc<Entry>) {
+    /// `Down`: the Hub is shutting down.
+    pub(crate) fn register(&self, entry: &Arc<Entry>) -> Result<(), Down> {
         let id = entry.id();
-        if lock(self.shard(id)).insert(id.seq(), Arc::clone(entry)).is_none() {
-            self.shared.count.fetch_add(1, Ordering::Relaxed);
+        let mut shard = lock(self.shard(id));
+        if !self.shared.gate.is_open() {
+            return Err(Down);
         }
+        shard.entries.insert(id.seq(), Arc::clone(entry));
+        self.shared.count.fetch_add(1, Ordering::AcqRel);
+        self.shared.meters.opened.add(1);
+        Ok(())
     }
 
-    pub(crate) fn unregister(&self, id: ConnId) {
-        if lock(self.shard(id)).remove(&id.seq()).is_some() {
-            self.shared.count.fetch_sub(1, Ordering::Relaxed);
+    /// Forgets a connection whose outbox has ended, and keeps its counts.
+    pub(crate) fn unregister(&self, entry: &Entry, is_clean: bool, undelivered: u64) {
+        let id = entry.id();
+        let mut shard = lock(self.shard(id));
+        if let Some(entry) = shard.entries.remove(&id.seq()) {
+            shard.gone.add(entry.traffic.totals());
+            self.shared.gate.count(is_clean, undelivered);
+            self.shared.count.fetch_sub(1, Ordering::AcqRel);
         }
+        drop(shard);
+        self.shared.gate.note_end();
     }
 
-    fn shard(&self, id: ConnId) -> &Mutex<HashMap<u64, Arc<Entry>>> {
+    fn shard(&self, id: ConnId) -> &Mutex<Shard> {
         // Consecutive numbers go to different shards.
         &self.shared.connections[id.seq() as usize % SHARDS]
     }

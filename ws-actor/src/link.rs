@@ -22,6 +22,7 @@ use crate::event::{CloseFrame, Disconnect, Event, Inbound, Message, Reason};
 use crate::hub::Hub;
 use crate::id::ConnId;
 use crate::mailbox::{Down, Letter};
+use crate::meters::DropReason;
 use crate::outbox::{Out, OutboxLimits};
 use crate::seat::{Attachment, Last, Move, Receipt};
 use crate::sync::lock;
@@ -45,6 +46,9 @@ pub(crate) struct Link {
     promised: bool,
     /// An earlier actor has not done with its `Disconnect`.
     waits: bool,
+    /// The peer's close frame has come.
+    heard_close: bool,
+    is_aborted: bool,
     reason: Option<Reason>,
     /// How often the actor wants to hear of the connection, and when it is next due.
     beat: Option<(Duration, Instant)>,
@@ -64,7 +68,13 @@ impl Link {
         let attachment = pool.deal(&hub.shared.names, |target| Attachment::new(target, &entry))?;
         let target = attachment.target.clone();
         lock(&entry.seat).sit(attachment);
-        hub.register(&entry);
+        if let Err(Down) = hub.register(&entry) {
+            let [current, _] = lock(&entry.seat).rise();
+            if let Some(attachment) = current {
+                attachment.detach(Last::default());
+            }
+            return Err(Down);
+        }
         let hand = Some(Event::Connect(Box::new(entry.connect())));
         let mut link = Self {
             hub: hub.clone(),
@@ -77,6 +87,8 @@ impl Link {
             met: false,
             promised: false,
             waits: false,
+            heard_close: false,
+            is_aborted: false,
             reason: None,
             beat: None,
         };
@@ -91,6 +103,7 @@ impl Link {
         seat.attend(cx);
         let to_do = seat.go(self.met);
         self.waits = seat.waits();
+        self.is_aborted = seat.is_aborted();
         if !Arc::ptr_eq(&self.topic, &seat.terms.topic) {
             self.topic = Arc::clone(&seat.terms.topic);
         }
@@ -98,6 +111,21 @@ impl Link {
         drop(seat);
         self.set_beat(every, now);
         to_do.map(|to_do| self.go(to_do)).is_some()
+    }
+
+    /// Whether the connection is to end in this turn, whatever its peer does.
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.is_aborted
+    }
+
+    /// The peer has sent its close frame: the connection ends cleanly.
+    pub(crate) fn hear_close(&mut self) {
+        self.heard_close = true;
+    }
+
+    /// The peer took so long for a sign of life after a ping.
+    pub(crate) fn hear_after(&self, rtt: Duration) {
+        self.hub.shared.meters.rtt.record(rtt);
     }
 
     fn set_beat(&mut self, every: Option<Duration>, now: Instant) {
@@ -223,9 +251,15 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         let id = self.entry.id();
-        self.hub.unregister(id);
+        let undelivered = self.entry.outbox().end();
+        self.hub.unregister(&self.entry, self.heard_close, undelivered);
         self.entry.leave_rooms();
-        self.entry.outbox().end();
+        let reason = self.reason.take().unwrap_or(Reason::Aborted);
+        let meters = &self.hub.shared.meters;
+        meters.dropped.add(DropReason::Ended, undelivered);
+        if let Some(ending) = reason.ending() {
+            meters.closed.add(ending, 1);
+        }
         if !self.target.is_open() {
             // What it has in hand, the actor that it was to move to may still take.
             let to_do = lock(&self.entry.seat).go(self.met);
@@ -247,7 +281,6 @@ impl Drop for Link {
             current.detach(Last::default());
             return;
         }
-        let reason = self.reason.take().unwrap_or(Reason::Aborted);
         let gone = Event::Disconnect(Disconnect { id, reason, meta });
         let last = [self.hand.take(), self.carried.take().map(|event| *event), Some(gone)]
             .map(|event| event.map(Letter::Event));
@@ -294,7 +327,7 @@ mod tests {
                 Letter::Event(Event::Disconnect(gone)) | Letter::Farewell(gone, _) => {
                     Some(gone.reason.to_string())
                 }
-                Letter::Event(Event::Heartbeat(_)) | Letter::Cast(_) => None,
+                _ => None,
             })
             .collect()
     }
@@ -415,7 +448,7 @@ mod tests {
                 prop_assert_eq!(life.has.take(), Some(at));
                 life.is_over = gone.reason != Reason::Moved;
             }
-            Some(Letter::Event(Event::Heartbeat(_)) | Letter::Cast(_)) | None => {}
+            _ => {}
         }
         Ok(())
     }
@@ -466,7 +499,7 @@ mod tests {
                         // Nothing that was taken from the socket is lost.
                         prop_assert_eq!(life.0, said.get(&gone.id).copied().unwrap_or(0));
                     }
-                    Letter::Event(Event::Heartbeat(_)) | Letter::Farewell(..) | Letter::Cast(_) => {}
+                    _ => {}
                 }
             }
             prop_assert!(heard.values().all(|life| life.1));

@@ -23,6 +23,7 @@ use crate::entry::Entry;
 use crate::history::{History, Past};
 use crate::hub::{Hub, SHARDS, Sent, Shared};
 use crate::id::ConnId;
+use crate::meters::Meters;
 use crate::outbox::Lost;
 use crate::outgoing::{Lane, Outgoing, Tally};
 use crate::presence::{Member, Presence, PresenceEvents, RoomOptions, announce};
@@ -30,6 +31,9 @@ use crate::sync::lock;
 
 /// Most members that stand under one lock.
 const MAX_SHARD: usize = 4_096;
+
+/// Of so many broadcasts of a room, one is timed.
+const TIMED_EVERY: u32 = 16;
 
 /// Most rooms that a connection is in.
 pub const MAX_ROOMS: usize = 128;
@@ -159,12 +163,12 @@ impl Room {
 
     /// Queues a message to every member.
     pub fn broadcast(&self, message: impl Into<Outgoing>) -> Sent {
-        self.inner.broadcast(message.into(), None)
+        self.inner.broadcast(message.into(), None, &self.hub.shared.meters)
     }
 
     /// Queues a message to every member but one, who is usually the one that said it.
     pub fn broadcast_except(&self, except: ConnId, message: impl Into<Outgoing>) -> Sent {
-        self.inner.broadcast(message.into(), Some(except))
+        self.inner.broadcast(message.into(), Some(except), &self.hub.shared.meters)
     }
 
     /// How many members it has.
@@ -340,6 +344,8 @@ struct Extras {
 #[derive(Default)]
 struct Order {
     history: History,
+    /// Counts them.
+    broadcasts: u32,
 }
 
 /// What was let go of under locks. To be dropped when none is held.
@@ -412,16 +418,22 @@ impl Inner {
         shard
     }
 
-    fn broadcast(&self, message: Outgoing, except: Option<ConnId>) -> Sent {
+    fn broadcast(&self, message: Outgoing, except: Option<ConnId>, meters: &Meters) -> Sent {
         let Ok(lane) = Lane::for_many(message, Some(&self.tally)) else {
             return Sent { dropped: self.len.load(Ordering::Relaxed), delivered: 0 };
         };
         let mut gone = Gone::default();
         let mut order = lock(&self.order);
+        let began = order.broadcasts.is_multiple_of(TIMED_EVERY).then(now);
+        order.broadcasts = order.broadcasts.wrapping_add(1);
         if let Lane::Data(frame, key) = &lane {
             gone.past = order.history.push(frame, key.as_ref(), now);
         }
-        self.tell(&lane, except, &mut gone.lost)
+        let sent = self.tell(&lane, except, &mut gone.lost);
+        if let Some(began) = began {
+            meters.fan_out.record(now().saturating_since(began));
+        }
+        sent
     }
 
     /// Queues a message to all but one; by whoever has the [`Order`] in hand.

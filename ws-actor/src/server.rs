@@ -12,7 +12,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,12 +32,15 @@ use ws_tokio::{AcceptError, Incoming};
 
 use crate::compress::{Extensions, Negotiated};
 use crate::conn::{Patience, Watch, drive, now};
+use crate::drain::{Phase, until};
+use crate::exposition;
 use crate::hub::Hub;
 use crate::link::Link;
+use crate::meters::RefusalKind;
 use crate::report::{FailureReport, Observer};
 use crate::rewind::Rewind;
 use crate::route::Route;
-use crate::upgrade::{Accepted, Ends, Refusal, ask, read_http, report, report_answer};
+use crate::upgrade::{Accepted, Ends, Refusal, ask, read_http, report_answer, report_malformed};
 
 /// A stream's error, whatever it is.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -85,6 +88,8 @@ impl Default for Settings {
 pub struct Server {
     shared: Shared,
     http: Option<HttpHandler>,
+    /// Where the metrics are.
+    metrics: Option<Box<str>>,
     max_handshakes: usize,
 }
 
@@ -124,7 +129,7 @@ impl Server {
             failed: None,
             patience: Patience { write: Duration::ZERO, mailbox: Duration::ZERO },
         };
-        Self { shared, http: None, max_handshakes: 0 }.settings(Settings::new())
+        Self { shared, http: None, metrics: None, max_handshakes: 0 }.settings(Settings::new())
     }
 
     /// Adds a route. Of two of the same path, the first counts.
@@ -163,6 +168,32 @@ impl Server {
         self
     }
 
+    /// Answers GET requests for this path with the Hub's metrics, in Prometheus' text format
+    /// ([`Metrics::prometheus`](crate::Metrics::prometheus)); the path is compared as it is sent.
+    ///
+    /// Whoever can reach the listener can read them. A server of their own, on a port that only the collector reaches, takes
+    /// no more than this: `Server::new(&hub).metrics_at("/metrics").listen("127.0.0.1:9100")`.
+    #[must_use]
+    pub fn metrics_at(mut self, path: impl Into<Box<str>>) -> Self {
+        self.metrics = Some(path.into());
+        self
+    }
+
+    /// Answers a request that is no upgrade.
+    async fn answer(&self, request: http::Request<hyper::body::Incoming>, ends: Ends) -> HttpResponse {
+        let is_read = matches!(*request.method(), http::Method::GET | http::Method::HEAD);
+        if is_read && self.metrics.as_deref().is_some_and(|path| path == request.uri().path()) {
+            let mut response = http::Response::new(boxed(Full::from(self.shared.hub.metrics().prometheus())));
+            let content_type = http::HeaderValue::from_static(exposition::CONTENT_TYPE);
+            response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
+            return response;
+        }
+        match &self.http {
+            Some(handler) => handler(request).await,
+            None => self.upgrade(request, ends.remote, ends.local).await.map(boxed),
+        }
+    }
+
     /// Is told of upgrades that are refused, for a log: 100 at once and 100 a second at most, with the number of those
     /// left out between. It must not block.
     #[must_use]
@@ -183,7 +214,7 @@ impl Server {
         self
     }
 
-    /// Listens, and serves in the background until [`Listening::stop`] is called or the runtime ends.
+    /// Listens, and serves in the background until [`Listening::stop`] is called, the Hub has shut down or the runtime ends.
     ///
     /// # Errors
     /// Those of binding the address; `AddrInUse` when somebody listens there already.
@@ -262,14 +293,17 @@ impl Server {
     ) -> Result<impl Future<Output = http::Response<Full<Bytes>>> + Send + use<'_, B>, http::Request<B>> {
         let Some(head) = read_http(&self.shared, &request) else { return Err(request) };
         let upgraded = hyper::upgrade::on(&mut request);
+        let began = now();
         Ok(async move {
             let (response, connection) = head.answer(&self.shared, ends).await;
             if let Some((link, connection)) = connection {
                 let patience = self.shared.patience;
                 let watch = self.shared.watch(ends);
+                let meters = Arc::clone(&self.shared.hub.shared.meters);
                 tokio::spawn(async move {
                     // Without the upgrade the link ends unheard of: when the server drops it, or holds it back.
                     if let Ok(Ok(upgraded)) = timeout(patience.write, upgraded).await {
+                        meters.handshake.record(now().saturating_since(began));
                         drive(TokioIo::new(upgraded), connection, &[], link, patience, watch).await;
                     }
                 });
@@ -315,6 +349,7 @@ impl Listening {
 
 async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
     let handshakes = Arc::new(Semaphore::new(server.max_handshakes));
+    let mut gate = server.shared.hub.shared.gate.watch();
     // The sender goes when `Listening` is dropped, which is no wish to stop.
     let stopped = async move {
         if stopped.wait_for(|stop| *stop).await.is_err() {
@@ -342,6 +377,7 @@ async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: watch::
     };
     tokio::select! {
         () = stopped => {}
+        () = until(&mut gate, Phase::Over) => {}
         () = serve => {}
     }
 }
@@ -357,10 +393,12 @@ async fn serve(server: Arc<Server>, io: TcpStream, remote: SocketAddr, permit: O
     // Messages are written whole; waiting for more to send with them only delays them.
     let _ = io.set_nodelay(true);
     let ends = Ends { remote, local };
+    let began = now();
     let Some(opened) = open(&server, io, ends).await else { return };
     drop(permit);
     match opened {
         Opened::WebSocket { io, early, connection, link } => {
+            server.shared.hub.shared.meters.handshake.record(now().saturating_since(began));
             let patience = server.shared.patience;
             let watch = server.shared.watch(ends);
             drop(server);
@@ -384,17 +422,21 @@ enum Opened {
 async fn open(server: &Server, io: TcpStream, ends: Ends) -> Option<Opened> {
     let shared = &server.shared;
     let config = shared.config.clone();
-    let incoming = match server.http {
-        Some(_) => Incoming::read_beside_http(io, config).await,
-        None => Incoming::read(io, config).await,
+    let incoming = if server.http.is_some() || server.metrics.is_some() {
+        Incoming::read_beside_http(io, config).await
+    } else {
+        Incoming::read(io, config).await
     };
     let mut incoming = match incoming {
         Ok(incoming) => incoming,
         Err(AcceptError::Request(rejection)) => {
-            report(shared, &[], ends, rejection.status(), &rejection.to_string(), rejection.section());
+            report_malformed(shared, ends, rejection);
             return None;
         }
-        Err(_) => return None,
+        Err(_) => {
+            shared.hub.shared.meters.refused.add(RefusalKind::Abandoned, 1);
+            return None;
+        }
     };
     let request = incoming.request()?;
     if !request.is_upgrade() {
@@ -427,19 +469,18 @@ async fn open(server: &Server, io: TcpStream, ends: Ends) -> Option<Opened> {
 async fn serve_http(server: Arc<Server>, io: Rewind<TcpStream>, ends: Ends) {
     let head_timeout = server.shared.config.timeouts.handshake;
     let head_limit = server.shared.config.head.max_bytes;
+    let hub = server.shared.hub.clone();
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let server = Arc::clone(&server);
         async move {
             let response = match server.take_upgrade(request, ends) {
                 Ok(answer) => answer.await.map(boxed),
-                Err(request) => match &server.http {
-                    Some(handler) => handler(request).await,
-                    None => server.upgrade(request, ends.remote, ends.local).await.map(boxed),
-                },
+                Err(request) => server.answer(request, ends).await,
             };
             Ok::<_, Infallible>(response)
         }
     });
+    let mut gate = hub.shared.gate.watch();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
@@ -447,6 +488,15 @@ async fn serve_http(server: Arc<Server>, io: Rewind<TcpStream>, ends: Ends) {
         .max_buf_size(head_limit.max(8 << 10))
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
+    let mut connection = pin!(connection);
     // Its errors are the client's.
-    let _ = connection.await;
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = until(&mut gate, Phase::Over) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        _ = connection => {}
+        () = until(&mut gate, Phase::Ended) => {}
+    }
 }

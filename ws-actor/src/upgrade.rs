@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::Full;
 use tokio::time::timeout;
-use ws_core::{Accept, AnswerError, ConfigRef, Connection, Request, ServerHandshake};
+use ws_core::{Accept, AnswerError, ConfigRef, Connection, Rejection, Request, ServerHandshake};
 use ws_tokio::Acceptance;
 
 use crate::compress::{Extensions, Negotiated};
@@ -22,6 +22,7 @@ use crate::entry::{Terms, Who};
 use crate::link::Link;
 use crate::mailbox::Down;
 use crate::meta::Meta;
+use crate::meters::RefusalKind;
 use crate::report::write_suppressed;
 use crate::route::{MAX_QUOTED, Route};
 use crate::server::Shared;
@@ -43,6 +44,8 @@ pub struct Refusal {
     pub target: String,
     /// The status it was answered with.
     pub status: u16,
+    /// Why, in a word.
+    pub kind: RefusalKind,
     /// Why, in the words of the answer's body.
     pub reason: String,
     /// The RFC and the section that have the rule, such as `RFC 6455, section 4.2.2`.
@@ -71,13 +74,22 @@ pub(crate) fn ask<'a>(
     request: &Request<'_>,
     ends: Ends,
 ) -> Result<Asked<'a>, ws_tokio::Refusal> {
+    if server.hub.is_draining() {
+        return Err(draining(server, request.target(), ends));
+    }
     // 4.2.2: if the requested service is not available, the server "MUST send an appropriate HTTP error code (such as
     // 404 Not Found)".
     let Some(route) = server.routes.iter().find(|route| route.is_at(request.path())) else {
-        return Err(reject(server, request.target(), ends, 404, "nothing speaks WebSocket here"));
+        return Err(reject(
+            server,
+            request.target(),
+            ends,
+            RefusalKind::NoRoute,
+            "nothing speaks WebSocket here",
+        ));
     };
     if let Err(reason) = route.check_origin(request) {
-        return Err(reject(server, request.target(), ends, 403, &reason));
+        return Err(reject(server, request.target(), ends, RefusalKind::Origin, &reason));
     }
     Ok(Asked { route, upgrade: Upgrade::new(request, ends, route.decide.is_some()) })
 }
@@ -96,20 +108,20 @@ impl Asked<'_> {
         let ends = Ends { remote: upgrade.remote_addr, local: upgrade.local_addr };
         let (path, query) = (Arc::clone(&upgrade.path), Arc::clone(&upgrade.query));
         let target = if query.is_empty() { path.to_string() } else { format!("{path}?{query}") };
-        let no = |status, reason: &str| reject(server, target.as_bytes(), ends, status, reason);
+        let no = |kind, reason: &str| reject(server, target.as_bytes(), ends, kind, reason);
         let decision = match &route.decide {
             None => Relay::new().into(),
             Some(decide) => match timeout(server.decision_timeout, decided(decide, upgrade)).await {
                 Ok(Some(decision)) => decision,
-                Ok(None) => return Err(no(500, "the decision failed")),
-                Err(_) => return Err(no(503, "the decision took too long")),
+                Ok(None) => return Err(no(RefusalKind::Undecided, "the decision failed")),
+                Err(_) => return Err(no(RefusalKind::TooLate, "the decision took too long")),
             },
         };
         let mut relay = match decision {
             Decision::Accept(relay) => relay,
             Decision::Reject(response) => {
-                let reason = "the application refused it";
-                report(server, target.as_bytes(), ends, response.status(), reason, SERVICE);
+                let (kind, reason) = (RefusalKind::Application, "the application refused it");
+                report(server, target.as_bytes(), ends, response.status(), kind, reason, SERVICE);
                 return Err(response.into());
             }
         };
@@ -119,8 +131,13 @@ impl Asked<'_> {
         let who = Who { remote_addr: ends.remote, local_addr: ends.local, path, query, subprotocol };
         let mut terms = Terms { topic: Arc::clone(&route.no_topic), meta: Meta::new(), heartbeat: None };
         terms.apply(relay);
-        let link = Link::open(&server.hub, &pool, route.outbox, who, terms)
-            .map_err(|Down| no(503, "no actor takes this connection"))?;
+        let link = Link::open(&server.hub, &pool, route.outbox, who, terms).map_err(|Down| {
+            if server.hub.is_draining() {
+                draining(server, target.as_bytes(), ends)
+            } else {
+                no(RefusalKind::NoTarget, "no actor takes this connection")
+            }
+        })?;
         let config = route.config(&server.config).clone();
         Ok(Accepted { link, acceptance: Acceptance { protocol, headers: Vec::new() }, config })
     }
@@ -130,36 +147,55 @@ impl Asked<'_> {
 const SERVICE: &str = "RFC 6455, section 4.2.2";
 
 /// Reports a refusal of the server's own making.
-fn reject(server: &Shared, target: &[u8], ends: Ends, status: u16, reason: &str) -> ws_tokio::Refusal {
-    // 10.2 has the origins.
-    let section = if status == 403 { "RFC 6455, section 10.2" } else { SERVICE };
-    report(server, target, ends, status, reason, section);
+fn reject(server: &Shared, target: &[u8], ends: Ends, kind: RefusalKind, reason: &str) -> ws_tokio::Refusal {
+    let (status, section) = match kind {
+        RefusalKind::NoRoute => (404, SERVICE),
+        RefusalKind::Origin => (403, "RFC 6455, section 10.2"),
+        RefusalKind::Undecided => (500, SERVICE),
+        _ => (503, SERVICE),
+    };
+    report(server, target, ends, status, kind, reason, section);
     let mut refusal = ws_tokio::Refusal::new(status, &format!("{reason}\n"));
     if status == 503 {
-        refusal.headers.push(("Retry-After".to_owned(), b"1".to_vec()));
+        // When another node may have taken over, or this one has started again.
+        let seconds = server.hub.drains_for().map_or(1, |left| left.as_secs().max(1));
+        refusal.headers.push(("Retry-After".to_owned(), seconds.to_string().into_bytes()));
     }
     refusal
 }
 
+fn draining(server: &Shared, target: &[u8], ends: Ends) -> ws_tokio::Refusal {
+    reject(server, target, ends, RefusalKind::Draining, "the service is shutting down")
+}
+
 /// Reports an answer of the application's that may not be sent. The client gets a 500.
 pub(crate) fn report_answer(server: &Shared, ends: Ends, error: AnswerError) {
-    report(server, &[], ends, 500, &format!("the application's answer may not be sent: {error}"), SERVICE);
+    let reason = format!("the application's answer may not be sent: {error}");
+    report(server, &[], ends, 500, RefusalKind::BadAnswer, &reason, SERVICE);
+}
+
+/// Reports a request that breaks a rule.
+pub(crate) fn report_malformed(server: &Shared, ends: Ends, rejection: Rejection) {
+    let (kind, reason) = (RefusalKind::Malformed, rejection.to_string());
+    report(server, &[], ends, rejection.status(), kind, &reason, rejection.section());
 }
 
 /// Reports a refusal, to whoever wants to know.
-pub(crate) fn report(
+fn report(
     server: &Shared,
     target: &[u8],
     ends: Ends,
     status: u16,
+    kind: RefusalKind,
     reason: &str,
     section: &'static str,
 ) {
+    server.hub.shared.meters.refused.add(kind, 1);
     if let Some(refused) = &server.refused {
         refused.report(|suppressed| {
             let target = target.get(..MAX_QUOTED).unwrap_or(target);
             let (target, reason) = (target.escape_ascii().to_string(), reason.to_owned());
-            Refusal { remote_addr: ends.remote, target, status, reason, section, suppressed }
+            Refusal { remote_addr: ends.remote, target, status, kind, reason, section, suppressed }
         });
     }
 }
@@ -197,7 +233,7 @@ impl HttpHead {
             Ok(Some(request)) => ask(server, &request, ends),
             Ok(None) => return (response(&[]), None),
             Err(rejection) => {
-                report(server, &[], ends, rejection.status(), &rejection.to_string(), rejection.section());
+                report_malformed(server, ends, rejection);
                 let answer = encode(|out| self.handshake.refuse(now(), rejection, out));
                 return (response(&answer.unwrap_or_default()), None);
             }
