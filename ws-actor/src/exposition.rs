@@ -113,3 +113,18 @@ impl Exposition<'_> {
         self.sample(&format!("{name}_count"), &[], durations.count())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// O4: values of labels and texts of help cannot end their line or their quotation.
+    #[test]
+    fn escaped() {
+        let mut text = String::new();
+        let mut out = Exposition(&mut text);
+        out.family("x", "gauge", "a \\ and\na \"").unwrap();
+        out.sample("x", &[("a", "\\ \" \n ä"), ("b", "")], 1).unwrap();
+        assert_eq!(text, "# HELP x a \\\\ and\\na \"\n# TYPE x gauge\nx{a=\"\\\\ \\\" \\n ä\",b=\"\"} 1\n");
+    }
+}
