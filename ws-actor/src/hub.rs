@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::drain::Gate;
+use crate::engine::{Engine, Local};
 use crate::entry::{Entry, Terms, Who};
 use crate::event::{CloseFrame, Message};
 use crate::id::{ConnId, NodeId};
@@ -40,6 +41,7 @@ pub struct Hub {
 
 pub(crate) struct Shared {
     node: NodeId,
+    pub(crate) engine: Box<dyn Engine>,
     last_seq: AtomicU64,
     count: AtomicUsize,
     pub(crate) connections: [Mutex<Shard>; SHARDS],
@@ -167,10 +169,16 @@ impl fmt::Debug for Hub {
 }
 
 impl Hub {
-    /// A Hub without connections, under an incarnation of its own.
+    /// A Hub without connections, under an incarnation of its own, on one node.
     pub fn new() -> Self {
+        Self::with_engine(Local::new())
+    }
+
+    /// A Hub without connections that an engine joins to other nodes.
+    pub fn with_engine(engine: impl Engine) -> Self {
         let shared = Shared {
-            node: NodeId::draw(),
+            node: engine.node(),
+            engine: Box::new(engine),
             last_seq: AtomicU64::new(0),
             count: AtomicUsize::new(0),
             connections: std::array::from_fn(|_| Mutex::default()),
@@ -196,7 +204,11 @@ impl Hub {
     /// # Errors
     /// [`SendError`] tells the cases.
     pub fn send(&self, to: ConnId, message: impl Into<Outgoing>) -> Result<(), SendError> {
-        let lane = Lane::of(message.into()).map_err(SendError::Invalid)?;
+        let message = message.into();
+        if to.node() != self.shared.node {
+            return self.shared.engine.send(to, &message);
+        }
+        let lane = Lane::of(message).map_err(SendError::Invalid)?;
         self.entry(to).ok_or(SendError::NotFound)?.take(&lane, &mut Lost::default())
     }
 
@@ -214,7 +226,11 @@ impl Hub {
     /// # Errors
     /// As [`Hub::send`], but for `Full`, which only pings and pongs get.
     pub async fn send_acked(&self, to: ConnId, message: impl Into<Outgoing>) -> Result<(), SendError> {
-        let lane = Lane::of(message.into()).map_err(SendError::Invalid)?;
+        let message = message.into();
+        if to.node() != self.shared.node {
+            return self.shared.engine.send(to, &message);
+        }
+        let lane = Lane::of(message).map_err(SendError::Invalid)?;
         let entry = self.entry(to).ok_or(SendError::NotFound)?;
         match lane {
             Lane::Data(frame, key) => {
@@ -228,11 +244,13 @@ impl Hub {
     /// in the same order. A connection that is full or slow delays nobody.
     pub fn broadcast(&self, message: impl Into<Outgoing>) -> Sent {
         let mut sent = Sent::default();
-        let Ok(lane) = Lane::for_many(message.into(), None) else {
+        let message = message.into();
+        let Ok(lane) = Lane::for_many(message.clone(), None) else {
             return Sent { dropped: self.connection_count(), ..sent };
         };
         let mut lost = Lost::default();
         let _order = lock(&self.shared.broadcasting);
+        self.shared.engine.publish(None, &message, None);
         for shard in &self.shared.connections {
             for entry in lock(shard).entries.values() {
                 sent.count(entry.take(&lane, &mut lost));

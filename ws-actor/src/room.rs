@@ -23,7 +23,6 @@ use crate::entry::Entry;
 use crate::history::{History, Past};
 use crate::hub::{Hub, SHARDS, Sent, Shared};
 use crate::id::ConnId;
-use crate::meters::Meters;
 use crate::outbox::Lost;
 use crate::outgoing::{Lane, Outgoing, Tally};
 use crate::presence::{Member, Presence, PresenceEvents, RoomOptions, announce};
@@ -143,6 +142,7 @@ impl Room {
             Memberships::Of(rooms) if rooms.len() == MAX_ROOMS => Err(JoinError::TooManyRooms),
             Memberships::Of(rooms) => {
                 let shard = self.inner.admit(Arc::clone(&entry), news.as_ref(), &mut gone);
+                self.inner.settle();
                 rooms.push(Membership { room: Arc::clone(&self.inner), shard });
                 Ok(())
             }
@@ -163,12 +163,12 @@ impl Room {
 
     /// Queues a message to every member.
     pub fn broadcast(&self, message: impl Into<Outgoing>) -> Sent {
-        self.inner.broadcast(message.into(), None, &self.hub.shared.meters)
+        self.inner.broadcast(&message.into(), None, &self.hub.shared)
     }
 
     /// Queues a message to every member but one, who is usually the one that said it.
     pub fn broadcast_except(&self, except: ConnId, message: impl Into<Outgoing>) -> Sent {
-        self.inner.broadcast(message.into(), Some(except), &self.hub.shared.meters)
+        self.inner.broadcast(&message.into(), Some(except), &self.hub.shared)
     }
 
     /// How many members it has.
@@ -262,7 +262,8 @@ impl Membership {
     fn end(self, id: ConnId, news: Option<&Lane>, gone: &mut Gone) {
         let told = news.map(|news| (news, lock(&self.room.order)));
         if lock(&self.shard).remove(id) {
-            self.room.len.fetch_sub(1, Ordering::Relaxed);
+            self.room.len.fetch_sub(1, Ordering::AcqRel);
+            self.room.settle();
         }
         if let Some((news, _order)) = told {
             self.room.tell(news, None, &mut gone.lost);
@@ -315,6 +316,7 @@ impl Rooms {
             order: Mutex::default(),
             shards: Mutex::default(),
             tally: Arc::default(),
+            is_inhabited: Mutex::default(),
             shared: Arc::downgrade(shared),
         });
         names.insert(name, Arc::downgrade(&inner));
@@ -330,6 +332,8 @@ struct Inner {
     order: Mutex<Order>,
     shards: Mutex<Vec<Arc<Mutex<Shard>>>>,
     tally: Arc<Tally>,
+    /// Whether others were told that it has members.
+    is_inhabited: Mutex<bool>,
     shared: Weak<Shared>,
 }
 
@@ -406,7 +410,7 @@ impl Inner {
             let mut members = lock(shard);
             if members.members.len() < MAX_SHARD {
                 members.insert(entry);
-                self.len.fetch_add(1, Ordering::Relaxed);
+                self.len.fetch_add(1, Ordering::AcqRel);
                 return Arc::clone(shard);
             }
         }
@@ -414,24 +418,42 @@ impl Inner {
         shard.insert(entry);
         let shard = Arc::new(Mutex::new(shard));
         shards.push(Arc::clone(&shard));
-        self.len.fetch_add(1, Ordering::Relaxed);
+        self.len.fetch_add(1, Ordering::AcqRel);
         shard
     }
 
-    fn broadcast(&self, message: Outgoing, except: Option<ConnId>, meters: &Meters) -> Sent {
-        let Ok(lane) = Lane::for_many(message, Some(&self.tally)) else {
+    /// Tells the engine of the first member and of the end of the last. Whoever changes the number calls this
+    /// after it; the last to come sees how it is, so that what was told is right in the end, and alternates.
+    fn settle(&self) {
+        let mut is_inhabited = lock(&self.is_inhabited);
+        let now = self.len.load(Ordering::Acquire) > 0;
+        if now == *is_inhabited {
+            return;
+        }
+        let Some(shared) = self.shared.upgrade() else { return };
+        *is_inhabited = now;
+        if now {
+            shared.engine.join(&self.name);
+        } else {
+            shared.engine.leave(&self.name);
+        }
+    }
+
+    fn broadcast(&self, message: &Outgoing, except: Option<ConnId>, hub: &Shared) -> Sent {
+        let Ok(lane) = Lane::for_many(message.clone(), Some(&self.tally)) else {
             return Sent { dropped: self.len.load(Ordering::Relaxed), delivered: 0 };
         };
         let mut gone = Gone::default();
         let mut order = lock(&self.order);
         let began = order.broadcasts.is_multiple_of(TIMED_EVERY).then(now);
         order.broadcasts = order.broadcasts.wrapping_add(1);
+        hub.engine.publish(Some(&self.name), message, except);
         if let Lane::Data(frame, key) = &lane {
             gone.past = order.history.push(frame, key.as_ref(), now);
         }
         let sent = self.tell(&lane, except, &mut gone.lost);
         if let Some(began) = began {
-            meters.fan_out.record(now().saturating_since(began));
+            hub.meters.fan_out.record(now().saturating_since(began));
         }
         sent
     }
