@@ -160,7 +160,7 @@ pub use seat::RetargetError;
 pub use serde_json::Value;
 pub use server::{Listening, Server, Settings};
 pub use target::{CastError, Pool, Target};
-pub use upgrade::Refusal;
+pub use upgrade::{Ends, Refusal};
 /// permessage-deflate (RFC 7692): the settings of [`Route::deflate`], and the pool of compression state.
 #[cfg(feature = "deflate")]
 pub use ws_core::deflate;

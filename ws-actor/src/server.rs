@@ -9,11 +9,11 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,6 +27,7 @@ use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tower_service::Service;
 use ws_core::{Config, ConfigRef, Connection, Rejection};
 use ws_tokio::{AcceptError, Incoming};
 
@@ -40,6 +41,7 @@ use crate::meters::RefusalKind;
 use crate::report::{FailureReport, Observer};
 use crate::rewind::Rewind;
 use crate::route::Route;
+use crate::sync::lock;
 use crate::upgrade::{Accepted, Ends, Refusal, ask, read_http, report_answer, report_malformed};
 
 /// A stream's error, whatever it is.
@@ -152,7 +154,8 @@ impl Server {
         self
     }
 
-    /// Answers requests that are no upgrades to WebSocket. Without this, they are told that an upgrade is required.
+    /// Answers requests that are no upgrades to WebSocket, with whom they come from in their extensions ([`Ends`]). Without
+    /// this, they are told that an upgrade is required.
     #[must_use]
     pub fn on_http<F, R, B>(mut self, handler: F) -> Self
     where
@@ -168,6 +171,57 @@ impl Server {
         self
     }
 
+    /// The same through a tower service, such as axum's `Router`: any method, any body, either way in pieces as they come.
+    /// It is cloned for each request. If it fails, the client is answered 500.
+    ///
+    /// A request that is an upgrade to WebSocket does not reach it: routes of this server come first. Its peer is in
+    /// the request's extensions ([`Ends`]), which axum hands out as `Extension<Ends>`.
+    ///
+    /// ```no_run
+    /// # use ws_actor::{Ends, Hub, Route, Server};
+    /// use axum::{Extension, Router, routing::get};
+    ///
+    /// # async fn run(hub: Hub) -> std::io::Result<()> {
+    /// let pages = Router::new().route("/", get(|Extension(ends): Extension<Ends>| async move { format!("{}", ends.remote) }));
+    /// Server::new(&hub).route(Route::ws("/ws").target("chat")).http_service(pages).listen("127.0.0.1:8080").await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn http_service<S, B>(self, service: S) -> Self
+    where
+        S: Service<http::Request<hyper::body::Incoming>, Response = http::Response<B>>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        // Locked to be cloned, for not every service may be shared.
+        let service = Mutex::new(service);
+        self.on_http(move |request| {
+            let mut service = lock(&service).clone();
+            async move {
+                let called = match poll_fn(|cx| service.poll_ready(cx)).await {
+                    Ok(()) => Some(service.call(request)),
+                    Err(_) => None,
+                };
+                let response = match called {
+                    Some(response) => response.await.ok(),
+                    None => None,
+                };
+                response.map_or_else(
+                    || {
+                        let mut response = http::Response::new(boxed(Full::default()));
+                        *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+                        response
+                    },
+                    |response| response.map(boxed),
+                )
+            }
+        })
+    }
+
     /// Answers GET requests for this path with the Hub's metrics, in Prometheus' text format
     /// ([`Metrics::prometheus`](crate::Metrics::prometheus)); the path is compared as it is sent.
     ///
@@ -180,7 +234,7 @@ impl Server {
     }
 
     /// Answers a request that is no upgrade.
-    async fn answer(&self, request: http::Request<hyper::body::Incoming>, ends: Ends) -> HttpResponse {
+    async fn answer(&self, mut request: http::Request<hyper::body::Incoming>, ends: Ends) -> HttpResponse {
         let is_read = matches!(*request.method(), http::Method::GET | http::Method::HEAD);
         if is_read && self.metrics.as_deref().is_some_and(|path| path == request.uri().path()) {
             let mut response = http::Response::new(boxed(Full::from(self.shared.hub.metrics().prometheus())));
@@ -189,7 +243,10 @@ impl Server {
             return response;
         }
         match &self.http {
-            Some(handler) => handler(request).await,
+            Some(handler) => {
+                request.extensions_mut().insert(ends);
+                handler(request).await
+            }
             None => self.upgrade(request, ends.remote, ends.local).await.map(boxed),
         }
     }

@@ -27,11 +27,14 @@ use crate::report::write_suppressed;
 use crate::route::{MAX_QUOTED, Route};
 use crate::server::Shared;
 
-/// The two ends of a socket.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ends {
-    pub(crate) remote: SocketAddr,
-    pub(crate) local: SocketAddr,
+/// The two ends of a socket. In the extensions of the requests that [`Server::on_http`](crate::Server::on_http) and
+/// [`Server::http_service`](crate::Server::http_service) get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// The peer's. Behind a proxy this is the proxy's.
+    pub remote: SocketAddr,
+    /// This program's.
+    pub local: SocketAddr,
 }
 
 /// An upgrade that was refused, for a log. Its `Display` is one line, whatever the client sent.

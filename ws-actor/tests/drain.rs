@@ -26,6 +26,9 @@ struct Echo {
 
 #[derive(Default)]
 struct Book {
+    /// Messages that came.
+    came: u64,
+    /// Messages that connections took.
     accepted: u64,
     log: Vec<String>,
 }
@@ -38,8 +41,10 @@ impl WsActor for Echo {
     }
 
     async fn message(&mut self, cx: &mut Context<Self>, Inbound { id, message, .. }: Inbound) {
+        let mut book = self.book.lock().unwrap();
+        book.came += 1;
         if cx.send(id, message).is_ok() {
-            self.book.lock().unwrap().accepted += 1;
+            book.accepted += 1;
         }
     }
 
@@ -284,10 +289,14 @@ async fn under_load(clients: usize, load: Duration) {
     let took = began.elapsed();
     assert!(took < drain.deadline, "{took:?}");
     assert_eq!((summary.closed_clean, summary.cut, summary.undelivered), (clients, 0, 0));
-    let accepted = book.lock().unwrap().accepted;
+    let Book { came, accepted, .. } = *book.lock().unwrap();
     let sent = sent.load(Ordering::Relaxed);
-    println!("{clients} clients sent {sent}; {accepted} accepted, {heard} arrived; closed in {took:?}");
+    println!(
+        "{clients} clients sent {sent}, {came} came; {accepted} accepted, {heard} arrived; closed in {took:?}"
+    );
     assert_eq!(heard, accepted);
+    // Also what a client sent before it read that it is over.
+    assert_eq!(came, sent);
     assert!(accepted >= clients as u64, "each was told of the end, at least");
 }
 
