@@ -207,6 +207,9 @@ impl Hub {
         let _ = timeout_at(deadline, gate.phase.closed()).await;
         let _ = timeout_at(deadline, self.tell_actors(Letter::Stop)).await;
         gate.phase.send_replace(Phase::Ended);
+        let (answer, mut answers) = mpsc::channel(1);
+        self.shared.meters.observers.flush(answer);
+        let _ = timeout_at(deadline, answers.recv()).await;
         let mut result = *lock(&gate.so_far);
         // Tasks that did not even notice.
         result.cut += self.connection_count();

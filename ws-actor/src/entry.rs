@@ -16,6 +16,7 @@ use crate::id::ConnId;
 use crate::meta::Meta;
 use crate::meters::{DropReason, Meters};
 use crate::metrics::Totals;
+use crate::observer::{Dropped, Note};
 use crate::outbox::{Lost, Outbox, OutboxLimits, Overflow, Refused};
 use crate::outgoing::Lane;
 use crate::room::Memberships;
@@ -154,15 +155,16 @@ impl Entry {
     /// Counts what an overflow has cost: this message, or `lost` others.
     #[cold]
     fn count_drops(&self, result: Result<(), Refused>, lost: usize) {
-        match result {
-            Err(_) => self.meters.dropped.add(DropReason::Full, 1),
-            Ok(()) => {
-                let reason = match self.outbox.overflow() {
-                    Overflow::Conflate => DropReason::Replaced,
-                    _ => DropReason::Oldest,
-                };
-                self.meters.dropped.add(reason, lost as u64);
-            }
+        let (reason, count) = match (result, self.outbox.overflow()) {
+            (Err(_), _) => (DropReason::Full, 1),
+            (Ok(()), Overflow::Conflate) => (DropReason::Replaced, lost as u64),
+            (Ok(()), _) => (DropReason::Oldest, lost as u64),
+        };
+        self.meters.dropped.add(reason, count);
+        let (_, _, total) = self.outbox.load();
+        let has_doubled = total.checked_ilog2() > total.saturating_sub(count).checked_ilog2();
+        if has_doubled {
+            self.meters.observers.tell(|| Note::Dropped(Dropped { id: self.id, reason, total }));
         }
     }
 

@@ -55,6 +55,10 @@ impl Metrics {
         out.one("ws_rooms", "gauge", "Rooms that exist.", self.rooms)?;
         out.one("ws_actors", "gauge", "Actors that run.", self.actors)?;
         out.one("ws_actor_panics_total", "counter", "Actors that have panicked.", self.panics)?;
+        let help = "Notes that observers were too slow for.";
+        out.one("ws_observer_missed_total", "counter", help, self.observer_missed)?;
+        let help = "Panics of observers.";
+        out.one("ws_observer_panics_total", "counter", help, self.observer_panics)?;
         let help = "From an accepted socket, or a later request's head, to the end of the 101.";
         out.durations("ws_handshake_seconds", help, &self.handshake)?;
         let help = "From a keepalive ping to the next sign of life.";

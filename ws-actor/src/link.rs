@@ -23,6 +23,7 @@ use crate::hub::Hub;
 use crate::id::ConnId;
 use crate::mailbox::{Down, Letter};
 use crate::meters::DropReason;
+use crate::observer::{Closed, Note};
 use crate::outbox::{Out, OutboxLimits};
 use crate::seat::{Attachment, Last, Move, Receipt};
 use crate::sync::lock;
@@ -75,7 +76,9 @@ impl Link {
             }
             return Err(Down);
         }
-        let hand = Some(Event::Connect(Box::new(entry.connect())));
+        let connect = entry.connect();
+        hub.shared.meters.observers.tell(|| Note::Opened(connect.clone()));
+        let hand = Some(Event::Connect(Box::new(connect)));
         let mut link = Self {
             hub: hub.clone(),
             entry,
@@ -260,6 +263,8 @@ impl Drop for Link {
         if let Some(ending) = reason.ending() {
             meters.closed.add(ending, 1);
         }
+        let closed = || Closed { id, reason: reason.clone(), info: self.entry.info() };
+        meters.observers.tell(|| Note::Closed(closed()));
         if !self.target.is_open() {
             // What it has in hand, the actor that it was to move to may still take.
             let to_do = lock(&self.entry.seat).go(self.met);

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::event::Reason;
+use crate::observer::Observers;
 
 /// Things that are told apart by a short word: the label of a metric, the field of a log.
 pub trait Kind: Copy + 'static {
@@ -191,9 +192,10 @@ impl Clocked {
     }
 }
 
-/// What a Hub counts beside its connections' own traffic.
+/// What a Hub counts beside its connections' own traffic, and who is told of it.
 #[derive(Debug, Default)]
 pub(crate) struct Meters {
+    pub(crate) observers: Observers,
     pub(crate) opened: Count,
     pub(crate) closed: Counts<Ending>,
     pub(crate) refused: Counts<RefusalKind>,

@@ -52,6 +52,10 @@ pub struct Metrics {
     pub actors: usize,
     /// Actors that have panicked.
     pub panics: u64,
+    /// Notes that observers were not given, because they took none for too long ([`Observer`](crate::Observer)).
+    pub observer_missed: u64,
+    /// Panics of observers.
+    pub observer_panics: u64,
     /// For upgrades that became connections: from the accepted socket, or on one that spoke HTTP before from the request's head, to the
     /// end of the answer.
     pub handshake: Durations,
@@ -191,6 +195,8 @@ impl Hub {
             rooms: self.room_count(),
             actors: shared.names.all().len(),
             panics: meters.panics.now(),
+            observer_missed: meters.observers.counts.missed.now(),
+            observer_panics: meters.observers.counts.panics.now(),
             handshake: Durations::of_now(&meters.handshake),
             rtt: Durations::of_now(&meters.rtt),
             mailbox_wait: Durations::of_now(&meters.mailbox_wait),

@@ -23,6 +23,7 @@ use crate::entry::Entry;
 use crate::history::{History, Past};
 use crate::hub::{Hub, SHARDS, Sent, Shared};
 use crate::id::ConnId;
+use crate::observer::Note;
 use crate::outbox::Lost;
 use crate::outgoing::{Lane, Outgoing, Tally};
 use crate::presence::{Member, Presence, PresenceEvents, RoomOptions, announce};
@@ -422,7 +423,7 @@ impl Inner {
         shard
     }
 
-    /// Tells the engine of the first member and of the end of the last. Whoever changes the number calls this
+    /// Tells the engine and the observers of the first member and of the end of the last. Whoever changes the number calls this
     /// after it; the last to come sees how it is, so that what was told is right in the end, and alternates.
     fn settle(&self) {
         let mut is_inhabited = lock(&self.is_inhabited);
@@ -432,10 +433,13 @@ impl Inner {
         }
         let Some(shared) = self.shared.upgrade() else { return };
         *is_inhabited = now;
+        let observers = &shared.meters.observers;
         if now {
             shared.engine.join(&self.name);
+            observers.tell(|| Note::RoomCreated(Arc::clone(&self.name)));
         } else {
             shared.engine.leave(&self.name);
+            observers.tell(|| Note::RoomRemoved(Arc::clone(&self.name)));
         }
     }
 
