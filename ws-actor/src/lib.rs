@@ -86,6 +86,12 @@
 //! paths that are no route are 404, malformed ones are refused by the rule that they break, before any `101`.
 //! [`Server::on_refusal`] and [`Server::on_failure`] tell a log, at most so often that no peer can flood it. For anything beyond loopback, put TLS in front.
 //!
+//! # In operation
+//!
+//! [`Hub::metrics`] is a snapshot of what a Hub has seen, and [`Server::metrics_at`] serves it to a collector. An
+//! [`Observer`] is told what happens, on a thread of its own. [`Hub::inspect`] looks at one connection. [`Hub::shutdown`] ends all within a
+//! deadline: nobody new, a last word of the actors, batches of close frames behind what was accepted before.
+//!
 //! # Rooms
 //!
 //! A [`Room`] is a set of connections under any name. It begins with whoever joins first and ends with the last member. What

@@ -20,6 +20,7 @@ use crate::hub::{ConnInfo, Hub};
 use crate::id::ConnId;
 use crate::meters::{Count, DropReason};
 use crate::sync::lock;
+use crate::upgrade::Refusal;
 
 /// Most notes that wait for an observer.
 const MAX_NOTES: usize = 8_192;
@@ -29,6 +30,12 @@ const MAX_NOTES: usize = 8_192;
 /// It has a thread of its own, and is told of things in the order in which they came to it, shortly after they happened. What
 /// one connection does comes in order; of two connections, either may come first.
 pub trait Observer: Send + 'static {
+    /// An upgrade was refused. Of a flood of them it is told each: [`Server::on_refusal`](crate::Server::on_refusal) is for
+    /// a log.
+    fn refused(&mut self, refusal: &Refusal) {
+        let _ = refusal;
+    }
+
     /// A connection is open.
     fn opened(&mut self, connection: &Connect) {
         let _ = connection;
@@ -88,6 +95,7 @@ pub struct Dropped {
 /// What an observer is told.
 #[derive(Debug)]
 pub(crate) enum Note {
+    Refused(Refusal),
     Opened(Connect),
     Closed(Closed),
     Dropped(Dropped),
@@ -100,6 +108,7 @@ pub(crate) enum Note {
 impl Note {
     fn tell(&self, observer: &mut impl Observer) {
         match self {
+            Self::Refused(refusal) => observer.refused(refusal),
             Self::Opened(connect) => observer.opened(connect),
             Self::Closed(closed) => observer.closed(closed),
             Self::Dropped(dropped) => observer.dropped(dropped),

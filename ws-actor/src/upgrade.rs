@@ -23,6 +23,7 @@ use crate::link::Link;
 use crate::mailbox::Down;
 use crate::meta::Meta;
 use crate::meters::RefusalKind;
+use crate::observer::Note;
 use crate::report::write_suppressed;
 use crate::route::{MAX_QUOTED, Route};
 use crate::server::Shared;
@@ -193,13 +194,16 @@ fn report(
     reason: &str,
     section: &'static str,
 ) {
-    server.hub.shared.meters.refused.add(kind, 1);
+    let meters = &server.hub.shared.meters;
+    meters.refused.add(kind, 1);
+    let refusal = |suppressed| {
+        let target = target.get(..MAX_QUOTED).unwrap_or(target);
+        let (target, reason) = (target.escape_ascii().to_string(), reason.to_owned());
+        Refusal { remote_addr: ends.remote, target, status, kind, reason, section, suppressed }
+    };
+    meters.observers.tell(|| Note::Refused(refusal(0)));
     if let Some(refused) = &server.refused {
-        refused.report(|suppressed| {
-            let target = target.get(..MAX_QUOTED).unwrap_or(target);
-            let (target, reason) = (target.escape_ascii().to_string(), reason.to_owned());
-            Refusal { remote_addr: ends.remote, target, status, kind, reason, section, suppressed }
-        });
+        refused.report(refusal);
     }
 }
 

@@ -5,10 +5,11 @@ mod support;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use support::{Client, LONG, listen, until, witness};
+use support::{Client, LONG, listen, until, upgrade, witness};
 use tokio::net::TcpStream;
 use ws_actor::{
-    Closed, Connect, Drain, DropReason, Dropped, Hub, Observer, OutboxLimits, Overflow, Reason, Route, Server,
+    Closed, Connect, Drain, DropReason, Dropped, Hub, Observer, OutboxLimits, Overflow, Reason, Refusal,
+    Route, Server,
 };
 
 /// Sends what it is told as lines.
@@ -21,6 +22,10 @@ impl Lines {
 }
 
 impl Observer for Lines {
+    fn refused(&mut self, refusal: &Refusal) {
+        self.say(format!("refused {:?} {} {}", refusal.kind, refusal.status, refusal.target));
+    }
+
     fn opened(&mut self, connection: &Connect) {
         self.say(format!("opened {} {} {}", connection.id, connection.remote_addr, connection.path));
     }
@@ -61,6 +66,7 @@ async fn what_happens() {
     let mut limits = OutboxLimits::new();
     (limits.max_messages, limits.overflow) = (2, Overflow::DropNew);
     let addr = listen(Server::new(&hub).route(Route::ws("/ws").target(target).outbox(limits))).await;
+    assert_eq!(Client::new(addr).await.request(&upgrade(addr, "/nowhere", "")).await.status, 404);
     let mut client = Client::open(addr, "/ws").await;
     let id = log.connect().await.id;
     client.text("hello").await;
@@ -80,6 +86,7 @@ async fn what_happens() {
     let full = DropReason::Full;
     let reason = Reason::Peer(Some(ws_actor::CloseFrame::new(1000, "")));
     let expected = [
+        "refused NoRoute 404 /nowhere".to_owned(),
         format!("opened {id} {local} /ws"),
         "created room".to_owned(),
         format!("dropped {id} {full:?} 1"),
