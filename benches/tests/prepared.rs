@@ -45,7 +45,7 @@ fn message(n: usize) -> OwnedMessage {
                     random() % 100
                 ));
             }
-            if n % 4 == 0 { OwnedMessage::from(rows) } else { OwnedMessage::from(rows.into_bytes()) }
+            if n.is_multiple_of(4) { OwnedMessage::from(rows) } else { OwnedMessage::from(rows.into_bytes()) }
         }
         1 => OwnedMessage::from((0..size).map(|_| random() as u8).collect::<Vec<_>>()),
         _ => OwnedMessage::from((0..size).map(|_| (32 + random() % 95) as u8 as char).collect::<String>()),
@@ -151,10 +151,9 @@ impl<S: Stream<Item = yawc::Frame> + Unpin> Stream for Frames<S> {
 }
 
 /// One broadcast, one library, every agreement at once: the frames are shared by all streams of a window.
-async fn all_agreements<F: Future<Output = Vec<(bool, Bytes)>> + Send>(
-    library: impl Fn(TcpStream, bool, u8, String) -> F + Clone + Send + 'static,
-) where
-    F: 'static,
+async fn all_agreements<F>(library: impl Fn(TcpStream, bool, u8, String) -> F + Clone + Send + 'static)
+where
+    F: Future<Output = Vec<(bool, Bytes)>> + Send + 'static,
 {
     let messages: Vec<_> = (0..MESSAGES)
         .map(|n| {

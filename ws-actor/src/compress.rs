@@ -49,7 +49,7 @@ impl Extensions {
     }
 
     pub(crate) fn line(&self) -> &str {
-        self.line.as_deref().unwrap_or_default()
+        self.line.as_ref().map_or("", |line| line)
     }
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep_until};
-use ws_core::{Advance, Event, Failure, Instant, Session, Transport, Utf8};
+use ws_core::{Advance, Chunk, Event, Failure, Instant, Part, Payload, Session, Transport, Utf8};
 
 use crate::compress::{self, Negotiated};
 use crate::event::{CloseFrame, Message, Reason};
@@ -78,6 +78,7 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         io,
         session,
         output: Output::default(),
+        unflushed: false,
         patience,
         now: now(),
         eof: false,
@@ -100,6 +101,8 @@ struct Conn<S> {
     io: S,
     session: Session<Vec<u8>>,
     output: Output,
+    /// The stream may hold back what was written to it.
+    unflushed: bool,
     patience: Patience,
     /// Read once a turn.
     now: Instant,
@@ -199,7 +202,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
 
     /// Whether the socket may be read: nothing is in hand, or nothing will be, because data is dropped from now on.
     fn may_receive(&self) -> bool {
-        !self.eof && (self.discarding || self.link.as_ref().is_none_or(Link::is_free))
+        let may_hold = |link: &Link| link.is_free() && !link.is_paused(self.now);
+        !self.eof && (self.discarding || self.link.as_ref().is_none_or(may_hold))
     }
 
     /// Takes what has arrived, until the socket has no more or the actor has to be waited for.
@@ -280,6 +284,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     /// Takes the session's event in hand.
     fn take_event(&mut self) {
         let storage_len = self.session.storage_len();
+        let shows_control = self.link.as_ref().is_some_and(Link::shows_control);
+        let mut part = Part::Whole;
         let message = match self.session.event() {
             Some(Event::Text(text)) => Message::Text(Utf8::from(text)),
             Some(Event::Binary(bytes)) if bytes.len() < DETACHED || 2 * bytes.len() < storage_len => {
@@ -291,19 +297,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             },
             Some(Event::Close(closed)) => {
                 let frame = closed.frame.map(CloseFrame::from);
-                self.cause.get_or_insert(Reason::Peer(frame));
+                self.cause.get_or_insert(Reason::Peer(frame.clone()));
                 if let Some(link) = &mut self.link {
                     link.hear_close();
                 }
                 self.hang_up();
-                return;
+                Message::Close(frame)
             }
-            // Pings are answered by the core; pongs were heard by it. Chunks come only to who asks for them.
-            Some(Event::Ping(_) | Event::Pong(_) | Event::Chunk(_)) | None => return,
+            // Pings are answered by the core; pongs were heard by it.
+            Some(Event::Ping(bytes)) if shows_control => Message::Ping(Bytes::copy_from_slice(bytes)),
+            Some(Event::Pong(bytes)) if shows_control => Message::Pong(Bytes::copy_from_slice(bytes)),
+            Some(Event::Chunk(chunk)) => {
+                part = part_of(&chunk);
+                match chunk.payload {
+                    Payload::Text(text) => Message::Text(Utf8::from(text)),
+                    Payload::Binary(bytes) => Message::Binary(Bytes::copy_from_slice(bytes)),
+                }
+            }
+            Some(Event::Ping(_) | Event::Pong(_)) | None => return,
         };
-        // Refused only while data is dropped.
-        if let Some(link) = &mut self.link {
-            let _ = link.hold(message);
+        let Some(link) = &mut self.link else { return };
+        let is_wanted =
+            if message.is_data() { link.admits(message.len(), part, self.now) } else { shows_control };
+        if is_wanted {
+            // Refused only while data is dropped.
+            let _ = link.hold_part(message, part);
         }
     }
 
@@ -329,11 +347,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             self.encode(cx);
             if self.output.is_empty() {
                 self.stuck_since = None;
+                self.flush(cx)?;
                 break;
             }
             match self.output.poll_write(&mut self.io, cx) {
                 Poll::Ready(result) => {
                     result?;
+                    self.unflushed = true;
                     self.stuck_since = None;
                     moved = true;
                 }
@@ -364,6 +384,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         Ok(moved)
     }
 
+    /// Has a stream that buffers what is written, as TLS does, send it. More may be written meanwhile: a stream whose
+    /// buffer is full takes no byte, and that is when it is stuck.
+    fn flush(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.unflushed
+            && let Poll::Ready(result) = Pin::new(&mut self.io).poll_flush(cx)
+        {
+            self.unflushed = false;
+            result?;
+        }
+        Ok(())
+    }
+
     /// Fills the output with control frames that are due and with messages from the outbox.
     fn encode(&mut self, cx: &mut Context<'_>) {
         let connection = self.session.connection();
@@ -378,9 +410,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             if !connection.can_send() {
                 break;
             }
-            let Some(link) = &self.link else { break };
+            let Some(link) = &mut self.link else { break };
             match link.poll_outgoing(cx) {
-                Poll::Ready(Out::Data(frame)) => self.output.begin(frame),
+                Poll::Ready(Out::Data(frame)) => {
+                    link.went(self.now);
+                    self.output.begin(frame);
+                }
                 Poll::Ready(Out::Control(control)) => {
                     // The core's queue was emptied above, and lengths were checked when this was sent.
                     let _ = match &control {
@@ -454,6 +489,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 }
                 return Ok(true);
             }
+            let check = self.link.as_ref().and_then(Link::next_check);
+            if check.is_some_and(|due| due <= self.now) {
+                if let Some(link) = &mut self.link {
+                    link.check(self.now);
+                }
+                return Ok(true);
+            }
             let park = self.park();
             let core = self.session.connection_ref().deadline();
             if core.is_some_and(|deadline| deadline <= self.now) {
@@ -462,7 +504,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 }
                 return Ok(true);
             }
-            let Some(deadline) = [write, close, mailbox, beat, park, core].into_iter().flatten().min() else {
+            let Some(deadline) = [write, close, mailbox, beat, check, park, core].into_iter().flatten().min()
+            else {
                 return Ok(false);
             };
             let alarm = match &mut self.alarm {
@@ -481,6 +524,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             self.alarm = None;
             self.now = now();
         }
+    }
+}
+
+/// Which part of its message a chunk is.
+fn part_of(chunk: &Chunk<'_>) -> Part {
+    match (chunk.first, chunk.last) {
+        (true, true) => Part::Whole,
+        (true, false) => Part::First,
+        (false, false) => Part::Middle,
+        (false, true) => Part::Last,
     }
 }
 

@@ -18,6 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use ws_core::Request;
 
 use crate::meta::Meta;
+use crate::path::Params;
 use crate::target::Pool;
 use crate::upgrade::Ends;
 
@@ -32,25 +33,38 @@ pub struct Upgrade {
     pub local_addr: SocketAddr,
     /// The path, as sent.
     pub path: Arc<str>,
+    /// What the parameters in the route's path say, decoded.
+    pub params: Params,
     /// What stood behind the path's question mark, as sent; empty when there was nothing.
     pub query: Arc<str>,
     /// The header fields of the request.
     pub headers: HeaderMap,
     /// The subprotocols on offer, most wanted first.
     pub protocols: Vec<String>,
+    /// The one that is agreed upon if the decision names no other
+    /// ([`Route::subprotocols`](crate::Route::subprotocols)).
+    pub subprotocol: Option<Arc<str>>,
 }
 
 impl Upgrade {
     /// `wants_all`: somebody will look at the fields.
-    pub(crate) fn new(request: &Request<'_>, ends: Ends, wants_all: bool) -> Self {
+    pub(crate) fn new(
+        request: &Request<'_>,
+        ends: Ends,
+        params: Params,
+        subprotocol: Option<Arc<str>>,
+        wants_all: bool,
+    ) -> Self {
         let text = |bytes: &[u8]| Arc::from(&*String::from_utf8_lossy(bytes));
         let mut upgrade = Self {
             remote_addr: ends.remote,
             local_addr: ends.local,
             path: text(request.path()),
+            params,
             query: text(request.query().unwrap_or_default()),
             headers: HeaderMap::new(),
             protocols: Vec::new(),
+            subprotocol,
         };
         if wants_all {
             // ws-core has checked both: a field that is here is a name and a value by RFC 9110, section 5.
@@ -108,6 +122,7 @@ pub struct Relay {
     pub(crate) meta: Option<Meta>,
     pub(crate) heartbeat: Option<Option<Duration>>,
     pub(crate) subprotocol: Option<String>,
+    pub(crate) user: Option<Arc<str>>,
 }
 
 impl Relay {
@@ -162,6 +177,15 @@ impl Relay {
     #[must_use]
     pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
         self.subprotocol = Some(name.into());
+        self
+    }
+
+    /// It is a connection of this user: anything that tells users apart. Counted by
+    /// [`Limits::max_per_user`](crate::Limits::max_per_user): one too many is answered 503. Of meaning only in a
+    /// [`Decision`]; [`Hub::authenticate`](crate::Hub::authenticate) says it later.
+    #[must_use]
+    pub fn user(mut self, key: impl Into<Arc<str>>) -> Self {
+        self.user = Some(key.into());
         self
     }
 }

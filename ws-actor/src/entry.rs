@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,12 +13,15 @@ use crate::decision::Relay;
 use crate::event::{CloseFrame, Connect, Heartbeat};
 use crate::hub::{ConnInfo, SendError};
 use crate::id::ConnId;
+use crate::limits::Bounds;
 use crate::meta::Meta;
 use crate::meters::{DropReason, Meters};
 use crate::metrics::Totals;
 use crate::observer::{Dropped, Note};
-use crate::outbox::{Lost, Outbox, OutboxLimits, Overflow, Refused};
+use crate::outbox::{Lost, Outbox, Overflow, Refused};
 use crate::outgoing::Lane;
+use crate::path::Params;
+use crate::places::{NoPlace, Places};
 use crate::room::Memberships;
 use crate::seat::Seat;
 use crate::sync::{lock, wake};
@@ -29,6 +32,10 @@ pub(crate) struct Entry {
     meters: Arc<Meters>,
     opened: Instant,
     outbox: Outbox,
+    max_rooms: usize,
+    /// Until the connection ends; boxed, for most need none.
+    places: Mutex<Option<Box<Places>>>,
+    authenticated: AtomicBool,
     pub(crate) traffic: Traffic,
     pub(crate) memberships: Mutex<Memberships>,
     pub(crate) seat: Mutex<Seat>,
@@ -40,6 +47,7 @@ pub(crate) struct Who {
     pub(crate) remote_addr: SocketAddr,
     pub(crate) local_addr: SocketAddr,
     pub(crate) path: Arc<str>,
+    pub(crate) params: Params,
     pub(crate) query: Arc<str>,
     pub(crate) subprotocol: Option<Arc<str>>,
 }
@@ -74,12 +82,19 @@ pub(crate) struct Traffic {
     bytes_in: AtomicU64,
     messages_out: AtomicU64,
     bytes_out: AtomicU64,
+    over_rate: AtomicU64,
 }
 
 impl Traffic {
-    pub(crate) fn came(&self, bytes: usize) {
-        add(&self.messages_in, 1);
+    /// A message, or a part of one, has come.
+    pub(crate) fn came(&self, bytes: usize, is_last: bool) {
+        add(&self.messages_in, u64::from(is_last));
         add(&self.bytes_in, bytes as u64);
+    }
+
+    /// A message came too fast.
+    pub(crate) fn came_too_fast(&self) {
+        add(&self.over_rate, 1);
     }
 
     pub(crate) fn went(&self, bytes: usize) {
@@ -94,6 +109,7 @@ impl Traffic {
             bytes_in: count(&self.bytes_in),
             messages_out: count(&self.messages_out),
             bytes_out: count(&self.bytes_out),
+            over_rate: count(&self.over_rate),
         }
     }
 }
@@ -110,13 +126,17 @@ impl fmt::Debug for Entry {
 }
 
 impl Entry {
-    pub(crate) fn new(id: ConnId, limits: OutboxLimits, who: Who, terms: Terms, meters: Arc<Meters>) -> Self {
+    pub(crate) fn new(id: ConnId, bounds: Bounds, who: Who, terms: Terms, meters: Arc<Meters>) -> Self {
+        let Bounds { outbox, max_rooms, places, .. } = bounds;
         Self {
             id,
             who,
             meters,
             opened: now(),
-            outbox: Outbox::new(limits),
+            outbox: Outbox::new(outbox),
+            max_rooms,
+            authenticated: AtomicBool::new(places.user().is_some()),
+            places: Mutex::new((!places.is_empty()).then(|| Box::new(places))),
             traffic: Traffic::default(),
             memberships: Mutex::default(),
             seat: Mutex::new(Seat::new(terms)),
@@ -129,6 +149,33 @@ impl Entry {
 
     pub(crate) fn outbox(&self) -> &Outbox {
         &self.outbox
+    }
+
+    pub(crate) fn max_rooms(&self) -> usize {
+        self.max_rooms
+    }
+
+    /// Whose connection it is, if that is known.
+    pub(crate) fn user(&self) -> Option<Arc<str>> {
+        lock(&self.places).as_ref()?.user().cloned()
+    }
+
+    /// Makes it a connection of somebody known, and of this user if one is named.
+    pub(crate) fn authenticate(&self, user: Option<&Arc<str>>) -> Result<(), NoPlace> {
+        if let Some(user) = user {
+            lock(&self.places).get_or_insert_default().name_user(user)?;
+        }
+        self.authenticated.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(crate) fn is_authenticated(&self) -> bool {
+        self.authenticated.load(Ordering::Relaxed)
+    }
+
+    /// Makes room for others. The user's name goes with the place.
+    pub(crate) fn free_places(&self) -> Option<Box<Places>> {
+        lock(&self.places).take()
     }
 
     pub(crate) fn terms(&self) -> Terms {
@@ -179,9 +226,10 @@ impl Entry {
     }
 
     pub(crate) fn connect(&self) -> Connect {
-        let Who { remote_addr, local_addr, path, query, subprotocol } = self.who.clone();
+        let Who { remote_addr, local_addr, path, params, query, subprotocol } = self.who.clone();
         let Terms { topic, meta, .. } = self.terms();
-        Connect { id: self.id, remote_addr, local_addr, path, query, subprotocol, topic, meta }
+        let (id, user) = (self.id, self.user());
+        Connect { id, remote_addr, local_addr, path, params, query, subprotocol, user, topic, meta }
     }
 
     pub(crate) fn heartbeat(&self) -> Heartbeat {
@@ -201,7 +249,7 @@ impl Entry {
 
     pub(crate) fn info(&self) -> ConnInfo {
         let target = lock(&self.seat).target().map(|target| target.name().into());
-        let Who { remote_addr, local_addr, path, query, subprotocol } = self.who.clone();
+        let Who { remote_addr, local_addr, path, params, query, subprotocol } = self.who.clone();
         let Terms { topic, meta, .. } = self.terms();
         let (queued, queued_bytes, dropped) = self.outbox.load();
         let traffic = self.traffic.totals();
@@ -209,8 +257,10 @@ impl Entry {
             remote_addr,
             local_addr,
             path,
+            params,
             query,
             subprotocol,
+            user: self.user(),
             target,
             topic,
             meta,
@@ -222,6 +272,7 @@ impl Entry {
             queued,
             queued_bytes,
             dropped,
+            over_rate: traffic.over_rate,
         }
     }
 }

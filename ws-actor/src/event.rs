@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ws_core::{CloseCode, Timer, Utf8, Violation};
+use ws_core::{CloseCode, Part, Timer, Utf8, Violation};
 
 use crate::id::ConnId;
 use crate::meta::Meta;
+use crate::path::Params;
 
 /// A message, or a control frame to be sent.
 #[derive(Clone, PartialEq, Eq)]
@@ -49,6 +50,11 @@ impl Message {
 }
 
 impl Message {
+    /// Whether it is no control frame.
+    pub(crate) fn is_data(&self) -> bool {
+        matches!(self, Self::Text(_) | Self::Binary(_))
+    }
+
     /// The length of its payload, in bytes.
     pub(crate) fn len(&self) -> usize {
         match self {
@@ -144,17 +150,21 @@ pub struct Connect {
     pub local_addr: SocketAddr,
     /// The path that the client asked for, as sent.
     pub path: Arc<str>,
+    /// What the parameters in the route's path say, decoded.
+    pub params: Params,
     /// What stood behind the path's question mark, as sent; empty when there was nothing.
     pub query: Arc<str>,
     /// The subprotocol that is spoken, if one was agreed upon.
     pub subprotocol: Option<Arc<str>>,
+    /// Whose connection it is, if the decision said so ([`Relay::user`](crate::Relay::user)).
+    pub user: Option<Arc<str>>,
     /// What its messages come under.
     pub topic: Arc<str>,
     /// The values that go with it.
     pub meta: Meta,
 }
 
-/// A message has arrived: text or binary.
+/// A message has arrived.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Inbound {
@@ -162,8 +172,12 @@ pub struct Inbound {
     pub id: ConnId,
     /// What this connection's messages came under when this one came ([`Relay::topic`](crate::Relay::topic)).
     pub topic: Arc<str>,
-    /// What he says.
+    /// What he says: text or binary. On a route that asks for
+    /// [control frames](crate::Route::control_frames), also a ping, a pong or a close frame.
     pub message: Message,
+    /// Which part of the message this is: [`Part::Whole`], but on a route that asks for parts
+    /// ([`Route::in_parts`](crate::Route::in_parts)).
+    pub part: Part,
 }
 
 /// So much time has passed since the last one, or since the connection was opened. Asked for by
@@ -222,6 +236,13 @@ pub enum Reason {
     TargetBusy,
     /// The actor ended; 1011 was sent.
     TargetDown,
+    /// The peer's messages came too fast ([`Limits::rate`](crate::Limits::rate)); 1008 was sent.
+    OverRate,
+    /// Nobody said in time who is on the connection
+    /// ([`Limits::authenticate_within`](crate::Limits::authenticate_within)); 3502 was sent.
+    Unauthenticated,
+    /// Neither side said anything for too long ([`Limits::idle`](crate::Limits::idle)); 1001 was sent.
+    Idle,
     /// It has not ended: it was moved to another actor ([`Hub::retarget`](crate::Hub::retarget)).
     Moved,
     /// The peer let this deadline pass.
@@ -235,6 +256,8 @@ pub enum Reason {
 }
 
 impl Reason {
+    pub(crate) const UNAUTHENTICATED: u16 = 3502;
+
     /// The end as a close code (RFC 6455, section 7.1.5): 1005 stands for a close frame without one, 1006 for an end
     /// without a close frame. [`Reason::Moved`] is no end and has 1005 too.
     pub fn code(&self) -> CloseCode {
@@ -244,6 +267,9 @@ impl Reason {
             }
             Self::SlowConsumer | Self::TargetBusy => CloseCode::TRY_AGAIN,
             Self::TargetDown => CloseCode::INTERNAL,
+            Self::OverRate => CloseCode::POLICY,
+            Self::Unauthenticated => Self::UNAUTHENTICATED.into(),
+            Self::Idle => CloseCode::GOING_AWAY,
             Self::Moved => CloseCode::NO_STATUS,
             Self::Protocol(violation) => violation.close_code(),
             Self::Timeout(_) | Self::Io(_) | Self::Aborted => CloseCode::ABNORMAL,
@@ -259,6 +285,9 @@ impl fmt::Display for Reason {
             Self::SlowConsumer => f.write_str("the peer took messages too slowly"),
             Self::TargetBusy => f.write_str("the actor took messages too slowly"),
             Self::TargetDown => f.write_str("the actor ended"),
+            Self::OverRate => f.write_str("the peer's messages came too fast"),
+            Self::Unauthenticated => f.write_str("authentication took too long"),
+            Self::Idle => f.write_str("nothing was said for too long"),
             Self::Moved => f.write_str("moved to another actor"),
             Self::Timeout(timer) => timer.fmt(f),
             Self::Protocol(violation) => violation.fmt(f),

@@ -42,6 +42,8 @@ impl Metrics {
         let help = "Messages that have gone from an outbox towards a socket.";
         out.one("ws_messages_sent_total", "counter", help, self.messages_out)?;
         out.one("ws_sent_bytes_total", "counter", "Bytes of payload that have gone.", self.bytes_out)?;
+        let help = "Messages that came too fast and were not delivered.";
+        out.one("ws_messages_over_rate_total", "counter", help, self.over_rate)?;
         out.one("ws_outbox_messages", "gauge", "Messages that wait in outboxes.", self.queued)?;
         out.one("ws_outbox_bytes", "gauge", "Bytes of frames that wait in outboxes.", self.queued_bytes)?;
         // No histogram, whose counts may only grow: this is how things stand now. histogram_quantile() reads it all the same.

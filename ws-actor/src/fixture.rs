@@ -14,6 +14,7 @@ use crate::mailbox::Mailbox;
 use crate::meta::Meta;
 use crate::outbox::{Out, OutboxLimits};
 use crate::outgoing::Control;
+use crate::path::Params;
 use crate::target::Target;
 
 /// A target whose mailbox the test reads itself.
@@ -24,7 +25,7 @@ pub(crate) fn target() -> Target {
 pub(crate) fn who() -> Who {
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let (path, query) = ("/".into(), "".into());
-    Who { remote_addr: addr, local_addr: addr, path, query, subprotocol: None }
+    Who { remote_addr: addr, local_addr: addr, path, params: Params::default(), query, subprotocol: None }
 }
 
 pub(crate) fn terms() -> Terms {
@@ -32,7 +33,7 @@ pub(crate) fn terms() -> Terms {
 }
 
 pub(crate) fn entry(hub: &Hub) -> Arc<Entry> {
-    hub.new_entry(OutboxLimits::new(), who(), terms())
+    hub.new_entry(OutboxLimits::new().into(), who(), terms())
 }
 
 /// A connection whose actor has not heard of it yet.

@@ -17,12 +17,14 @@ use crate::engine::{Engine, Local};
 use crate::entry::{Entry, Terms, Who};
 use crate::event::{CloseFrame, Message};
 use crate::id::{ConnId, NodeId};
+use crate::limits::Bounds;
 use crate::mailbox::Down;
 use crate::meta::Meta;
 use crate::meters::Meters;
 use crate::metrics::Totals;
-use crate::outbox::{Lost, OutboxLimits, Refused};
+use crate::outbox::{Lost, Refused};
 use crate::outgoing::{Frame, Lane, Outgoing};
+use crate::path::Params;
 use crate::room::Rooms;
 use crate::sync::lock;
 use crate::target::Names;
@@ -125,10 +127,15 @@ pub struct ConnInfo {
     pub local_addr: SocketAddr,
     /// The path that the client asked for, as sent.
     pub path: Arc<str>,
+    /// What the parameters in the route's path say, decoded.
+    pub params: Params,
     /// What stood behind the path's question mark, as sent.
     pub query: Arc<str>,
     /// The subprotocol that is spoken, if one was agreed upon.
     pub subprotocol: Option<Arc<str>>,
+    /// Whose connection it is, if the program has said so ([`Relay::user`](crate::Relay::user),
+    /// [`Hub::authenticate`]).
+    pub user: Option<Arc<str>>,
     /// The name of the actor that has it; `None` when it has just ended.
     pub target: Option<Arc<str>>,
     /// What its messages come under.
@@ -151,6 +158,8 @@ pub struct ConnInfo {
     pub queued_bytes: usize,
     /// Messages that its overflow policy has dropped.
     pub dropped: u64,
+    /// Messages of the peer that came too fast and were not delivered ([`Limits::rate`](crate::Limits::rate)).
+    pub over_rate: u64,
 }
 
 impl Default for Hub {
@@ -294,10 +303,10 @@ impl Hub {
         lock(self.shard(id)).entries.get(&id.seq()).cloned()
     }
 
-    pub(crate) fn new_entry(&self, limits: OutboxLimits, who: Who, terms: Terms) -> Arc<Entry> {
+    pub(crate) fn new_entry(&self, bounds: Bounds, who: Who, terms: Terms) -> Arc<Entry> {
         let seq = self.shared.last_seq.fetch_add(1, Ordering::Relaxed) + 1;
         let id = ConnId::new(self.shared.node, seq);
-        Arc::new(Entry::new(id, limits, who, terms, Arc::clone(&self.shared.meters)))
+        Arc::new(Entry::new(id, bounds, who, terms, Arc::clone(&self.shared.meters)))
     }
 
     /// `Down`: the Hub is shutting down.
@@ -357,6 +366,7 @@ impl Drop for Acked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::OutboxLimits;
     use crate::fixture::{link, noop, target, written};
     use std::collections::BTreeSet;
     use std::pin::pin;

@@ -54,6 +54,9 @@
 //!
 //! # Who comes, and to whom
 //!
+//! A route's path may have parameters ([`Route::ws`]): `/ws/chat/:room`. They and the values of the query can be read,
+//! decoded, from the first look at the request to the end of the connection.
+//!
 //! [`Route::decide`] asks an async function of yours about every upgrade before it is answered. It sees the request
 //! ([`Upgrade`]) and says where the connection goes and what goes with it ([`Relay`]: actor or [`Pool`], topic, values
 //! ([`Meta`]), heartbeat, subprotocol), or what the client is answered instead ([`Response`]). Nothing of a `Relay` but
@@ -78,11 +81,14 @@
 //! | an actor | its clients are not read; after the mailbox timeout they are closed with 1013 |
 //! | an actor that panics | its connections are closed with 1011, its name is free, nobody else notices |
 //! | a peer that breaks the protocol | it is closed with the code of the rule, and [`Reason::Protocol`] names it |
+//! | a client that sends too much, or too fast | [`Limits`]: it is closed with 1009, or with 1008, or dropped messages, or slowed down |
+//! | a crowd | [`Limits`]: whoever is too many is answered 503 before any upgrade |
 //! | a client that vanishes | it is pinged, and given up after [`Settings`]`.protocol.timeouts` |
 //!
 //! # What is safe by default
 //!
-//! Pages of other hosts are refused ([`Origins`]); messages are limited to 1 MiB, heads to 16 KiB and 10 s; upgrades to
+//! How many connections there are, in all, of a route, of an address, of a user, is bounded by [`Limits`] if you say so;
+//! say so. Pages of other hosts are refused ([`Origins`]); messages are limited to 1 MiB, heads to 16 KiB and 10 s; upgrades to
 //! paths that are no route are 404, malformed ones are refused by the rule that they break, before any `101`.
 //! [`Server::on_refusal`] and [`Server::on_failure`] tell a log, at most so often that no peer can flood it. For anything beyond loopback, put TLS in front.
 //!
@@ -111,7 +117,9 @@
 #![forbid(unsafe_code)]
 
 mod actor;
+mod auth;
 mod compress;
+mod conduct;
 mod conn;
 mod decision;
 mod drain;
@@ -125,6 +133,7 @@ mod forward;
 mod history;
 mod hub;
 mod id;
+mod limits;
 mod link;
 mod mailbox;
 mod meta;
@@ -134,8 +143,12 @@ mod observer;
 mod outbox;
 mod outgoing;
 mod output;
+mod path;
+mod places;
 mod pool;
 mod presence;
+mod query;
+mod rate;
 mod report;
 mod rewind;
 mod room;
@@ -144,23 +157,30 @@ mod seat;
 mod server;
 mod sync;
 mod target;
+mod transport;
 mod upgrade;
 mod waiters;
 
 pub use actor::{Context, SpawnError, WsActor};
+pub use auth::AuthenticateError;
+pub use conduct::{OverRate, RateLimit};
 pub use decision::{Decision, Relay, Response, Upgrade};
 pub use drain::{Drain, Summary};
 pub use engine::{Engine, Local};
 pub use event::{CloseFrame, Connect, Disconnect, Event, Heartbeat, Inbound, Message, Reason};
 pub use hub::{ConnInfo, Hub, SendError, Sent};
 pub use id::{ConnId, NodeId, ParseConnIdError};
+pub use limits::Limits;
 pub use meta::Meta;
 pub use meters::{DropReason, Ending, Kind, RefusalKind};
 pub use metrics::{Durations, Metrics, Tally};
 pub use observer::{Closed, Dropped, Observer};
 pub use outbox::{OutboxLimits, Overflow};
 pub use outgoing::Outgoing;
+pub use path::Params;
 pub use presence::{Member, Presence, PresenceEvents, RoomOptions};
+pub use query::QueryPairs;
+pub use rate::Rate;
 pub use report::FailureReport;
 pub use room::{JoinError, MAX_ROOM_NAME, MAX_ROOMS, Room, RoomInfo};
 pub use route::{OriginCheck, Origins, Route};
@@ -172,7 +192,7 @@ pub use upgrade::{Ends, Refusal};
 /// permessage-deflate (RFC 7692): the settings of [`Route::deflate`], and the pool of compression state.
 #[cfg(feature = "deflate")]
 pub use ws_core::deflate;
-pub use ws_core::{CloseCode, Utf8};
+pub use ws_core::{CloseCode, Part, Utf8};
 
 /// The README's code is compiled, and run where it can be, with the tests.
 #[cfg(doctest)]

@@ -14,17 +14,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ws_core::Instant;
+use ws_core::{Instant, Part};
 
+use crate::conduct::{Conduct, Verdict, over_rate};
 use crate::conn::now;
 use crate::entry::{Entry, Terms, Who};
 use crate::event::{CloseFrame, Disconnect, Event, Inbound, Message, Reason};
 use crate::hub::Hub;
 use crate::id::ConnId;
+use crate::limits::Bounds;
 use crate::mailbox::{Down, Letter};
 use crate::meters::DropReason;
 use crate::observer::{Closed, Note};
-use crate::outbox::{Out, OutboxLimits};
+use crate::outbox::Out;
 use crate::seat::{Attachment, Last, Move, Receipt};
 use crate::sync::lock;
 use crate::target::{Pool, Target};
@@ -53,6 +55,9 @@ pub(crate) struct Link {
     reason: Option<Reason>,
     /// How often the actor wants to hear of the connection, and when it is next due.
     beat: Option<(Duration, Instant)>,
+    /// What the connection is held to; boxed, for most are held to nothing.
+    conduct: Option<Box<Conduct>>,
+    shows_control: bool,
 }
 
 impl Link {
@@ -60,12 +65,14 @@ impl Link {
     pub(crate) fn open(
         hub: &Hub,
         pool: &Pool,
-        limits: OutboxLimits,
+        bounds: impl Into<Bounds>,
         who: Who,
         terms: Terms,
     ) -> Result<Self, Down> {
         let (topic, every) = (Arc::clone(&terms.topic), terms.heartbeat);
-        let entry = hub.new_entry(limits, who, terms);
+        let mut bounds = bounds.into();
+        let (conduct, shows_control) = (bounds.conduct.take(), bounds.shows_control);
+        let entry = hub.new_entry(bounds, who, terms);
         let attachment = pool.deal(&hub.shared.names, |target| Attachment::new(target, &entry))?;
         let target = attachment.target.clone();
         lock(&entry.seat).sit(attachment);
@@ -94,6 +101,8 @@ impl Link {
             is_aborted: false,
             reason: None,
             beat: None,
+            conduct,
+            shows_control,
         };
         link.set_beat(every, now());
         Ok(link)
@@ -167,16 +176,68 @@ impl Link {
         self.hand.is_none()
     }
 
-    /// Takes a message that has arrived in hand. To be called only while [`Link::is_free`]; otherwise the message
-    /// comes back.
+    #[cfg(test)]
     pub(crate) fn hold(&mut self, message: Message) -> Result<(), Message> {
+        self.hold_part(message, Part::Whole)
+    }
+
+    /// Takes a message, a part of one, or a control frame in hand. To be called only while [`Link::is_free`]; otherwise
+    /// it comes back.
+    pub(crate) fn hold_part(&mut self, message: Message, part: Part) -> Result<(), Message> {
         if self.hand.is_some() {
             return Err(message);
         }
-        self.entry.traffic.came(message.len());
+        if message.is_data() {
+            self.entry.traffic.came(message.len(), part.is_last());
+        }
         let (id, topic) = (self.entry.id(), Arc::clone(&self.topic));
-        self.hand = Some(Event::Message(Inbound { id, topic, message }));
+        self.hand = Some(Event::Message(Inbound { id, topic, message, part }));
         Ok(())
+    }
+
+    /// Whether the actor wants to see control frames.
+    pub(crate) fn shows_control(&self) -> bool {
+        self.shows_control
+    }
+
+    /// Judges a message, or a part of one, of so many bytes that has come: whether it is to be held. One that comes too
+    /// fast is counted, and may end the connection.
+    pub(crate) fn admits(&mut self, len: usize, part: Part, now: Instant) -> bool {
+        let Some(conduct) = &mut self.conduct else { return true };
+        let verdict = conduct.came(len, part.is_first(), now);
+        if verdict != Verdict::Take && part.is_first() {
+            self.entry.traffic.came_too_fast();
+        }
+        if verdict == Verdict::Close {
+            let (frame, reason) = over_rate();
+            self.cut(frame, reason);
+        }
+        verdict == Verdict::Take
+    }
+
+    /// A message goes to the peer.
+    pub(crate) fn went(&mut self, now: Instant) {
+        if let Some(conduct) = &mut self.conduct {
+            conduct.went(now);
+        }
+    }
+
+    /// Whether the socket is to be left alone for now, because the peer was too fast.
+    pub(crate) fn is_paused(&self, now: Instant) -> bool {
+        self.conduct.as_ref().is_some_and(|conduct| conduct.is_paused(now))
+    }
+
+    /// When [`Link::check`] wants to be called.
+    pub(crate) fn next_check(&self) -> Option<Instant> {
+        self.conduct.as_ref()?.deadline()
+    }
+
+    /// Ends the connection if it has not kept to what it is held to. Harmless when early.
+    pub(crate) fn check(&mut self, now: Instant) {
+        let Some(conduct) = &mut self.conduct else { return };
+        if let Some((frame, reason)) = conduct.tick(now, || self.entry.is_authenticated()) {
+            self.cut(frame, reason);
+        }
     }
 
     /// When [`Link::beat`] wants to be called.
@@ -256,6 +317,7 @@ impl Drop for Link {
         let id = self.entry.id();
         let undelivered = self.entry.outbox().end();
         self.hub.unregister(&self.entry, self.heard_close, undelivered);
+        self.entry.free_places();
         self.entry.leave_rooms();
         let reason = self.reason.take().unwrap_or(Reason::Aborted);
         let meters = &self.hub.shared.meters;
@@ -302,6 +364,7 @@ mod tests {
     use crate::decision::Relay;
     use crate::fixture::{self, noop, target};
     use crate::mailbox::MAX_LETTERS;
+    use crate::outbox::OutboxLimits;
     use proptest::prelude::*;
     use std::collections::HashMap;
 

@@ -348,7 +348,8 @@ mod tests {
     use crate::hub::Hub;
 
     fn event(id: ConnId, len: usize) -> Option<Event> {
-        Some(Event::Message(Inbound { id, topic: "".into(), message: Message::binary(vec![0; len]) }))
+        let (topic, message, part) = ("".into(), Message::binary(vec![0; len]), ws_core::Part::Whole);
+        Some(Event::Message(Inbound { id, topic, message, part }))
     }
 
     fn id() -> ConnId {

@@ -59,6 +59,11 @@ kinds! {
         NoRoute = "no_route",
         /// Its page may not connect ([`Origins`](crate::Origins)).
         Origin = "origin",
+        /// It offers no subprotocol of those that the route speaks.
+        Subprotocol = "subprotocol",
+        /// There are as many connections as there may be: on the route, in all, of this address, of this user
+        /// ([`Limits`](crate::Limits)).
+        Limit = "limit",
         /// [`Route::decide`](crate::Route::decide) said no.
         Application = "application",
         /// [`Route::decide`](crate::Route::decide) panicked.
@@ -85,6 +90,12 @@ kinds! {
         TargetBusy = "target_busy",
         /// [`Reason::TargetDown`].
         TargetDown = "target_down",
+        /// [`Reason::OverRate`].
+        OverRate = "over_rate",
+        /// [`Reason::Unauthenticated`].
+        Unauthenticated = "unauthenticated",
+        /// [`Reason::Idle`].
+        Idle = "idle",
         /// [`Reason::Timeout`].
         Timeout = "timeout",
         /// [`Reason::Protocol`].
@@ -117,6 +128,9 @@ impl Reason {
             Self::SlowConsumer => Ending::SlowConsumer,
             Self::TargetBusy => Ending::TargetBusy,
             Self::TargetDown => Ending::TargetDown,
+            Self::OverRate => Ending::OverRate,
+            Self::Unauthenticated => Ending::Unauthenticated,
+            Self::Idle => Ending::Idle,
             Self::Moved => return None,
             Self::Timeout(_) => Ending::Timeout,
             Self::Protocol(_) => Ending::Protocol,

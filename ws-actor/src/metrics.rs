@@ -37,6 +37,8 @@ pub struct Metrics {
     pub messages_out: u64,
     /// The bytes of their payloads.
     pub bytes_out: u64,
+    /// Messages that came too fast and were not delivered ([`Limits::rate`](crate::Limits::rate)).
+    pub over_rate: u64,
     /// Messages that wait in outboxes.
     pub queued: usize,
     /// Their bytes, frame heads included.
@@ -141,6 +143,7 @@ pub(crate) struct Totals {
     pub(crate) bytes_in: u64,
     pub(crate) messages_out: u64,
     pub(crate) bytes_out: u64,
+    pub(crate) over_rate: u64,
 }
 
 impl Totals {
@@ -149,6 +152,7 @@ impl Totals {
         self.bytes_in += more.bytes_in;
         self.messages_out += more.messages_out;
         self.bytes_out += more.bytes_out;
+        self.over_rate += more.over_rate;
     }
 }
 
@@ -188,6 +192,7 @@ impl Hub {
             bytes_in: totals.bytes_in,
             messages_out: totals.messages_out,
             bytes_out: totals.bytes_out,
+            over_rate: totals.over_rate,
             queued,
             queued_bytes,
             queue_depths,

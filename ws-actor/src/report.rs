@@ -57,13 +57,15 @@ pub(crate) fn write_suppressed(f: &mut fmt::Formatter<'_>, suppressed: u64) -> f
 /// The section of RFC 6455 that an end rests on, if it is a failure.
 fn section(reason: &Reason) -> Option<&'static str> {
     match reason {
-        Reason::Peer(_) | Reason::Local(_) | Reason::Moved => None,
+        Reason::Peer(_) | Reason::Local(_) | Reason::Moved | Reason::Idle => None,
         Reason::Protocol(violation) => Some(violation.section()),
         Reason::Timeout(timer) => Some(Failure::Timeout(*timer).section()),
         // 7.1.5: without a close frame, the code "is considered to be 1006".
         Reason::Io(_) | Reason::Aborted => Some(Failure::Eof.section()),
         // 10.4: implementations with limits "MUST protect themselves against exceeding those limits".
-        Reason::SlowConsumer | Reason::TargetBusy => Some("10.4"),
+        Reason::SlowConsumer | Reason::TargetBusy | Reason::OverRate | Reason::Unauthenticated => {
+            Some("10.4")
+        }
         // 7.4.1: 1011, "an unexpected condition that prevented it from fulfilling the request".
         Reason::TargetDown => Some("7.4.1"),
     }

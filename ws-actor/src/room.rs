@@ -35,7 +35,8 @@ const MAX_SHARD: usize = 4_096;
 /// Of so many broadcasts of a room, one is timed.
 const TIMED_EVERY: u32 = 16;
 
-/// Most rooms that a connection is in.
+/// Most rooms that a connection is in, unless its route says otherwise
+/// ([`Limits::max_rooms`](crate::Limits::max_rooms)).
 pub const MAX_ROOMS: usize = 128;
 
 /// Longest name of a room that can be joined, in bytes.
@@ -47,7 +48,7 @@ pub const MAX_ROOM_NAME: usize = 255;
 pub enum JoinError {
     /// No connection has this id (any more).
     NotFound,
-    /// The connection is in [`MAX_ROOMS`] rooms already.
+    /// The connection is in as many rooms as it may be ([`Limits::max_rooms`](crate::Limits::max_rooms)).
     TooManyRooms,
     /// The room's name is longer than [`MAX_ROOM_NAME`] bytes.
     NameTooLong,
@@ -57,7 +58,7 @@ impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotFound => f.write_str("there is no such connection"),
-            Self::TooManyRooms => write!(f, "a connection can be in {MAX_ROOMS} rooms"),
+            Self::TooManyRooms => f.write_str("the connection is in too many rooms"),
             Self::NameTooLong => write!(f, "a room's name can have {MAX_ROOM_NAME} bytes"),
         }
     }
@@ -140,7 +141,7 @@ impl Room {
             // The connection ended after it was looked up.
             Memberships::Ended => Err(JoinError::NotFound),
             Memberships::Of(rooms) if rooms.iter().any(|room| room.is(&self.inner)) => Ok(()),
-            Memberships::Of(rooms) if rooms.len() == MAX_ROOMS => Err(JoinError::TooManyRooms),
+            Memberships::Of(rooms) if rooms.len() >= entry.max_rooms() => Err(JoinError::TooManyRooms),
             Memberships::Of(rooms) => {
                 let shard = self.inner.admit(Arc::clone(&entry), news.as_ref(), &mut gone);
                 self.inner.settle();

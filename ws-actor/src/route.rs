@@ -4,15 +4,18 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use ws_core::{Config, ConfigRef, Request};
+use ws_core::{Config, ConfigRef, Delivery, Request};
 
 use crate::decision::{Decide, Decision, Upgrade};
+use crate::limits::Limits;
 use crate::outbox::OutboxLimits;
+use crate::path::Pattern;
+use crate::places::Gate;
 use crate::target::Pool;
 
 /// A path that speaks WebSocket, and the actors behind it.
 pub struct Route {
-    path: Box<str>,
+    pub(crate) path: Pattern,
     pub(crate) pool: Pool,
     pub(crate) decide: Option<Decide>,
     pub(crate) no_topic: Arc<str>,
@@ -21,23 +24,42 @@ pub struct Route {
     pub(crate) outbox: OutboxLimits,
     #[cfg(feature = "deflate")]
     deflate: Option<Option<ws_core::deflate::Settings>>,
-    /// The server's protocol settings as they are on this route, where they differ.
-    config: Option<ConfigRef>,
+    pub(crate) limits: Limits,
+    /// What each connection may do: the same with what the server says, once the route is the server's.
+    pub(crate) held: Limits,
+    pub(crate) gate: Option<Arc<Gate>>,
+    /// The server's protocol settings as they are on this route.
+    pub(crate) config: ConfigRef,
+    pub(crate) in_parts: bool,
+    pub(crate) shows_control: bool,
+    pub(crate) subprotocols: Vec<Arc<str>>,
+    pub(crate) require_subprotocol: bool,
 }
 
 impl fmt::Debug for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Route").field("path", &self.path).field("pool", &self.pool).finish_non_exhaustive()
+        f.debug_struct("Route")
+            .field("path", &self.path.text())
+            .field("pool", &self.pool)
+            .finish_non_exhaustive()
     }
 }
 
 impl Route {
     /// The route of this path, compared as it is sent: `/ws` is neither `/ws/` nor `/w%73`.
     ///
+    /// A segment that begins with a colon is a parameter. It takes any one segment that is not empty, and its value
+    /// can be read, decoded, in [`Upgrade::params`] and later: `/ws/chat/:room` is at `/ws/chat/a%20b`, where `room`
+    /// is `a b`, but neither at `/ws/chatX` nor at `/ws/chat/` or `/ws/chat/a/b`. A value that is escaped wrongly, or is
+    /// no UTF-8, is refused with 400.
+    ///
+    /// Of several routes that a path fits, the one counts that is literal where they first differ, whatever the order in
+    /// which they were added: `/ws/lobby` before `/ws/:room`.
+    ///
     /// It needs a [`Route::target`], or a [`Route::decide`] that names one; without, upgrades are answered 503.
     pub fn ws(path: impl Into<Box<str>>) -> Self {
         Self {
-            path: path.into(),
+            path: Pattern::new(path.into()),
             pool: Pool::default(),
             decide: None,
             no_topic: "".into(),
@@ -46,7 +68,14 @@ impl Route {
             outbox: OutboxLimits::new(),
             #[cfg(feature = "deflate")]
             deflate: None,
-            config: None,
+            limits: Limits::new(),
+            held: Limits::new(),
+            gate: None,
+            config: Config::server().into(),
+            in_parts: false,
+            shows_control: false,
+            subprotocols: Vec::new(),
+            require_subprotocol: false,
         }
     }
 
@@ -66,7 +95,7 @@ impl Route {
 
     /// Asks the application about each upgrade, after path and origin are found good and before the client is answered.
     /// It may wait, for at most [`Settings::decision_timeout`](crate::Settings::decision_timeout); then, and if it
-    /// fails to decide, the client is answered 503 or 500.
+    /// fails to decide, the client is answered 503 or 500. When the client goes away meanwhile, the future is dropped.
     ///
     /// ```
     /// use ws_actor::{Meta, Relay, Response, Route, Upgrade};
@@ -136,25 +165,77 @@ impl Route {
         self
     }
 
-    /// Makes this route's settings of its server's.
-    pub(crate) fn fit(&mut self, server: &Config) {
+    /// Has this route's connections under what the route and its server say.
+    pub(crate) fn fit(&mut self, server: &Limits, protocol: &ConfigRef) {
+        self.held = self.limits.or(server);
+        let mut config = Config::clone(protocol);
+        self.held.apply_to(&mut config);
+        if self.in_parts {
+            config.delivery = Delivery::Chunks;
+        }
         #[cfg(feature = "deflate")]
         if let Some(deflate) = &self.deflate {
-            let mut config = server.clone();
             config.deflate.clone_from(deflate);
-            self.config = Some(config.into());
         }
-        #[cfg(not(feature = "deflate"))]
-        let _ = server;
+        self.config = if config == **protocol { protocol.clone() } else { config.into() };
     }
 
-    /// This route's settings, on a server that has these.
-    pub(crate) fn config<'a>(&'a self, server: &'a ConfigRef) -> &'a ConfigRef {
-        self.config.as_ref().unwrap_or(server)
+    /// Limits the connections of this route: how many there are, and what each may do. See [`Limits`].
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.gate = Gate::new(&limits);
+        self.limits = limits;
+        self
     }
 
-    pub(crate) fn is_at(&self, path: &[u8]) -> bool {
-        self.path.as_bytes() == path
+    /// Shows the actor the peer's control frames too: [`Message::Ping`](crate::Message::Ping),
+    /// [`Message::Pong`](crate::Message::Pong) and [`Message::Close`](crate::Message::Close), in line with its
+    /// messages. It need not do anything about them: pings are answered, and the `Close` is followed by
+    /// [`Disconnect`](crate::Disconnect), which says the same. Without this it does not see them.
+    #[must_use]
+    pub fn control_frames(mut self) -> Self {
+        self.shows_control = true;
+        self
+    }
+
+    /// Gives the actor each message in parts, as they arrive ([`Inbound::part`](crate::Inbound::part)): for messages that
+    /// should never be held whole. A part is as large as what was read at once, at most 64 KiB as a rule; parts of a text
+    /// are whole characters. Between two parts the connection may be moved to another actor, which then gets the rest.
+    ///
+    /// Without this a message comes whole. A large binary one is not copied on its way to the actor, and slices of it
+    /// ([`Bytes::slice`](bytes::Bytes::slice)) cost nothing.
+    #[must_use]
+    pub fn in_parts(mut self) -> Self {
+        self.in_parts = true;
+        self
+    }
+
+    /// The subprotocols that are spoken here, most wanted first: of those that the client offers, the first in this list
+    /// is agreed upon (RFC 6455, section 1.9). The application's [`decide`](Self::decide) sees which, and may choose
+    /// another ([`Relay::subprotocol`](crate::Relay::subprotocol)).
+    ///
+    /// Where none is in common there is a connection without one, which browsers that offered any end at once. See
+    /// [`require_subprotocol`](Self::require_subprotocol).
+    #[must_use]
+    pub fn subprotocols(mut self, names: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {
+        self.subprotocols = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Refuses clients that offer none of the [`subprotocols`](Self::subprotocols), with 400, before anybody decides.
+    #[must_use]
+    pub fn require_subprotocol(mut self) -> Self {
+        self.require_subprotocol = true;
+        self
+    }
+
+    /// The subprotocol to be agreed upon.
+    ///
+    /// 4.2.2: "Either a single value representing the subprotocol the server is ready to use or null. The value chosen
+    /// MUST be derived from the client's handshake".
+    pub(crate) fn choose_subprotocol(&self, request: &Request<'_>) -> Option<Arc<str>> {
+        let is_offered = |name: &&Arc<str>| request.protocols().any(|offered| offered == &***name);
+        self.subprotocols.iter().find(is_offered).cloned()
     }
 }
 

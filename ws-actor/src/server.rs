@@ -36,12 +36,15 @@ use crate::conn::{Patience, Watch, drive, now};
 use crate::drain::{Phase, until};
 use crate::exposition;
 use crate::hub::Hub;
+use crate::limits::Limits;
 use crate::link::Link;
 use crate::meters::RefusalKind;
+use crate::places::Gate;
 use crate::report::{FailureReport, Observer};
 use crate::rewind::Rewind;
 use crate::route::Route;
 use crate::sync::lock;
+use crate::transport::Transport;
 use crate::upgrade::{Accepted, Ends, Refusal, ask, read_http, report_answer, report_malformed};
 
 /// A stream's error, whatever it is.
@@ -92,7 +95,7 @@ pub struct Server {
     http: Option<HttpHandler>,
     /// Where the metrics are.
     metrics: Option<Box<str>>,
-    max_handshakes: usize,
+    pub(crate) handshakes: Arc<Semaphore>,
 }
 
 /// What deciding on an upgrade takes.
@@ -100,6 +103,8 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) routes: Vec<Route>,
     pub(crate) config: ConfigRef,
+    limits: Limits,
+    pub(crate) gate: Option<Arc<Gate>>,
     pub(crate) decision_timeout: Duration,
     pub(crate) refused: Option<Observer<Refusal>>,
     failed: Option<Arc<Observer<FailureReport>>>,
@@ -107,6 +112,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Has each route's connections under the limits and settings that hold for them.
+    fn settle(&mut self) {
+        for route in &mut self.routes {
+            route.fit(&self.limits, &self.config);
+        }
+    }
+
     fn watch(&self, ends: Ends) -> Option<Box<Watch>> {
         let observer = Arc::clone(self.failed.as_ref()?);
         Some(Box::new(Watch { observer, remote_addr: ends.remote }))
@@ -126,19 +138,32 @@ impl Server {
             hub: hub.clone(),
             routes: Vec::new(),
             config: Config::server().into(),
+            limits: Limits::new(),
+            gate: None,
             decision_timeout: Duration::ZERO,
             refused: None,
             failed: None,
             patience: Patience { write: Duration::ZERO, mailbox: Duration::ZERO },
         };
-        Self { shared, http: None, metrics: None, max_handshakes: 0 }.settings(Settings::new())
+        let handshakes = Arc::new(Semaphore::new(0));
+        Self { shared, http: None, metrics: None, handshakes }.settings(Settings::new())
     }
 
-    /// Adds a route. Of two of the same path, the first counts.
+    /// Adds a route. Of two of the same path, the first counts; see [`Route::ws`] for others that a path fits.
     #[must_use]
-    pub fn route(mut self, mut route: Route) -> Self {
-        route.fit(&self.shared.config);
+    pub fn route(mut self, route: Route) -> Self {
         self.shared.routes.push(route);
+        self.shared.settle();
+        self
+    }
+
+    /// Limits the connections of all routes together, and what each may do whose route says nothing else. See
+    /// [`Limits`].
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.shared.gate = Gate::new(&limits);
+        self.shared.limits = limits;
+        self.shared.settle();
         self
     }
 
@@ -146,11 +171,11 @@ impl Server {
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.shared.config = settings.protocol.into();
-        let config = &self.shared.config;
-        self.shared.routes.iter_mut().for_each(|route| route.fit(config));
+        self.shared.settle();
         self.shared.patience = Patience { write: settings.write_timeout, mailbox: settings.mailbox_timeout };
         self.shared.decision_timeout = settings.decision_timeout;
-        self.max_handshakes = settings.max_handshakes.clamp(1, Semaphore::MAX_PERMITS);
+        let handshakes = settings.max_handshakes.clamp(1, Semaphore::MAX_PERMITS);
+        self.handshakes = Arc::new(Semaphore::new(handshakes));
         self
     }
 
@@ -405,7 +430,7 @@ impl Listening {
 }
 
 async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
-    let handshakes = Arc::new(Semaphore::new(server.max_handshakes));
+    let handshakes = Arc::clone(&server.handshakes);
     let mut gate = server.shared.hub.shared.gate.watch();
     // The sender goes when `Listening` is dropped, which is no wish to stop.
     let stopped = async move {
@@ -420,7 +445,7 @@ async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: watch::
             match listener.accept().await {
                 Ok((io, remote)) => {
                     pause = Duration::ZERO;
-                    tokio::spawn(serve(Arc::clone(&server), io, remote, permit));
+                    tokio::spawn(serve_tcp(Arc::clone(&server), io, remote, permit));
                 }
                 // The client gave up while it waited in the system's queue.
                 Err(error) if is_of_the_client(&error) => {}
@@ -445,11 +470,20 @@ fn is_of_the_client(error: &io::Error) -> bool {
 }
 
 /// Serves one TCP connection.
-async fn serve(server: Arc<Server>, io: TcpStream, remote: SocketAddr, permit: OwnedSemaphorePermit) {
+async fn serve_tcp(server: Arc<Server>, io: TcpStream, remote: SocketAddr, permit: OwnedSemaphorePermit) {
     let Ok(local) = io.local_addr() else { return };
     // Messages are written whole; waiting for more to send with them only delays them.
     let _ = io.set_nodelay(true);
-    let ends = Ends { remote, local };
+    serve(server, io, Ends { remote, local }, permit).await;
+}
+
+/// Serves one stream, whatever it is.
+pub(crate) async fn serve<S: Transport>(
+    server: Arc<Server>,
+    io: S,
+    ends: Ends,
+    permit: OwnedSemaphorePermit,
+) {
     let began = now();
     let Some(opened) = open(&server, io, ends).await else { return };
     drop(permit);
@@ -470,13 +504,13 @@ async fn serve(server: Arc<Server>, io: TcpStream, remote: SocketAddr, permit: O
 
 /// What a first head was.
 #[expect(clippy::large_enum_variant, reason = "taken apart where it is made")]
-enum Opened {
-    WebSocket { io: TcpStream, early: Vec<u8>, connection: Negotiated, link: Link },
-    Http { io: Rewind<TcpStream> },
+enum Opened<S> {
+    WebSocket { io: S, early: Vec<u8>, connection: Negotiated, link: Link },
+    Http { io: Rewind<S> },
 }
 
 /// Reads the first head, and answers it if it is an upgrade or a mistake.
-async fn open(server: &Server, io: TcpStream, ends: Ends) -> Option<Opened> {
+async fn open<S: Transport>(server: &Server, io: S, ends: Ends) -> Option<Opened<S>> {
     let shared = &server.shared;
     let config = shared.config.clone();
     let incoming = if server.http.is_some() || server.metrics.is_some() {
@@ -501,7 +535,16 @@ async fn open(server: &Server, io: TcpStream, ends: Ends) -> Option<Opened> {
         return Some(Opened::Http { io: Rewind::new(bytes.into(), io) });
     }
     let decided = match ask(shared, &request, ends) {
-        Ok(asked) => asked.decide(shared).await,
+        Ok(asked) => {
+            // By a unique reference, for a stream need not be `Sync`.
+            let watched = &mut incoming;
+            tokio::select! {
+                biased;
+                decided = asked.decide(shared) => decided,
+                // Nobody waits for the answer: what the attempt holds is for others.
+                () = poll_fn(move |cx| watched.stream().poll_gone(cx)) => return None,
+            }
+        }
         Err(refusal) => Err(refusal),
     };
     let accepted = match decided {
@@ -523,7 +566,7 @@ async fn open(server: &Server, io: TcpStream, ends: Ends) -> Option<Opened> {
 }
 
 /// Serves plain HTTP, and the upgrades that come on the same connection later.
-async fn serve_http(server: Arc<Server>, io: Rewind<TcpStream>, ends: Ends) {
+async fn serve_http<S: Transport>(server: Arc<Server>, io: Rewind<S>, ends: Ends) {
     let head_timeout = server.shared.config.timeouts.handshake;
     let head_limit = server.shared.config.head.max_bytes;
     let hub = server.shared.hub.clone();

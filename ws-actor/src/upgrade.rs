@@ -19,11 +19,14 @@ use crate::compress::{Extensions, Negotiated};
 use crate::conn::now;
 use crate::decision::{Decision, Relay, Upgrade, decided};
 use crate::entry::{Terms, Who};
+use crate::limits::Bounds;
 use crate::link::Link;
 use crate::mailbox::Down;
 use crate::meta::Meta;
 use crate::meters::RefusalKind;
 use crate::observer::Note;
+use crate::path::BadValue;
+use crate::places::Places;
 use crate::report::write_suppressed;
 use crate::route::{MAX_QUOTED, Route};
 use crate::server::Shared;
@@ -70,6 +73,7 @@ impl fmt::Display for Refusal {
 pub(crate) struct Asked<'a> {
     route: &'a Route,
     upgrade: Upgrade,
+    places: Places,
 }
 
 /// Looks at an upgrade that obeys the protocol, without waiting: is there such a route, may this page come.
@@ -83,19 +87,27 @@ pub(crate) fn ask<'a>(
     }
     // 4.2.2: if the requested service is not available, the server "MUST send an appropriate HTTP error code (such as
     // 404 Not Found)".
-    let Some(route) = server.routes.iter().find(|route| route.is_at(request.path())) else {
-        return Err(reject(
-            server,
-            request.target(),
-            ends,
-            RefusalKind::NoRoute,
-            "nothing speaks WebSocket here",
-        ));
+    let no = |kind, reason: &str| reject(server, request.target(), ends, kind, reason);
+    let fitting = server.routes.iter().filter(|route| route.path.is_at(request.path()));
+    // Of equals, `min_by` takes the first.
+    let Some(route) = fitting.min_by(|one, other| one.path.by_precision(&other.path)) else {
+        return Err(no(RefusalKind::NoRoute, "nothing speaks WebSocket here"));
     };
-    if let Err(reason) = route.check_origin(request) {
-        return Err(reject(server, request.target(), ends, RefusalKind::Origin, &reason));
+    route.check_origin(request).map_err(|reason| no(RefusalKind::Origin, &reason))?;
+    let params = route
+        .path
+        .params(request.path())
+        .map_err(|BadValue| no(RefusalKind::Malformed, "the path is escaped wrongly, or is no UTF-8"))?;
+    let subprotocol = route.choose_subprotocol(request);
+    if subprotocol.is_none() && route.require_subprotocol {
+        let reason = "none of the subprotocols that are spoken here is offered";
+        return Err(no(RefusalKind::Subprotocol, reason));
     }
-    Ok(Asked { route, upgrade: Upgrade::new(request, ends, route.decide.is_some()) })
+    let gates = route.gate.iter().chain(&server.gate);
+    let places =
+        Places::take(gates, ends.remote.ip()).map_err(|full| no(RefusalKind::Limit, &full.to_string()))?;
+    let upgrade = Upgrade::new(request, ends, params, subprotocol, route.decide.is_some());
+    Ok(Asked { route, upgrade, places })
 }
 
 /// A connection that may begin, what its client is told, and the settings of its route.
@@ -108,9 +120,10 @@ pub(crate) struct Accepted {
 impl Asked<'_> {
     /// Has the application decide, if it wants to, and opens the connection in the Hub.
     pub(crate) async fn decide(self, server: &Shared) -> Result<Accepted, ws_tokio::Refusal> {
-        let Self { route, upgrade } = self;
+        let Self { route, upgrade, mut places } = self;
         let ends = Ends { remote: upgrade.remote_addr, local: upgrade.local_addr };
         let (path, query) = (Arc::clone(&upgrade.path), Arc::clone(&upgrade.query));
+        let (params, chosen) = (upgrade.params.clone(), upgrade.subprotocol.clone());
         let target = if query.is_empty() { path.to_string() } else { format!("{path}?{query}") };
         let no = |kind, reason: &str| reject(server, target.as_bytes(), ends, kind, reason);
         let decision = match &route.decide {
@@ -130,20 +143,25 @@ impl Asked<'_> {
             }
         };
         let pool = relay.pool.take().unwrap_or_else(|| route.pool.clone());
-        let protocol = relay.subprotocol.take();
-        let subprotocol = protocol.as_deref().map(Arc::from);
-        let who = Who { remote_addr: ends.remote, local_addr: ends.local, path, query, subprotocol };
+        let subprotocol = relay.subprotocol.take().map(Arc::from).or(chosen);
+        let protocol = subprotocol.as_deref().map(str::to_owned);
+        if let Some(user) = relay.user.take() {
+            places.name_user(&user).map_err(|full| no(RefusalKind::Limit, &full.to_string()))?;
+        }
+        let who = Who { remote_addr: ends.remote, local_addr: ends.local, path, params, query, subprotocol };
         let mut terms = Terms { topic: Arc::clone(&route.no_topic), meta: Meta::new(), heartbeat: None };
         terms.apply(relay);
-        let link = Link::open(&server.hub, &pool, route.outbox, who, terms).map_err(|Down| {
+        let bounds =
+            Bounds { shows_control: route.shows_control, ..Bounds::new(route.outbox, &route.held, places) };
+        let link = Link::open(&server.hub, &pool, bounds, who, terms).map_err(|Down| {
             if server.hub.is_draining() {
                 draining(server, target.as_bytes(), ends)
             } else {
                 no(RefusalKind::NoTarget, "no actor takes this connection")
             }
         })?;
-        let config = route.config(&server.config).clone();
-        Ok(Accepted { link, acceptance: Acceptance { protocol, headers: Vec::new() }, config })
+        let acceptance = Acceptance { protocol, headers: Vec::new() };
+        Ok(Accepted { link, acceptance, config: route.config.clone() })
     }
 }
 
@@ -155,6 +173,7 @@ fn reject(server: &Shared, target: &[u8], ends: Ends, kind: RefusalKind, reason:
     let (status, section) = match kind {
         RefusalKind::NoRoute => (404, SERVICE),
         RefusalKind::Origin => (403, "RFC 6455, section 10.2"),
+        RefusalKind::Malformed | RefusalKind::Subprotocol => (400, SERVICE),
         RefusalKind::Undecided => (500, SERVICE),
         _ => (503, SERVICE),
     };

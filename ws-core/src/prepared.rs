@@ -90,12 +90,16 @@ impl Prepared {
     pub fn hold(&self, frame: &[u8]) -> Option<Held> {
         let is_it = |own: &[u8]| core::ptr::eq(own, frame);
         if is_it(&self.0.plain) {
-            return Some(Held(self.clone(), PLAIN));
+            return Some(Held {
+                prepared: self.clone(),
+                #[cfg(feature = "deflate")]
+                class: None,
+            });
         }
         #[cfg(feature = "deflate")]
         for (class, own) in self.0.deflated.iter().enumerate() {
             if own.get().and_then(Option::as_deref).is_some_and(is_it) {
-                return Some(Held(self.clone(), class));
+                return Some(Held { prepared: self.clone(), class: Some(class) });
             }
         }
         None
@@ -126,16 +130,18 @@ impl Prepared {
 
 /// A frame of a [`Prepared`] message, held: see [`Prepared::hold`].
 #[derive(Clone, Debug)]
-pub struct Held(Prepared, usize);
-
-/// Stands for the plain frame; the compressed ones are numbered.
-const PLAIN: usize = usize::MAX;
+pub struct Held {
+    prepared: Prepared,
+    /// Which of the compressed ones; `None`: the plain one.
+    #[cfg(feature = "deflate")]
+    class: Option<usize>,
+}
 
 impl AsRef<[u8]> for Held {
     fn as_ref(&self) -> &[u8] {
-        let shared = &self.0.0;
+        let shared = &self.prepared.0;
         #[cfg(feature = "deflate")]
-        if let Some(frame) = shared.deflated.get(self.1).and_then(|frame| frame.get()?.as_deref()) {
+        if let Some(frame) = self.class.and_then(|class| shared.deflated.get(class)?.get()?.as_deref()) {
             return frame;
         }
         &shared.plain

@@ -231,7 +231,11 @@ fn deflate() {
                     exchange(d, i, &text[..300]);
                 }
             });
-            assert_eq!(count, 0, "{bits} bits, takeover {takeover}: parks");
+            // The compressor's window is memory of its own only while it is parked.
+            assert!(
+                count <= if takeover { 20 } else { 0 },
+                "{bits} bits, takeover {takeover}: {count} in 20 parks"
+            );
 
             // Without a pool to give to: what each holds by itself.
             (limits.deflaters, limits.inflaters) = (0, 0);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use ws_actor::{ConnId, Connect, Context, Disconnect, Hub, Inbound, Message, Reason, Route, Server, WsActor};
@@ -76,6 +76,11 @@ impl Log {
         soon(self.0.recv()).await.expect("the actor lives")
     }
 
+    /// The same, however long it takes; `None` when the actor is dropped.
+    pub async fn at_last(&mut self) -> Option<Seen> {
+        self.0.recv().await
+    }
+
     pub async fn connect(&mut self) -> Connect {
         match self.next().await {
             Seen::Connect(connect) => connect,
@@ -127,9 +132,9 @@ pub fn refusals(server: Server) -> (Server, Arc<Mutex<Vec<String>>>) {
     (server.on_refusal(move |refusal| to.lock().unwrap().push(refusal.to_string())), lines)
 }
 
-/// A TCP connection, spoken by hand.
-pub struct Client {
-    pub io: TcpStream,
+/// A connection, spoken by hand.
+pub struct Client<S = TcpStream> {
+    pub io: S,
     buffer: Vec<u8>,
 }
 
@@ -141,7 +146,7 @@ pub struct Response {
 
 impl Client {
     pub async fn new(addr: SocketAddr) -> Self {
-        Self { io: soon(TcpStream::connect(addr)).await.expect("it listens"), buffer: Vec::new() }
+        Self::of(soon(TcpStream::connect(addr)).await.expect("it listens"))
     }
 
     /// A WebSocket on this path.
@@ -150,6 +155,12 @@ impl Client {
         let response = client.request(&upgrade(addr, path, "")).await;
         assert_eq!(response.status, 101, "{}", response.head);
         client
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub fn of(io: S) -> Self {
+        Self { io, buffer: Vec::new() }
     }
 
     pub async fn write(&mut self, bytes: &[u8]) {
@@ -204,18 +215,33 @@ impl Client {
     /// The next frame; `None` at the end.
     pub async fn frame(&mut self) -> Option<(Header, Vec<u8>)> {
         loop {
-            if let Some((header, at)) = Header::decode(&self.buffer).expect("a server's frames are right") {
-                let end = at + header.len as usize;
-                if self.buffer.len() >= end {
-                    let payload = self.buffer[at..end].to_vec();
-                    self.buffer.drain(..end);
-                    return Some((header, payload));
-                }
+            if let Some(frame) = self.take_frame() {
+                return Some(frame);
             }
             if !self.more().await {
                 return None;
             }
         }
+    }
+
+    /// The same, however long it takes.
+    pub async fn frame_at_last(&mut self) -> Option<(Header, Vec<u8>)> {
+        loop {
+            if let Some(frame) = self.take_frame() {
+                return Some(frame);
+            }
+            if self.io.read_buf(&mut self.buffer).await.unwrap_or(0) == 0 {
+                return None;
+            }
+        }
+    }
+
+    fn take_frame(&mut self) -> Option<(Header, Vec<u8>)> {
+        let (header, at) = Header::decode(&self.buffer).expect("a server's frames are right")?;
+        let end = at + header.len as usize;
+        let payload = self.buffer.get(at..end)?.to_vec();
+        self.buffer.drain(..end);
+        Some((header, payload))
     }
 
     /// The next message, put together.

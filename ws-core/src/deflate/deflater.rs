@@ -9,7 +9,7 @@ use core::fmt;
 
 use zlib_rs::{Deflate, DeflateFlush};
 
-use super::pool::Pool;
+use super::pool::{Deflating, Pool};
 use super::settings::WindowBits;
 use super::window::Window;
 
@@ -22,7 +22,7 @@ use super::window::Window;
 /// has no compressor.
 pub struct Deflater {
     window: Window,
-    state: Option<Box<Deflate>>,
+    state: Option<Box<Deflating>>,
     pool: Pool,
     level: u8,
     takeover: bool,
@@ -44,7 +44,7 @@ impl fmt::Display for NoRoom {
 impl core::error::Error for NoRoom {}
 
 /// The end of what is flushed: the lengths of an empty stored block. A message leaves them out.
-const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
+pub(super) const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 
 /// All of a message with no more to say: an empty stored block without its lengths (section 7.2.3.6).
 const EMPTY: u8 = 0x00;
@@ -65,7 +65,7 @@ impl Deflater {
     pub fn bound(&self, len: usize) -> usize {
         // A literal costs at most 9 bits, blocks have some headers, and a flush takes at most 5 bytes.
         let headers = if self.level == 0 { len / STORED * 5 } else { (len >> 3) + (len >> 6) };
-        len.saturating_add(headers).saturating_add(16)
+        len.saturating_add(headers).saturating_add(24)
     }
 
     /// Compresses a piece of a message into `out` and returns the length; with `last`, ends the message.
@@ -84,9 +84,6 @@ impl Deflater {
         let (mut len, mut closed) = (0, false);
         if !input.is_empty() {
             (len, closed) = self.compress(input, out);
-            if self.takeover {
-                self.window.push(input);
-            }
         }
         if last {
             // "If the resulting data does not end with an empty DEFLATE block with no compression [...], append" one,
@@ -107,6 +104,9 @@ impl Deflater {
     /// Starts the next message from nothing: the peer's window has seen something that this compressor has not, such
     /// as a message that was compressed once for many.
     pub fn forget(&mut self) {
+        if let Some(Deflating::Quick(quick)) = self.state.as_deref_mut() {
+            quick.renew();
+        }
         self.park();
         self.window.clear();
     }
@@ -129,7 +129,10 @@ impl Deflater {
     /// Gives the live state back to the pool and keeps the window, with takeover. Right at any time: amid a message
     /// that is compressed without takeover, its next piece cannot refer to the last one.
     pub fn park(&mut self) {
-        if let Some(state) = self.state.take() {
+        if let Some(mut state) = self.state.take() {
+            if let Deflating::Quick(quick) = &mut *state {
+                quick.disarm(&mut self.window);
+            }
             self.pool.give_deflater(self.window.bits(), state);
         }
     }
@@ -137,50 +140,75 @@ impl Deflater {
     /// Writes whole blocks, up to a byte boundary: how many bytes, and whether an empty stored block is the last.
     fn compress(&mut self, input: &[u8], out: &mut [u8]) -> (usize, bool) {
         if self.level > 0 {
-            if let Some(len) = self.flush(input, out) {
-                return (len, true);
-            }
-            // The back end did not do as it promises. What it wrote does not count, and it is not asked again; stored
-            // blocks are right behind any others, and do not refer to anything.
-            if self.state.take().is_some() {
-                self.pool.lose_deflater();
+            let (size, takeover) = (self.window.bits().size(), self.takeover);
+            let len = match self.live() {
+                Deflating::Quick(state) if takeover => state.compress_on(input, size, out),
+                Deflating::Quick(state) => state.compress(input, size, out),
+                Deflating::Zlib(state) => {
+                    let len = flush(state, input, out);
+                    if takeover {
+                        self.window.push(input);
+                    }
+                    len
+                }
+            };
+            match len {
+                // A stored block may be smaller; what refers to its bytes does not see the difference.
+                Some(len) if len <= stored(input.len()) + TAIL.len() => return (len, true),
+                Some(_) => {}
+                // It did not do as it promises. What it wrote does not count, and it is not asked again; stored blocks
+                // are right behind any others, and do not refer to anything.
+                None => {
+                    self.state = None;
+                    self.pool.lose_deflater();
+                }
             }
         }
         (store(input, out), false)
     }
 
-    /// `None` if not all was compressed, or if it does not end with an empty stored block.
-    fn flush(&mut self, input: &[u8], out: &mut [u8]) -> Option<usize> {
-        let state = self.live();
-        let (mut taken, mut len) = (0, 0);
-        // One turn, unless the input is longer than 4 GiB.
-        while taken < input.len() {
-            let (total_in, total_out) = (state.total_in(), state.total_out());
-            state.compress(&input[taken..], &mut out[len..], DeflateFlush::SyncFlush).ok()?;
-            let (step, written) = (state.total_in() - total_in, state.total_out() - total_out);
-            taken += step as usize;
-            len += written as usize;
-            // A flush is complete when it leaves room.
-            if step == 0 || len == out.len() {
-                return None;
-            }
-        }
-        out[..len].ends_with(&TAIL).then_some(len)
-    }
-
-    fn live(&mut self) -> &mut Deflate {
+    fn live(&mut self) -> &mut Deflating {
         self.state.get_or_insert_with(|| {
             let mut state = self.pool.take_deflater(self.window.bits(), self.level);
-            for part in self.window.last(usize::MAX) {
-                // Refused only where there is unflushed input. A state without any past compresses less, and right.
-                if !part.is_empty() && state.set_dictionary(part).is_err() {
-                    state.reset();
-                    break;
+            match &mut *state {
+                Deflating::Quick(quick) => quick.arm(&mut self.window),
+                Deflating::Zlib(zlib) => {
+                    for part in self.window.last(usize::MAX) {
+                        // Refused only where there is unflushed input. A state without any past compresses less, and
+                        // right.
+                        if !part.is_empty() && zlib.set_dictionary(part).is_err() {
+                            zlib.reset();
+                            break;
+                        }
+                    }
                 }
             }
             state
         })
     }
+}
+
+/// `None` if not all was compressed, or if it does not end with an empty stored block.
+fn flush(state: &mut Deflate, input: &[u8], out: &mut [u8]) -> Option<usize> {
+    let (mut taken, mut len) = (0, 0);
+    // One turn, unless the input is longer than 4 GiB.
+    while taken < input.len() {
+        let (total_in, total_out) = (state.total_in(), state.total_out());
+        state.compress(&input[taken..], &mut out[len..], DeflateFlush::SyncFlush).ok()?;
+        let (step, written) = (state.total_in() - total_in, state.total_out() - total_out);
+        taken += step as usize;
+        len += written as usize;
+        // A flush is complete when it leaves room.
+        if step == 0 || len == out.len() {
+            return None;
+        }
+    }
+    out[..len].ends_with(&TAIL).then_some(len)
+}
+
+/// How long [`store`] makes `len` bytes.
+const fn stored(len: usize) -> usize {
+    len + len.div_ceil(STORED) * 5
 }
 
 /// Stored blocks (RFC 1951, section 3.2.4).

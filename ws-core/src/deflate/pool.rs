@@ -1,6 +1,7 @@
 //! Idle states of the back end, for the next connection that needs one.
 //!
-//! A compressor costs 160 to 290 KiB and a decompressor 47, so connections hold them only while they are busy. What waits here is bounded in number; what is given beyond that is freed.
+//! A compressor costs 160 to 290 KiB (at level 1: 64 to 128) and a decompressor 47, so connections hold them only while they
+//! are busy. What waits here is bounded in number; what is given beyond that is freed.
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use zlib_rs::{Deflate, DeflateConfig, Inflate};
 
+use super::quick::Quick;
 use super::settings::WindowBits;
 
 /// How many states a [`Pool`] has lent: what is live, and how often somebody began to compress or inflate.
@@ -56,7 +58,7 @@ impl Tally {
 pub struct PoolLimits {
     /// Idle decompressors: 47 KiB each, and a window of up to 32 KiB.
     pub inflaters: usize,
-    /// Idle compressors: 160 KiB (window of 9 bits) to 290 KiB (15 bits) each.
+    /// Idle compressors: 160 KiB (window of 9 bits) to 290 KiB (15 bits) each; of level 1 at most 128.
     pub deflaters: usize,
     /// Idle output buffers.
     pub buffers: usize,
@@ -87,7 +89,7 @@ struct Shared {
     lent_inflaters: Tally,
     lent_deflaters: Tally,
     inflaters: Mutex<Vec<Box<Inflating>>>,
-    deflaters: Mutex<Vec<(WindowBits, Box<Deflate>)>>,
+    deflaters: Mutex<Vec<(WindowBits, Box<Deflating>)>>,
     buffers: Mutex<Vec<Vec<u8>>>,
 }
 
@@ -96,6 +98,12 @@ pub(super) struct Inflating {
     pub(super) zlib: Inflate,
     /// Memory of a window whose owner keeps none between messages.
     pub(super) spare: Vec<u8>,
+}
+
+/// A compressor: at level 1 our own, which can take on any window.
+pub(super) enum Deflating {
+    Quick(Quick),
+    Zlib(Deflate),
 }
 
 impl Pool {
@@ -160,27 +168,38 @@ impl Pool {
     }
 
     /// A compressor for a new stream with a window of 9 bits or more and a level of 1 or more.
-    pub(super) fn take_deflater(&self, window: WindowBits, level: u8) -> Box<Deflate> {
+    pub(super) fn take_deflater(&self, window: WindowBits, level: u8) -> Box<Deflating> {
         self.0.lent_deflaters.take();
         let idle = {
             let mut idle = lock(&self.0.deflaters);
-            idle.iter().rposition(|(bits, _)| *bits == window).map(|at| idle.swap_remove(at).1)
+            let fits = |(bits, state): &(WindowBits, Box<Deflating>)| match **state {
+                Deflating::Quick(_) => level == 1,
+                Deflating::Zlib(_) => level > 1 && *bits == window,
+            };
+            idle.iter().rposition(fits).map(|at| idle.swap_remove(at).1)
         };
-        if let Some(mut idle) = idle {
-            idle.reset();
-            if idle.set_level(i32::from(level)).is_ok() {
-                return idle;
-            }
+        match idle {
+            Some(mut idle) => match &mut *idle {
+                Deflating::Quick(_) => return idle,
+                Deflating::Zlib(zlib) => {
+                    zlib.reset();
+                    if zlib.set_level(i32::from(level)).is_ok() {
+                        return idle;
+                    }
+                }
+            },
+            None if level == 1 => return Box::new(Deflating::Quick(Quick::new())),
+            None => {}
         }
-        Box::new(Deflate::new_with_config(DeflateConfig {
+        Box::new(Deflating::Zlib(Deflate::new_with_config(DeflateConfig {
             level: i32::from(level),
             window_bits: -i32::from(window.bits()),
             mem_level: MEM_LEVEL,
             ..DeflateConfig::default()
-        }))
+        })))
     }
 
-    pub(super) fn give_deflater(&self, window: WindowBits, idle: Box<Deflate>) {
+    pub(super) fn give_deflater(&self, window: WindowBits, idle: Box<Deflating>) {
         self.0.lent_deflaters.give();
         give(&self.0.deflaters, (window, idle), self.0.limits.deflaters);
     }

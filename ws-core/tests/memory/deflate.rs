@@ -40,12 +40,12 @@ fn no_pool() -> Pool {
 }
 
 /// A direction's state while it is busy, and parked behind more than a window.
-fn direction(bits: u8, takeover: bool) -> [usize; 4] {
+fn direction(bits: u8, takeover: bool, level: u8) -> [usize; 4] {
     let (window, pool) = (WindowBits::new(bits).unwrap(), no_pool());
     let text = vec![7; 70_000];
     let (mut payload, mut out) = (vec![0; 100_000], vec![0; 80_000]);
     let before = live();
-    let mut d = Deflater::new(window, takeover, 1, pool.clone());
+    let mut d = Deflater::new(window, takeover, level, pool.clone());
     let n = d.deflate(&text, false, &mut payload).unwrap();
     let deflater = live() - before;
     let end = d.deflate(b"", true, &mut payload[n..]).unwrap();
@@ -67,8 +67,9 @@ pub(super) fn the_docs_are_right() {
     assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), (8..=15).collect::<Vec<_>>());
     for row in rows {
         let bits = row[0] as u8;
-        let [with, without] = [true, false].map(|takeover| direction(bits, takeover));
-        let measured = [with[0], without[0], with[1], without[1], with[3], without[3]];
+        let [with, without] = [true, false].map(|takeover| direction(bits, takeover, 1));
+        let [with6, without6] = [true, false].map(|takeover| direction(bits, takeover, 6));
+        let measured = [with[0], without[0], with6[0], without6[0], with[1], without[1], with[3], without[3]];
         println!("| {bits} bits | {measured:?}");
         for (measured, documented) in measured.into_iter().zip(&row[1..]) {
             assert!(nearly(measured, *documented), "{bits} bits: {measured} and not {documented}");
@@ -76,8 +77,10 @@ pub(super) fn the_docs_are_right() {
         // What is parked is the window and nothing else; there is no compressor of 8 bits.
         let window = 1 << bits;
         let parked = [if bits == 8 { 0 } else { window }, window, 0, 0];
-        assert_eq!([with[2], with[3], without[2], without[3]], parked, "{bits} bits, parked");
-        assert_eq!(row[5..], [window, 0], "{bits} bits, parked");
+        for (with, without) in [(with, without), (with6, without6)] {
+            assert_eq!([with[2], with[3], without[2], without[3]], parked, "{bits} bits, parked");
+        }
+        assert_eq!(row[7..], [window, 0], "{bits} bits, parked");
     }
 }
 
@@ -139,6 +142,8 @@ fn busy_at_once(pool: &Pool, takeover: bool) {
     let mut config = Config::server();
     let mut settings = Settings::client();
     settings.pool = Some(pool.clone());
+    // Of its compressors the largest.
+    settings.level = 2;
     config.deflate = Some(settings);
     let config = std::sync::Arc::new(config);
     let agreement = agreement(takeover, 15);
