@@ -73,6 +73,14 @@ pub trait WsActor: Send + Sized + 'static {
         let _ = (cx, message);
         async {}
     }
+
+    /// The Hub shuts down ([`Hub::shutdown`]), and will close the actor's connections when this is done: time to say a
+    /// last word and to write down what has to last. What is left after so much time is cut. Messages still come, and
+    /// `disconnect`s.
+    fn drain(&mut self, cx: &mut Context<Self>, left: Duration) -> impl Future<Output = ()> + Send {
+        let _ = (cx, left);
+        async {}
+    }
 }
 
 /// What an actor can do besides changing its own state.
@@ -213,7 +221,7 @@ impl Hub {
         make: impl Fn() -> A + Send + 'static,
     ) -> Result<Target, SpawnError> {
         let runtime = Handle::try_current().map_err(|_| SpawnError::NoRuntime)?;
-        let mailbox = Arc::<Mailbox>::default();
+        let mailbox = Arc::new(Mailbox::new(Arc::clone(&self.shared.meters)));
         let target = Target::new(name.into(), mailbox, TypeId::of::<A::Cast>());
         if !self.shared.names.enter(&target) {
             return Err(SpawnError::NameTaken);
@@ -232,6 +240,9 @@ struct Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.hub.shared.meters.panics.add(1);
+        }
         self.hub.shared.names.free(&self.target);
         self.target.mailbox().close();
     }
@@ -246,6 +257,8 @@ async fn run<A: WsActor>(guard: Guard, make: impl Fn() -> A + Send + 'static) {
         stopping: false,
     };
     let mut actor = make();
+    // Dropped when the actor has ended.
+    let mut stopped = None;
     let mailbox = Arc::clone(guard.target.mailbox());
     while let Some(letter) = next(&mailbox, &mut cx).await {
         match letter {
@@ -259,6 +272,13 @@ async fn run<A: WsActor>(guard: Guard, make: impl Fn() -> A + Send + 'static) {
                 if let Ok(message) = message.downcast() {
                     actor.cast(&mut cx, *message).await;
                 }
+            }
+            Next::Letter(Letter::Drain(until, _answer)) => {
+                actor.drain(&mut cx, until.saturating_duration_since(Instant::now())).await;
+            }
+            Next::Letter(Letter::Stop(answer)) => {
+                stopped = Some(answer);
+                cx.stopping = true;
             }
             Next::Timer(message) => actor.cast(&mut cx, message).await,
         }
@@ -285,10 +305,12 @@ async fn run<A: WsActor>(guard: Guard, make: impl Fn() -> A + Send + 'static) {
             Letter::Event(Event::Disconnect(gone)) if !unmet.remove(&gone.id) => {
                 actor.disconnect(&mut cx, gone).await;
             }
-            Letter::Event(_) | Letter::Cast(_) => {}
+            Letter::Event(_) | Letter::Cast(_) | Letter::Drain(..) | Letter::Stop(_) => {}
         }
         let_others_run().await;
     }
+    drop(actor);
+    drop(stopped);
 }
 
 /// The mailbox is no tokio resource, so a busy actor has to let others run by itself: now and then, and when it fills

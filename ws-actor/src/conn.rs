@@ -138,6 +138,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         if self.link.as_mut().is_some_and(|link| link.attend(cx, self.now)) {
             self.event_since = None;
         }
+        if self.link.as_ref().is_some_and(Link::is_aborted) {
+            // The close frame, if there is room for it.
+            let _ = self.write(cx);
+            return Poll::Ready(self.reason(Reason::Aborted));
+        }
         loop {
             loop {
                 let mut moved = self.deliver(cx);
@@ -270,6 +275,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         let mut buf = ReadBuf::new(space);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf))?;
         let n = buf.filled().len();
+        let awaited = self.session.connection_ref().awaits_pong_since().filter(|_| n > 0);
+        if let (Some(since), Some(link)) = (awaited, &self.link) {
+            link.hear_after(self.now.saturating_since(since));
+        }
         self.session.received(n);
         Poll::Ready(Ok(n))
     }
@@ -291,6 +300,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             Some(Event::Close(closed)) => {
                 let frame = closed.frame.map(CloseFrame::from);
                 self.cause.get_or_insert(Reason::Peer(frame.clone()));
+                if let Some(link) = &mut self.link {
+                    link.hear_close();
+                }
                 self.hang_up();
                 Message::Close(frame)
             }

@@ -11,23 +11,27 @@ use ws_core::{Instant, Role};
 
 use crate::conn::now;
 use crate::decision::Relay;
-use crate::event::{Connect, Heartbeat};
+use crate::event::{CloseFrame, Connect, Heartbeat};
 use crate::hub::{ConnInfo, SendError};
 use crate::id::ConnId;
 use crate::limits::Bounds;
 use crate::meta::Meta;
-use crate::outbox::{Lost, Outbox};
+use crate::meters::{DropReason, Meters};
+use crate::metrics::Totals;
+use crate::observer::{Dropped, Note};
+use crate::outbox::{Lost, Outbox, Overflow, Refused};
 use crate::outgoing::Lane;
 use crate::path::Params;
 use crate::places::{NoPlace, Places};
 use crate::room::Memberships;
 use crate::seat::Seat;
-use crate::sync::lock;
+use crate::sync::{lock, wake};
 use crate::target::Target;
 
 pub(crate) struct Entry {
     id: ConnId,
     who: Who,
+    meters: Arc<Meters>,
     opened: Instant,
     outbox: Outbox,
     max_rooms: usize,
@@ -100,6 +104,17 @@ impl Traffic {
         add(&self.messages_out, 1);
         add(&self.bytes_out, bytes as u64);
     }
+
+    pub(crate) fn totals(&self) -> Totals {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Totals {
+            messages_in: count(&self.messages_in),
+            bytes_in: count(&self.bytes_in),
+            messages_out: count(&self.messages_out),
+            bytes_out: count(&self.bytes_out),
+            over_rate: count(&self.over_rate),
+        }
+    }
 }
 
 /// With one writer, a load and a store lose nothing, and cost less than a locked addition.
@@ -114,11 +129,12 @@ impl fmt::Debug for Entry {
 }
 
 impl Entry {
-    pub(crate) fn new(id: ConnId, bounds: Bounds, who: Who, terms: Terms) -> Self {
+    pub(crate) fn new(id: ConnId, bounds: Bounds, who: Who, terms: Terms, meters: Arc<Meters>) -> Self {
         let Bounds { outbox, max_rooms, places, .. } = bounds;
         Self {
             id,
             who,
+            meters,
             opened: now(),
             outbox: Outbox::new(outbox),
             max_rooms,
@@ -183,12 +199,45 @@ impl Entry {
 
     /// Queues a message. What has to go for it goes to `lost`, which outlives all locks.
     pub(crate) fn take(&self, lane: &Lane, lost: &mut Lost) -> Result<(), SendError> {
-        match lane {
-            Lane::Data(frame, key) => self.outbox.push(frame, key.as_ref(), lost),
+        let result = match lane {
+            Lane::Data(frame, key) => {
+                let before = lost.len();
+                let result = self.outbox.push(frame, key.as_ref(), lost);
+                if result == Err(Refused::Full) || lost.len() > before {
+                    self.count_drops(result, lost.len() - before);
+                }
+                result
+            }
             Lane::Control(control) => self.outbox.push_control(control.clone()),
             Lane::Close(frame) => self.outbox.close(frame.clone()),
+        };
+        result.map_err(SendError::from)
+    }
+
+    /// Counts what an overflow has cost: this message, or `lost` others.
+    #[cold]
+    fn count_drops(&self, result: Result<(), Refused>, lost: usize) {
+        let (reason, count) = match (result, self.outbox.overflow()) {
+            (Err(_), _) => (DropReason::Full, 1),
+            (Ok(()), Overflow::Conflate) => (DropReason::Replaced, lost as u64),
+            (Ok(()), _) => (DropReason::Oldest, lost as u64),
+        };
+        self.meters.dropped.add(reason, count);
+        let (_, _, total) = self.outbox.load();
+        let has_doubled = total.checked_ilog2() > total.saturating_sub(count).checked_ilog2();
+        if has_doubled {
+            self.meters.observers.tell(|| Note::Dropped(Dropped { id: self.id, reason, total }));
         }
-        .map_err(SendError::from)
+    }
+
+    /// Has the connection's task end the connection in its next turn, with this close frame if the socket takes it at
+    /// once.
+    pub(crate) fn abort(&self, frame: &CloseFrame) {
+        self.outbox.abandon(frame);
+        let mut seat = lock(&self.seat);
+        let waker = seat.abort();
+        drop(seat);
+        wake(waker);
     }
 
     pub(crate) fn connect(&self) -> Connect {
@@ -218,7 +267,7 @@ impl Entry {
         let Who { role, remote_addr, local_addr, path, params, query, subprotocol } = self.who.clone();
         let Terms { topic, meta, .. } = self.terms();
         let (queued, queued_bytes, dropped) = self.outbox.load();
-        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let traffic = self.traffic.totals();
         ConnInfo {
             role,
             remote_addr,
@@ -232,14 +281,14 @@ impl Entry {
             topic,
             meta,
             uptime: now().saturating_since(self.opened),
-            messages_in: count(&self.traffic.messages_in),
-            bytes_in: count(&self.traffic.bytes_in),
-            messages_out: count(&self.traffic.messages_out),
-            bytes_out: count(&self.traffic.bytes_out),
+            messages_in: traffic.messages_in,
+            bytes_in: traffic.bytes_in,
+            messages_out: traffic.messages_out,
+            bytes_out: traffic.bytes_out,
             queued,
             queued_bytes,
             dropped,
-            over_rate: count(&self.traffic.over_rate),
+            over_rate: traffic.over_rate,
         }
     }
 }

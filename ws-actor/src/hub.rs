@@ -14,11 +14,16 @@ use std::time::Duration;
 
 use ws_core::Role;
 
+use crate::drain::Gate;
+use crate::engine::{Engine, Local};
 use crate::entry::{Entry, Terms, Who};
 use crate::event::{CloseFrame, Message};
 use crate::id::{ConnId, NodeId};
 use crate::limits::Bounds;
+use crate::mailbox::Down;
 use crate::meta::Meta;
+use crate::meters::Meters;
+use crate::metrics::Totals;
 use crate::outbox::{Lost, Refused};
 use crate::outgoing::{Frame, Lane, Outgoing};
 use crate::path::Params;
@@ -40,13 +45,24 @@ pub struct Hub {
 
 pub(crate) struct Shared {
     node: NodeId,
+    pub(crate) engine: Box<dyn Engine>,
     last_seq: AtomicU64,
     count: AtomicUsize,
-    connections: [Mutex<HashMap<u64, Arc<Entry>>>; SHARDS],
+    pub(crate) connections: [Mutex<Shard>; SHARDS],
     /// Held while a message goes to all, so that all get the messages of several senders in the same order.
     broadcasting: Mutex<()>,
     pub(crate) rooms: Rooms,
     pub(crate) names: Names,
+    pub(crate) gate: Gate,
+    pub(crate) meters: Arc<Meters>,
+}
+
+/// A part of the registry.
+#[derive(Default)]
+pub(crate) struct Shard {
+    pub(crate) entries: HashMap<u64, Arc<Entry>>,
+    /// What connections that are gone have sent and got.
+    pub(crate) gone: Totals,
 }
 
 /// Why a message was not accepted.
@@ -166,16 +182,24 @@ impl fmt::Debug for Hub {
 }
 
 impl Hub {
-    /// A Hub without connections, under an incarnation of its own.
+    /// A Hub without connections, under an incarnation of its own, on one node.
     pub fn new() -> Self {
+        Self::with_engine(Local::new())
+    }
+
+    /// A Hub without connections that an engine joins to other nodes.
+    pub fn with_engine(engine: impl Engine) -> Self {
         let shared = Shared {
-            node: NodeId::draw(),
+            node: engine.node(),
+            engine: Box::new(engine),
             last_seq: AtomicU64::new(0),
             count: AtomicUsize::new(0),
             connections: std::array::from_fn(|_| Mutex::default()),
             broadcasting: Mutex::default(),
             rooms: Rooms::default(),
             names: Names::default(),
+            gate: Gate::default(),
+            meters: Arc::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -193,7 +217,11 @@ impl Hub {
     /// # Errors
     /// [`SendError`] tells the cases.
     pub fn send(&self, to: ConnId, message: impl Into<Outgoing>) -> Result<(), SendError> {
-        let lane = Lane::of(message.into()).map_err(SendError::Invalid)?;
+        let message = message.into();
+        if to.node() != self.shared.node {
+            return self.shared.engine.send(to, &message);
+        }
+        let lane = Lane::of(message).map_err(SendError::Invalid)?;
         self.entry(to).ok_or(SendError::NotFound)?.take(&lane, &mut Lost::default())
     }
 
@@ -211,7 +239,11 @@ impl Hub {
     /// # Errors
     /// As [`Hub::send`], but for `Full`, which only pings and pongs get.
     pub async fn send_acked(&self, to: ConnId, message: impl Into<Outgoing>) -> Result<(), SendError> {
-        let lane = Lane::of(message.into()).map_err(SendError::Invalid)?;
+        let message = message.into();
+        if to.node() != self.shared.node {
+            return self.shared.engine.send(to, &message);
+        }
+        let lane = Lane::of(message).map_err(SendError::Invalid)?;
         let entry = self.entry(to).ok_or(SendError::NotFound)?;
         match lane {
             Lane::Data(frame, key) => {
@@ -225,13 +257,15 @@ impl Hub {
     /// in the same order. A connection that is full or slow delays nobody.
     pub fn broadcast(&self, message: impl Into<Outgoing>) -> Sent {
         let mut sent = Sent::default();
-        let Ok(lane) = Lane::for_many(message.into(), None) else {
+        let message = message.into();
+        let Ok(lane) = Lane::for_many(message.clone(), None) else {
             return Sent { dropped: self.connection_count(), ..sent };
         };
         let mut lost = Lost::default();
         let _order = lock(&self.shared.broadcasting);
+        self.shared.engine.publish(None, &message, None);
         for shard in &self.shared.connections {
-            for entry in lock(shard).values() {
+            for entry in lock(shard).entries.values() {
                 sent.count(entry.take(&lane, &mut lost));
             }
         }
@@ -256,42 +290,56 @@ impl Hub {
     pub fn connections(&self) -> Vec<ConnId> {
         let mut ids = Vec::with_capacity(self.connection_count());
         for shard in &self.shared.connections {
-            ids.extend(lock(shard).values().map(|entry| entry.id()));
+            ids.extend(lock(shard).entries.values().map(|entry| entry.id()));
         }
         ids
     }
 
     /// How many connections there are, without counting them.
     pub fn connection_count(&self) -> usize {
-        self.shared.count.load(Ordering::Relaxed)
+        self.shared.count.load(Ordering::Acquire)
     }
 
     pub(crate) fn entry(&self, id: ConnId) -> Option<Arc<Entry>> {
         if id.node() != self.shared.node {
             return None;
         }
-        lock(self.shard(id)).get(&id.seq()).cloned()
+        lock(self.shard(id)).entries.get(&id.seq()).cloned()
     }
 
     pub(crate) fn new_entry(&self, bounds: Bounds, who: Who, terms: Terms) -> Arc<Entry> {
         let seq = self.shared.last_seq.fetch_add(1, Ordering::Relaxed) + 1;
-        Arc::new(Entry::new(ConnId::new(self.shared.node, seq), bounds, who, terms))
+        let id = ConnId::new(self.shared.node, seq);
+        Arc::new(Entry::new(id, bounds, who, terms, Arc::clone(&self.shared.meters)))
     }
 
-    pub(crate) fn register(&self, entry: &Arc<Entry>) {
+    /// `Down`: the Hub is shutting down.
+    pub(crate) fn register(&self, entry: &Arc<Entry>) -> Result<(), Down> {
         let id = entry.id();
-        if lock(self.shard(id)).insert(id.seq(), Arc::clone(entry)).is_none() {
-            self.shared.count.fetch_add(1, Ordering::Relaxed);
+        let mut shard = lock(self.shard(id));
+        if !self.shared.gate.is_open() {
+            return Err(Down);
         }
+        shard.entries.insert(id.seq(), Arc::clone(entry));
+        self.shared.count.fetch_add(1, Ordering::AcqRel);
+        self.shared.meters.opened.add(1);
+        Ok(())
     }
 
-    pub(crate) fn unregister(&self, id: ConnId) {
-        if lock(self.shard(id)).remove(&id.seq()).is_some() {
-            self.shared.count.fetch_sub(1, Ordering::Relaxed);
+    /// Forgets a connection whose outbox has ended, and keeps its counts.
+    pub(crate) fn unregister(&self, entry: &Entry, is_clean: bool, undelivered: u64) {
+        let id = entry.id();
+        let mut shard = lock(self.shard(id));
+        if let Some(entry) = shard.entries.remove(&id.seq()) {
+            shard.gone.add(entry.traffic.totals());
+            self.shared.gate.count(is_clean, undelivered);
+            self.shared.count.fetch_sub(1, Ordering::AcqRel);
         }
+        drop(shard);
+        self.shared.gate.note_end();
     }
 
-    fn shard(&self, id: ConnId) -> &Mutex<HashMap<u64, Arc<Entry>>> {
+    fn shard(&self, id: ConnId) -> &Mutex<Shard> {
         // Consecutive numbers go to different shards.
         &self.shared.connections[id.seq() as usize % SHARDS]
     }

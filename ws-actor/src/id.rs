@@ -18,7 +18,7 @@ impl NodeId {
     ///
     /// The standard library seeds its hash keys from the system's entropy and gives each hasher of a process other
     /// ones; process and time are mixed in, should the system have none. The number has to be unique, not secret.
-    pub(crate) fn draw() -> Self {
+    pub fn draw() -> Self {
         let mut hasher = RandomState::new().build_hasher();
         hasher.write_u32(std::process::id());
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

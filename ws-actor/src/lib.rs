@@ -105,6 +105,12 @@
 //! paths that are no route are 404, malformed ones are refused by the rule that they break, before any `101`.
 //! [`Server::on_refusal`] and [`Server::on_failure`] tell a log, at most so often that no peer can flood it. For anything beyond loopback, put TLS in front.
 //!
+//! # In operation
+//!
+//! [`Hub::metrics`] is a snapshot of what a Hub has seen, and [`Server::metrics_at`] serves it to a collector. An
+//! [`Observer`] is told what happens, on a thread of its own. [`Hub::inspect`] looks at one connection. [`Hub::shutdown`] ends all within a
+//! deadline: nobody new, a last word of the actors, batches of close frames behind what was accepted before.
+//!
 //! # Rooms
 //!
 //! A [`Room`] is a set of connections under any name. It begins with whoever joins first and ends with the last member. What
@@ -131,8 +137,11 @@ mod conduct;
 mod conn;
 mod decision;
 mod dial;
+mod drain;
+mod engine;
 mod entry;
 mod event;
+mod exposition;
 #[cfg(test)]
 mod fixture;
 mod forward;
@@ -143,6 +152,9 @@ mod limits;
 mod link;
 mod mailbox;
 mod meta;
+mod meters;
+mod metrics;
+mod observer;
 mod outbox;
 mod outgoing;
 mod output;
@@ -171,11 +183,16 @@ pub use backoff::Jitter;
 pub use conduct::{OverRate, RateLimit};
 pub use decision::{Decision, Relay, Response, Upgrade};
 pub use dial::{AttachError, Connector, DialError, DialOptions, DialState, DialStatus, Dialled};
+pub use drain::{Drain, Summary};
+pub use engine::{Engine, Local};
 pub use event::{CloseFrame, Connect, Disconnect, Event, Heartbeat, Inbound, Message, Reason};
 pub use hub::{ConnInfo, Hub, SendError, Sent};
 pub use id::{ConnId, NodeId, ParseConnIdError};
 pub use limits::Limits;
 pub use meta::Meta;
+pub use meters::{DropReason, Ending, Kind, RefusalKind};
+pub use metrics::{Durations, Metrics, Tally};
+pub use observer::{Closed, Dropped, Observer};
 pub use outbox::{OutboxLimits, Overflow};
 pub use outgoing::Outgoing;
 pub use path::Params;
@@ -189,7 +206,7 @@ pub use seat::RetargetError;
 pub use serde_json::Value;
 pub use server::{Listening, Server, Settings};
 pub use target::{CastError, Pool, Target};
-pub use upgrade::Refusal;
+pub use upgrade::{Ends, Refusal};
 /// permessage-deflate (RFC 7692): the settings of [`Route::deflate`], and the pool of compression state.
 #[cfg(feature = "deflate")]
 pub use ws_core::deflate;

@@ -24,6 +24,8 @@ use crate::hub::Hub;
 use crate::id::ConnId;
 use crate::limits::Bounds;
 use crate::mailbox::{Down, Letter};
+use crate::meters::DropReason;
+use crate::observer::{Closed, Note};
 use crate::outbox::Out;
 use crate::seat::{Attachment, Last, Move, Receipt};
 use crate::sync::lock;
@@ -47,6 +49,9 @@ pub(crate) struct Link {
     promised: bool,
     /// An earlier actor has not done with its `Disconnect`.
     waits: bool,
+    /// The peer's close frame has come.
+    heard_close: bool,
+    is_aborted: bool,
     reason: Option<Reason>,
     /// How often the actor wants to hear of the connection, and when it is next due.
     beat: Option<(Duration, Instant)>,
@@ -71,8 +76,16 @@ impl Link {
         let attachment = pool.deal(&hub.shared.names, |target| Attachment::new(target, &entry))?;
         let target = attachment.target.clone();
         lock(&entry.seat).sit(attachment);
-        hub.register(&entry);
-        let hand = Some(Event::Connect(Box::new(entry.connect())));
+        if let Err(Down) = hub.register(&entry) {
+            let [current, _] = lock(&entry.seat).rise();
+            if let Some(attachment) = current {
+                attachment.detach(Last::default());
+            }
+            return Err(Down);
+        }
+        let connect = entry.connect();
+        hub.shared.meters.observers.tell(|| Note::Opened(connect.clone()));
+        let hand = Some(Event::Connect(Box::new(connect)));
         let mut link = Self {
             hub: hub.clone(),
             entry,
@@ -84,6 +97,8 @@ impl Link {
             met: false,
             promised: false,
             waits: false,
+            heard_close: false,
+            is_aborted: false,
             reason: None,
             beat: None,
             conduct,
@@ -100,6 +115,7 @@ impl Link {
         seat.attend(cx);
         let to_do = seat.go(self.met);
         self.waits = seat.waits();
+        self.is_aborted = seat.is_aborted();
         if !Arc::ptr_eq(&self.topic, &seat.terms.topic) {
             self.topic = Arc::clone(&seat.terms.topic);
         }
@@ -107,6 +123,21 @@ impl Link {
         drop(seat);
         self.set_beat(every, now);
         to_do.map(|to_do| self.go(to_do)).is_some()
+    }
+
+    /// Whether the connection is to end in this turn, whatever its peer does.
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.is_aborted
+    }
+
+    /// The peer has sent its close frame: the connection ends cleanly.
+    pub(crate) fn hear_close(&mut self) {
+        self.heard_close = true;
+    }
+
+    /// The peer took so long for a sign of life after a ping.
+    pub(crate) fn hear_after(&self, rtt: Duration) {
+        self.hub.shared.meters.rtt.record(rtt);
     }
 
     fn set_beat(&mut self, every: Option<Duration>, now: Instant) {
@@ -288,10 +319,18 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         let id = self.entry.id();
-        self.hub.unregister(id);
+        let undelivered = self.entry.outbox().end();
+        self.hub.unregister(&self.entry, self.heard_close, undelivered);
         self.entry.free_places();
         self.entry.leave_rooms();
-        self.entry.outbox().end();
+        let reason = self.reason.take().unwrap_or(Reason::Aborted);
+        let meters = &self.hub.shared.meters;
+        meters.dropped.add(DropReason::Ended, undelivered);
+        if let Some(ending) = reason.ending() {
+            meters.closed.add(ending, 1);
+        }
+        let closed = || Closed { id, reason: reason.clone(), info: self.entry.info() };
+        meters.observers.tell(|| Note::Closed(closed()));
         if !self.target.is_open() {
             // What it has in hand, the actor that it was to move to may still take.
             let to_do = lock(&self.entry.seat).go(self.met);
@@ -313,7 +352,6 @@ impl Drop for Link {
             current.detach(Last::default());
             return;
         }
-        let reason = self.reason.take().unwrap_or(Reason::Aborted);
         let gone = Event::Disconnect(Disconnect { id, reason, meta });
         let last = [self.hand.take(), self.carried.take().map(|event| *event), Some(gone)]
             .map(|event| event.map(Letter::Event));
@@ -361,7 +399,7 @@ mod tests {
                 Letter::Event(Event::Disconnect(gone)) | Letter::Farewell(gone, _) => {
                     Some(gone.reason.to_string())
                 }
-                Letter::Event(Event::Heartbeat(_)) | Letter::Cast(_) => None,
+                _ => None,
             })
             .collect()
     }
@@ -482,7 +520,7 @@ mod tests {
                 prop_assert_eq!(life.has.take(), Some(at));
                 life.is_over = gone.reason != Reason::Moved;
             }
-            Some(Letter::Event(Event::Heartbeat(_)) | Letter::Cast(_)) | None => {}
+            _ => {}
         }
         Ok(())
     }
@@ -533,7 +571,7 @@ mod tests {
                         // Nothing that was taken from the socket is lost.
                         prop_assert_eq!(life.0, said.get(&gone.id).copied().unwrap_or(0));
                     }
-                    Letter::Event(Event::Heartbeat(_)) | Letter::Farewell(..) | Letter::Cast(_) => {}
+                    _ => {}
                 }
             }
             prop_assert!(heard.values().all(|life| life.1));

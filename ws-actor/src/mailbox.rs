@@ -3,7 +3,7 @@
 //! Bounded in letters and in bytes. A connection whose event finds no room waits in line, and is not read while it
 //! does; connections get room in the order in which they asked. Two things pass the bound, and both are bounded by
 //! the number of connections instead: a [`Disconnect`](crate::Disconnect), which must never be lost, and the one
-//! message that a dying connection had in hand.
+//! message that a dying connection had in hand. So do the two letters that a Hub writes when it shuts down.
 //!
 //! The mailbox knows which connections are attached to it, so that they end with it. Names no runtime.
 
@@ -12,9 +12,14 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
+use tokio::time::Instant;
+
+use crate::conn::now;
+use crate::drain::Answer;
 use crate::entry::Entry;
 use crate::event::{CloseFrame, Disconnect, Event, Reason};
 use crate::id::ConnId;
+use crate::meters::Meters;
 use crate::seat::{Last, Receipt};
 use crate::sync::{lock, store, wake};
 use crate::waiters::{Ticket, Waiters};
@@ -24,6 +29,9 @@ pub(crate) const MAX_LETTERS: usize = 1_024;
 
 /// Most bytes that wait for an actor. One letter larger than that is taken when no other waits.
 pub(crate) const MAX_BYTES: usize = 8 << 20;
+
+/// Of so many letters, one is timed.
+const TIMED_EVERY: u64 = 32;
 
 /// A deque that held more than this is given back when it runs empty.
 const KEPT_SLOTS: usize = 64;
@@ -35,13 +43,17 @@ pub(crate) enum Letter {
     /// The `Disconnect` of a connection that goes on with another actor, which waits for the receipt.
     Farewell(Disconnect, Receipt),
     Cast(Box<dyn Any + Send>),
+    /// The Hub shuts down, and will cut what is open then.
+    Drain(Instant, Answer),
+    /// The Hub has shut down.
+    Stop(Answer),
 }
 
 impl Letter {
     fn cost(&self) -> usize {
         match self {
             Self::Event(event) => event.cost(),
-            Self::Farewell(..) | Self::Cast(_) => size_of::<Self>(),
+            Self::Farewell(..) | Self::Cast(_) | Self::Drain(..) | Self::Stop(_) => size_of::<Self>(),
         }
     }
 
@@ -65,6 +77,7 @@ pub(crate) enum CastRefused {
 #[derive(Default)]
 pub(crate) struct Mailbox {
     state: Mutex<State>,
+    meters: Arc<Meters>,
 }
 
 #[derive(Default)]
@@ -76,6 +89,12 @@ struct State {
     last_key: u64,
     reader: Option<Waker>,
     line: Waiters,
+    /// Letters that have been posted, and read.
+    posted: u64,
+    read: u64,
+    /// The number of a letter that is timed, and when it was posted. Reading the clock for each would cost as much as
+    /// posting it.
+    timed: Option<(u64, ws_core::Instant)>,
 }
 
 struct Attached {
@@ -95,6 +114,10 @@ enum Phase {
 }
 
 impl Mailbox {
+    pub(crate) fn new(meters: Arc<Meters>) -> Self {
+        Self { state: Mutex::default(), meters }
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         lock(&self.state).phase == Phase::Open
     }
@@ -214,6 +237,21 @@ impl Mailbox {
         Ok(())
     }
 
+    /// Posts a letter of the Hub, whatever the bound says; not to an actor that ends.
+    pub(crate) fn tell(&self, letter: Letter) {
+        let mut state = lock(&self.state);
+        if state.phase != Phase::Open {
+            // Its destructor tells others.
+            drop(state);
+            drop(letter);
+            return;
+        }
+        state.post(letter);
+        let reader = state.reader.take();
+        drop(state);
+        wake(reader);
+    }
+
     /// The next letter; `None` when the mailbox is sealed, all its connections are gone and it is empty.
     pub(crate) fn poll_read(&self, cx: &Context<'_>) -> Poll<Option<Letter>> {
         let mut state = lock(&self.state);
@@ -225,12 +263,18 @@ impl Mailbox {
             return Poll::Pending;
         };
         state.bytes -= letter.cost();
+        state.read += 1;
+        let read = state.read;
+        let timed = state.timed.take_if(|(number, _)| *number == read);
         if state.letters.is_empty() && state.letters.capacity() > KEPT_SLOTS {
             state.letters = VecDeque::new();
         }
         let next = state.next_in_line();
         drop(state);
         wake(next);
+        if let Some((_, since)) = timed {
+            self.meters.mailbox_wait.record(now().saturating_since(since));
+        }
         Poll::Ready(Some(letter))
     }
 
@@ -284,6 +328,10 @@ impl State {
     fn post(&mut self, letter: Letter) {
         self.bytes += letter.cost();
         self.letters.push_back(letter);
+        self.posted += 1;
+        if self.posted % TIMED_EVERY == 1 && self.timed.is_none() {
+            self.timed = Some((self.posted, now()));
+        }
     }
 
     /// The first in line, if it is worth its while to look again.

@@ -101,8 +101,10 @@ struct State {
     phase: Phase,
     /// Why this side ends the connection, once it does.
     ending: Option<Reason>,
-    /// Messages lost to the overflow policy, or cut off by a close that did not wait for them.
+    /// Messages lost to the overflow policy, or cut off by an end that did not wait for them.
     dropped: u64,
+    /// Those of them that were cut off.
+    cut_off: u64,
     writer: Option<Waker>,
     senders: Waiters,
 }
@@ -131,11 +133,19 @@ impl Lost {
         item.frame.note_dropped();
         self.0.push(item);
     }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 impl Outbox {
     pub(crate) fn new(limits: OutboxLimits) -> Self {
         Self { limits, state: Mutex::default() }
+    }
+
+    pub(crate) fn overflow(&self) -> Overflow {
+        self.limits.overflow
     }
 
     /// Queues a message now or says why not. What has to go for it goes to `lost`.
@@ -300,10 +310,27 @@ impl Outbox {
         Ok(())
     }
 
-    /// The connection is gone: nothing is taken or handed out any more.
-    pub(crate) fn end(&self) {
+    /// Drops what waits; the close frame that waits behind it, or else this one, is all that still goes.
+    pub(crate) fn abandon(&self, frame: &CloseFrame) {
+        let mut lost = Lost::default();
         let mut state = lock(&self.state);
-        state.dropped += state.data.len() as u64;
+        let (frame, reason) = match &mut state.phase {
+            Phase::Open => (Some(frame.clone()), Reason::Local(Some(frame.clone()))),
+            Phase::Closing(closing) => (closing.take(), state.ending.take().unwrap_or(Reason::Aborted)),
+            Phase::Closed => return,
+        };
+        let wakers = state.cut(frame, reason, &mut lost);
+        drop(state);
+        wakers.wake();
+    }
+
+    /// The connection is gone: nothing is taken or handed out any more. Returns how many messages never were.
+    pub(crate) fn end(&self) -> u64 {
+        let mut state = lock(&self.state);
+        let left = state.data.len() as u64;
+        state.dropped += left;
+        state.cut_off += left;
+        let cut_off = state.cut_off;
         let lost = (std::mem::take(&mut state.data), std::mem::take(&mut state.control));
         state.bytes = 0;
         state.phase = Phase::Closed;
@@ -311,6 +338,7 @@ impl Outbox {
         drop(state);
         wakers.wake();
         drop(lost);
+        cut_off
     }
 
     /// The next thing to write; `Pending` when there is nothing, and the task of `cx` is woken when there is.
@@ -403,6 +431,7 @@ impl State {
 
     fn cut(&mut self, frame: Option<CloseFrame>, reason: Reason, lost: &mut Lost) -> Wakers {
         self.dropped += self.data.len() as u64;
+        self.cut_off += self.data.len() as u64;
         std::mem::take(&mut self.data).into_iter().for_each(|item| lost.add(item));
         self.bytes = 0;
         self.ending = Some(reason);
@@ -600,7 +629,7 @@ mod tests {
     #[test]
     fn waiting_senders_learn_of_the_end() {
         for end in [
-            |outbox: &Outbox| outbox.end(),
+            |outbox: &Outbox| assert_eq!(outbox.end(), 1),
             |outbox: &Outbox| outbox.close(None).unwrap(),
             |outbox: &Outbox| outbox.cut(CloseFrame::TARGET_DOWN, Reason::TargetDown).unwrap(),
         ] {

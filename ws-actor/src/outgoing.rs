@@ -31,6 +31,16 @@ impl Outgoing {
     pub fn keyed(key: impl Into<Arc<str>>, message: impl Into<Message>) -> Self {
         Self { message: message.into(), key: Some(key.into()) }
     }
+
+    /// What is to be sent.
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+
+    /// What it is the latest of.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
 }
 
 impl<M: Into<Message>> From<M> for Outgoing {

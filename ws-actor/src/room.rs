@@ -23,6 +23,7 @@ use crate::entry::Entry;
 use crate::history::{History, Past};
 use crate::hub::{Hub, SHARDS, Sent, Shared};
 use crate::id::ConnId;
+use crate::observer::Note;
 use crate::outbox::Lost;
 use crate::outgoing::{Lane, Outgoing, Tally};
 use crate::presence::{Member, Presence, PresenceEvents, RoomOptions, announce};
@@ -30,6 +31,9 @@ use crate::sync::lock;
 
 /// Most members that stand under one lock.
 const MAX_SHARD: usize = 4_096;
+
+/// Of so many broadcasts of a room, one is timed.
+const TIMED_EVERY: u32 = 16;
 
 /// Most rooms that a connection is in, unless its route says otherwise
 /// ([`Limits::max_rooms`](crate::Limits::max_rooms)).
@@ -140,6 +144,7 @@ impl Room {
             Memberships::Of(rooms) if rooms.len() >= entry.max_rooms() => Err(JoinError::TooManyRooms),
             Memberships::Of(rooms) => {
                 let shard = self.inner.admit(Arc::clone(&entry), news.as_ref(), &mut gone);
+                self.inner.settle();
                 rooms.push(Membership { room: Arc::clone(&self.inner), shard });
                 Ok(())
             }
@@ -160,12 +165,12 @@ impl Room {
 
     /// Queues a message to every member.
     pub fn broadcast(&self, message: impl Into<Outgoing>) -> Sent {
-        self.inner.broadcast(message.into(), None)
+        self.inner.broadcast(&message.into(), None, &self.hub.shared)
     }
 
     /// Queues a message to every member but one, who is usually the one that said it.
     pub fn broadcast_except(&self, except: ConnId, message: impl Into<Outgoing>) -> Sent {
-        self.inner.broadcast(message.into(), Some(except))
+        self.inner.broadcast(&message.into(), Some(except), &self.hub.shared)
     }
 
     /// How many members it has.
@@ -259,7 +264,8 @@ impl Membership {
     fn end(self, id: ConnId, news: Option<&Lane>, gone: &mut Gone) {
         let told = news.map(|news| (news, lock(&self.room.order)));
         if lock(&self.shard).remove(id) {
-            self.room.len.fetch_sub(1, Ordering::Relaxed);
+            self.room.len.fetch_sub(1, Ordering::AcqRel);
+            self.room.settle();
         }
         if let Some((news, _order)) = told {
             self.room.tell(news, None, &mut gone.lost);
@@ -312,6 +318,7 @@ impl Rooms {
             order: Mutex::default(),
             shards: Mutex::default(),
             tally: Arc::default(),
+            is_inhabited: Mutex::default(),
             shared: Arc::downgrade(shared),
         });
         names.insert(name, Arc::downgrade(&inner));
@@ -327,6 +334,8 @@ struct Inner {
     order: Mutex<Order>,
     shards: Mutex<Vec<Arc<Mutex<Shard>>>>,
     tally: Arc<Tally>,
+    /// Whether others were told that it has members.
+    is_inhabited: Mutex<bool>,
     shared: Weak<Shared>,
 }
 
@@ -341,6 +350,8 @@ struct Extras {
 #[derive(Default)]
 struct Order {
     history: History,
+    /// Counts them.
+    broadcasts: u32,
 }
 
 /// What was let go of under locks. To be dropped when none is held.
@@ -401,7 +412,7 @@ impl Inner {
             let mut members = lock(shard);
             if members.members.len() < MAX_SHARD {
                 members.insert(entry);
-                self.len.fetch_add(1, Ordering::Relaxed);
+                self.len.fetch_add(1, Ordering::AcqRel);
                 return Arc::clone(shard);
             }
         }
@@ -409,20 +420,47 @@ impl Inner {
         shard.insert(entry);
         let shard = Arc::new(Mutex::new(shard));
         shards.push(Arc::clone(&shard));
-        self.len.fetch_add(1, Ordering::Relaxed);
+        self.len.fetch_add(1, Ordering::AcqRel);
         shard
     }
 
-    fn broadcast(&self, message: Outgoing, except: Option<ConnId>) -> Sent {
-        let Ok(lane) = Lane::for_many(message, Some(&self.tally)) else {
+    /// Tells the engine and the observers of the first member and of the end of the last. Whoever changes the number calls this
+    /// after it; the last to come sees how it is, so that what was told is right in the end, and alternates.
+    fn settle(&self) {
+        let mut is_inhabited = lock(&self.is_inhabited);
+        let now = self.len.load(Ordering::Acquire) > 0;
+        if now == *is_inhabited {
+            return;
+        }
+        let Some(shared) = self.shared.upgrade() else { return };
+        *is_inhabited = now;
+        let observers = &shared.meters.observers;
+        if now {
+            shared.engine.join(&self.name);
+            observers.tell(|| Note::RoomCreated(Arc::clone(&self.name)));
+        } else {
+            shared.engine.leave(&self.name);
+            observers.tell(|| Note::RoomRemoved(Arc::clone(&self.name)));
+        }
+    }
+
+    fn broadcast(&self, message: &Outgoing, except: Option<ConnId>, hub: &Shared) -> Sent {
+        let Ok(lane) = Lane::for_many(message.clone(), Some(&self.tally)) else {
             return Sent { dropped: self.len.load(Ordering::Relaxed), delivered: 0 };
         };
         let mut gone = Gone::default();
         let mut order = lock(&self.order);
+        let began = order.broadcasts.is_multiple_of(TIMED_EVERY).then(now);
+        order.broadcasts = order.broadcasts.wrapping_add(1);
+        hub.engine.publish(Some(&self.name), message, except);
         if let Lane::Data(frame, key) = &lane {
             gone.past = order.history.push(frame, key.as_ref(), now);
         }
-        self.tell(&lane, except, &mut gone.lost)
+        let sent = self.tell(&lane, except, &mut gone.lost);
+        if let Some(began) = began {
+            hub.meters.fan_out.record(now().saturating_since(began));
+        }
+        sent
     }
 
     /// Queues a message to all but one; by whoever has the [`Order`] in hand.

@@ -61,6 +61,8 @@ pub(crate) struct Seat {
     farewell: bool,
     /// What the last actor gets when it has, if the connection has ended before.
     afterwards: Option<(Attachment, Last)>,
+    /// It is to end at once.
+    is_aborted: bool,
     waker: Option<Waker>,
 }
 
@@ -74,7 +76,16 @@ pub(crate) struct Move {
 
 impl Seat {
     pub(crate) fn new(terms: Terms) -> Self {
-        Self { terms, current: None, last: None, next: None, farewell: false, afterwards: None, waker: None }
+        Self {
+            terms,
+            current: None,
+            last: None,
+            next: None,
+            farewell: false,
+            afterwards: None,
+            is_aborted: false,
+            waker: None,
+        }
     }
 
     pub(crate) fn sit(&mut self, attachment: Attachment) {
@@ -93,6 +104,16 @@ impl Seat {
     /// Whether an earlier actor has to be waited for.
     pub(crate) fn waits(&self) -> bool {
         self.farewell
+    }
+
+    /// Ends the connection at once; returns whom to wake for it.
+    pub(crate) fn abort(&mut self) -> Option<Waker> {
+        self.is_aborted = true;
+        self.waker.take()
+    }
+
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.is_aborted
     }
 
     pub(crate) fn is_leaving(&self) -> bool {

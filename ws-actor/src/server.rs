@@ -12,8 +12,8 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,20 +27,25 @@ use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tower_service::Service;
 use ws_core::{Config, ConfigRef, Connection, Rejection};
 use ws_tokio::{AcceptError, Incoming};
 
 use crate::compress::{Extensions, Negotiated};
 use crate::conn::{Patience, Watch, drive, now};
+use crate::drain::{Phase, until};
+use crate::exposition;
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::link::Link;
+use crate::meters::RefusalKind;
 use crate::places::Gate;
 use crate::report::{FailureReport, Observer};
 use crate::rewind::Rewind;
 use crate::route::Route;
+use crate::sync::lock;
 use crate::transport::Transport;
-use crate::upgrade::{Accepted, Ends, Refusal, ask, read_http, report, report_answer};
+use crate::upgrade::{Accepted, Ends, Refusal, ask, read_http, report_answer, report_malformed};
 
 /// A stream's error, whatever it is.
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -88,6 +93,8 @@ impl Default for Settings {
 pub struct Server {
     shared: Shared,
     http: Option<HttpHandler>,
+    /// Where the metrics are.
+    metrics: Option<Box<str>>,
     pub(crate) handshakes: Arc<Semaphore>,
 }
 
@@ -139,7 +146,7 @@ impl Server {
             patience: Patience { write: Duration::ZERO, mailbox: Duration::ZERO },
         };
         let handshakes = Arc::new(Semaphore::new(0));
-        Self { shared, http: None, handshakes }.settings(Settings::new())
+        Self { shared, http: None, metrics: None, handshakes }.settings(Settings::new())
     }
 
     /// Adds a route. Of two of the same path, the first counts; see [`Route::ws`] for others that a path fits.
@@ -172,7 +179,8 @@ impl Server {
         self
     }
 
-    /// Answers requests that are no upgrades to WebSocket. Without this, they are told that an upgrade is required.
+    /// Answers requests that are no upgrades to WebSocket, with whom they come from in their extensions ([`Ends`]). Without
+    /// this, they are told that an upgrade is required.
     #[must_use]
     pub fn on_http<F, R, B>(mut self, handler: F) -> Self
     where
@@ -186,6 +194,86 @@ impl Server {
             Box::pin(async move { response.await.map(boxed) })
         }));
         self
+    }
+
+    /// The same through a tower service, such as axum's `Router`: any method, any body, either way in pieces as they come.
+    /// It is cloned for each request. If it fails, the client is answered 500.
+    ///
+    /// A request that is an upgrade to WebSocket does not reach it: routes of this server come first. Its peer is in
+    /// the request's extensions ([`Ends`]), which axum hands out as `Extension<Ends>`.
+    ///
+    /// ```no_run
+    /// # use ws_actor::{Ends, Hub, Route, Server};
+    /// use axum::{Extension, Router, routing::get};
+    ///
+    /// # async fn run(hub: Hub) -> std::io::Result<()> {
+    /// let pages = Router::new().route("/", get(|Extension(ends): Extension<Ends>| async move { format!("{}", ends.remote) }));
+    /// Server::new(&hub).route(Route::ws("/ws").target("chat")).http_service(pages).listen("127.0.0.1:8080").await?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn http_service<S, B>(self, service: S) -> Self
+    where
+        S: Service<http::Request<hyper::body::Incoming>, Response = http::Response<B>>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        // Locked to be cloned, for not every service may be shared.
+        let service = Mutex::new(service);
+        self.on_http(move |request| {
+            let mut service = lock(&service).clone();
+            async move {
+                let called = match poll_fn(|cx| service.poll_ready(cx)).await {
+                    Ok(()) => Some(service.call(request)),
+                    Err(_) => None,
+                };
+                let response = match called {
+                    Some(response) => response.await.ok(),
+                    None => None,
+                };
+                response.map_or_else(
+                    || {
+                        let mut response = http::Response::new(boxed(Full::default()));
+                        *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+                        response
+                    },
+                    |response| response.map(boxed),
+                )
+            }
+        })
+    }
+
+    /// Answers GET requests for this path with the Hub's metrics, in Prometheus' text format
+    /// ([`Metrics::prometheus`](crate::Metrics::prometheus)); the path is compared as it is sent.
+    ///
+    /// Whoever can reach the listener can read them. A server of their own, on a port that only the collector reaches, takes
+    /// no more than this: `Server::new(&hub).metrics_at("/metrics").listen("127.0.0.1:9100")`.
+    #[must_use]
+    pub fn metrics_at(mut self, path: impl Into<Box<str>>) -> Self {
+        self.metrics = Some(path.into());
+        self
+    }
+
+    /// Answers a request that is no upgrade.
+    async fn answer(&self, mut request: http::Request<hyper::body::Incoming>, ends: Ends) -> HttpResponse {
+        let is_read = matches!(*request.method(), http::Method::GET | http::Method::HEAD);
+        if is_read && self.metrics.as_deref().is_some_and(|path| path == request.uri().path()) {
+            let mut response = http::Response::new(boxed(Full::from(self.shared.hub.metrics().prometheus())));
+            let content_type = http::HeaderValue::from_static(exposition::CONTENT_TYPE);
+            response.headers_mut().insert(http::header::CONTENT_TYPE, content_type);
+            return response;
+        }
+        match &self.http {
+            Some(handler) => {
+                request.extensions_mut().insert(ends);
+                handler(request).await
+            }
+            None => self.upgrade(request, ends.remote, ends.local).await.map(boxed),
+        }
     }
 
     /// Is told of upgrades that are refused, for a log: 100 at once and 100 a second at most, with the number of those
@@ -208,7 +296,7 @@ impl Server {
         self
     }
 
-    /// Listens, and serves in the background until [`Listening::stop`] is called or the runtime ends.
+    /// Listens, and serves in the background until [`Listening::stop`] is called, the Hub has shut down or the runtime ends.
     ///
     /// # Errors
     /// Those of binding the address; `AddrInUse` when somebody listens there already.
@@ -287,14 +375,17 @@ impl Server {
     ) -> Result<impl Future<Output = http::Response<Full<Bytes>>> + Send + use<'_, B>, http::Request<B>> {
         let Some(head) = read_http(&self.shared, &request) else { return Err(request) };
         let upgraded = hyper::upgrade::on(&mut request);
+        let began = now();
         Ok(async move {
             let (response, connection) = head.answer(&self.shared, ends).await;
             if let Some((link, connection)) = connection {
                 let patience = self.shared.patience;
                 let watch = self.shared.watch(ends);
+                let meters = Arc::clone(&self.shared.hub.shared.meters);
                 tokio::spawn(async move {
                     // Without the upgrade the link ends unheard of: when the server drops it, or holds it back.
                     if let Ok(Ok(upgraded)) = timeout(patience.write, upgraded).await {
+                        meters.handshake.record(now().saturating_since(began));
                         drive(TokioIo::new(upgraded), connection, &[], link, patience, watch).await;
                     }
                 });
@@ -340,6 +431,7 @@ impl Listening {
 
 async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
     let handshakes = Arc::clone(&server.handshakes);
+    let mut gate = server.shared.hub.shared.gate.watch();
     // The sender goes when `Listening` is dropped, which is no wish to stop.
     let stopped = async move {
         if stopped.wait_for(|stop| *stop).await.is_err() {
@@ -367,6 +459,7 @@ async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: watch::
     };
     tokio::select! {
         () = stopped => {}
+        () = until(&mut gate, Phase::Over) => {}
         () = serve => {}
     }
 }
@@ -391,10 +484,12 @@ pub(crate) async fn serve<S: Transport>(
     ends: Ends,
     permit: OwnedSemaphorePermit,
 ) {
+    let began = now();
     let Some(opened) = open(&server, io, ends).await else { return };
     drop(permit);
     match opened {
         Opened::WebSocket { io, early, connection, link } => {
+            server.shared.hub.shared.meters.handshake.record(now().saturating_since(began));
             let patience = server.shared.patience;
             let watch = server.shared.watch(ends);
             drop(server);
@@ -418,17 +513,21 @@ enum Opened<S> {
 async fn open<S: Transport>(server: &Server, io: S, ends: Ends) -> Option<Opened<S>> {
     let shared = &server.shared;
     let config = shared.config.clone();
-    let incoming = match server.http {
-        Some(_) => Incoming::read_beside_http(io, config).await,
-        None => Incoming::read(io, config).await,
+    let incoming = if server.http.is_some() || server.metrics.is_some() {
+        Incoming::read_beside_http(io, config).await
+    } else {
+        Incoming::read(io, config).await
     };
     let mut incoming = match incoming {
         Ok(incoming) => incoming,
         Err(AcceptError::Request(rejection)) => {
-            report(shared, &[], ends, rejection.status(), &rejection.to_string(), rejection.section());
+            report_malformed(shared, ends, rejection);
             return None;
         }
-        Err(_) => return None,
+        Err(_) => {
+            shared.hub.shared.meters.refused.add(RefusalKind::Abandoned, 1);
+            return None;
+        }
     };
     let request = incoming.request()?;
     if !request.is_upgrade() {
@@ -470,19 +569,18 @@ async fn open<S: Transport>(server: &Server, io: S, ends: Ends) -> Option<Opened
 async fn serve_http<S: Transport>(server: Arc<Server>, io: Rewind<S>, ends: Ends) {
     let head_timeout = server.shared.config.timeouts.handshake;
     let head_limit = server.shared.config.head.max_bytes;
+    let hub = server.shared.hub.clone();
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let server = Arc::clone(&server);
         async move {
             let response = match server.take_upgrade(request, ends) {
                 Ok(answer) => answer.await.map(boxed),
-                Err(request) => match &server.http {
-                    Some(handler) => handler(request).await,
-                    None => server.upgrade(request, ends.remote, ends.local).await.map(boxed),
-                },
+                Err(request) => server.answer(request, ends).await,
             };
             Ok::<_, Infallible>(response)
         }
     });
+    let mut gate = hub.shared.gate.watch();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(head_timeout)
@@ -490,6 +588,15 @@ async fn serve_http<S: Transport>(server: Arc<Server>, io: Rewind<S>, ends: Ends
         .max_buf_size(head_limit.max(8 << 10))
         .serve_connection(TokioIo::new(io), service)
         .with_upgrades();
+    let mut connection = pin!(connection);
     // Its errors are the client's.
-    let _ = connection.await;
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = until(&mut gate, Phase::Over) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        _ = connection => {}
+        () = until(&mut gate, Phase::Ended) => {}
+    }
 }

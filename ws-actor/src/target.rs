@@ -219,6 +219,11 @@ impl Names {
         true
     }
 
+    /// Every actor that runs.
+    pub(crate) fn all(&self) -> Vec<Target> {
+        lock(&self.0).values().cloned().collect()
+    }
+
     /// Frees the name, unless it is another's by now.
     pub(crate) fn free(&self, target: &Target) {
         let mut names = lock(&self.0);

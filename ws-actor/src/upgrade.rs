@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::Full;
 use tokio::time::timeout;
-use ws_core::{Accept, AnswerError, ConfigRef, Connection, Request, Role, ServerHandshake};
+use ws_core::{Accept, AnswerError, ConfigRef, Connection, Rejection, Request, Role, ServerHandshake};
 use ws_tokio::Acceptance;
 
 use crate::compress::{Extensions, Negotiated};
@@ -23,6 +23,8 @@ use crate::limits::Bounds;
 use crate::link::Link;
 use crate::mailbox::Down;
 use crate::meta::Meta;
+use crate::meters::RefusalKind;
+use crate::observer::Note;
 use crate::path::BadValue;
 use crate::places::Places;
 use crate::report::write_suppressed;
@@ -32,11 +34,14 @@ use crate::server::Shared;
 /// Of a stream that is no socket.
 pub(crate) const UNKNOWN_ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-/// The two ends of a socket.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ends {
-    pub(crate) remote: SocketAddr,
-    pub(crate) local: SocketAddr,
+/// The two ends of a socket. In the extensions of the requests that [`Server::on_http`](crate::Server::on_http) and
+/// [`Server::http_service`](crate::Server::http_service) get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// The peer's. Behind a proxy this is the proxy's.
+    pub remote: SocketAddr,
+    /// This program's.
+    pub local: SocketAddr,
 }
 
 /// An upgrade that was refused, for a log. Its `Display` is one line, whatever the client sent.
@@ -49,6 +54,8 @@ pub struct Refusal {
     pub target: String,
     /// The status it was answered with.
     pub status: u16,
+    /// Why, in a word.
+    pub kind: RefusalKind,
     /// Why, in the words of the answer's body.
     pub reason: String,
     /// The RFC and the section that have the rule, such as `RFC 6455, section 4.2.2`.
@@ -78,23 +85,30 @@ pub(crate) fn ask<'a>(
     request: &Request<'_>,
     ends: Ends,
 ) -> Result<Asked<'a>, ws_tokio::Refusal> {
+    if server.hub.is_draining() {
+        return Err(draining(server, request.target(), ends));
+    }
     // 4.2.2: if the requested service is not available, the server "MUST send an appropriate HTTP error code (such as
     // 404 Not Found)".
-    let no = |status, reason: &str| reject(server, request.target(), ends, status, reason);
+    let no = |kind, reason: &str| reject(server, request.target(), ends, kind, reason);
     let fitting = server.routes.iter().filter(|route| route.path.is_at(request.path()));
     // Of equals, `min_by` takes the first.
     let Some(route) = fitting.min_by(|one, other| one.path.by_precision(&other.path)) else {
-        return Err(no(404, "nothing speaks WebSocket here"));
+        return Err(no(RefusalKind::NoRoute, "nothing speaks WebSocket here"));
     };
-    route.check_origin(request).map_err(|reason| no(403, &reason))?;
-    let params = route.path.params(request.path());
-    let params = params.map_err(|BadValue| no(400, "the path is escaped wrongly, or is no UTF-8"))?;
+    route.check_origin(request).map_err(|reason| no(RefusalKind::Origin, &reason))?;
+    let params = route
+        .path
+        .params(request.path())
+        .map_err(|BadValue| no(RefusalKind::Malformed, "the path is escaped wrongly, or is no UTF-8"))?;
     let subprotocol = route.choose_subprotocol(request);
     if subprotocol.is_none() && route.require_subprotocol {
-        return Err(no(400, "none of the subprotocols that are spoken here is offered"));
+        let reason = "none of the subprotocols that are spoken here is offered";
+        return Err(no(RefusalKind::Subprotocol, reason));
     }
     let gates = route.gate.iter().chain(&server.gate);
-    let places = Places::take(gates, ends.remote.ip()).map_err(|full| no(503, &full.to_string()))?;
+    let places =
+        Places::take(gates, ends.remote.ip()).map_err(|full| no(RefusalKind::Limit, &full.to_string()))?;
     let upgrade = Upgrade::new(request, ends, params, subprotocol, route.decide.is_some());
     Ok(Asked { route, upgrade, places })
 }
@@ -114,20 +128,20 @@ impl Asked<'_> {
         let (path, query) = (Arc::clone(&upgrade.path), Arc::clone(&upgrade.query));
         let (params, chosen) = (upgrade.params.clone(), upgrade.subprotocol.clone());
         let target = if query.is_empty() { path.to_string() } else { format!("{path}?{query}") };
-        let no = |status, reason: &str| reject(server, target.as_bytes(), ends, status, reason);
+        let no = |kind, reason: &str| reject(server, target.as_bytes(), ends, kind, reason);
         let decision = match &route.decide {
             None => Relay::new().into(),
             Some(decide) => match timeout(server.decision_timeout, decided(decide, upgrade)).await {
                 Ok(Some(decision)) => decision,
-                Ok(None) => return Err(no(500, "the decision failed")),
-                Err(_) => return Err(no(503, "the decision took too long")),
+                Ok(None) => return Err(no(RefusalKind::Undecided, "the decision failed")),
+                Err(_) => return Err(no(RefusalKind::TooLate, "the decision took too long")),
             },
         };
         let mut relay = match decision {
             Decision::Accept(relay) => relay,
             Decision::Reject(response) => {
-                let reason = "the application refused it";
-                report(server, target.as_bytes(), ends, response.status(), reason, SERVICE);
+                let (kind, reason) = (RefusalKind::Application, "the application refused it");
+                report(server, target.as_bytes(), ends, response.status(), kind, reason, SERVICE);
                 return Err(response.into());
             }
         };
@@ -135,7 +149,7 @@ impl Asked<'_> {
         let subprotocol = relay.subprotocol.take().map(Arc::from).or(chosen);
         let protocol = subprotocol.as_deref().map(str::to_owned);
         if let Some(user) = relay.user.take() {
-            places.name_user(&user).map_err(|full| no(503, &full.to_string()))?;
+            places.name_user(&user).map_err(|full| no(RefusalKind::Limit, &full.to_string()))?;
         }
         let (role, remote_addr, local_addr) = (Role::Server, ends.remote, ends.local);
         let who = Who { role, remote_addr, local_addr, path, params, query, subprotocol };
@@ -143,8 +157,13 @@ impl Asked<'_> {
         terms.apply(relay);
         let bounds =
             Bounds { shows_control: route.shows_control, ..Bounds::new(route.outbox, &route.held, places) };
-        let link = Link::open(&server.hub, &pool, bounds, who, terms)
-            .map_err(|Down| no(503, "no actor takes this connection"))?;
+        let link = Link::open(&server.hub, &pool, bounds, who, terms).map_err(|Down| {
+            if server.hub.is_draining() {
+                draining(server, target.as_bytes(), ends)
+            } else {
+                no(RefusalKind::NoTarget, "no actor takes this connection")
+            }
+        })?;
         let acceptance = Acceptance { protocol, headers: Vec::new() };
         Ok(Accepted { link, acceptance, config: route.config.clone() })
     }
@@ -154,37 +173,60 @@ impl Asked<'_> {
 const SERVICE: &str = "RFC 6455, section 4.2.2";
 
 /// Reports a refusal of the server's own making.
-fn reject(server: &Shared, target: &[u8], ends: Ends, status: u16, reason: &str) -> ws_tokio::Refusal {
-    // 10.2 has the origins.
-    let section = if status == 403 { "RFC 6455, section 10.2" } else { SERVICE };
-    report(server, target, ends, status, reason, section);
+fn reject(server: &Shared, target: &[u8], ends: Ends, kind: RefusalKind, reason: &str) -> ws_tokio::Refusal {
+    let (status, section) = match kind {
+        RefusalKind::NoRoute => (404, SERVICE),
+        RefusalKind::Origin => (403, "RFC 6455, section 10.2"),
+        RefusalKind::Malformed | RefusalKind::Subprotocol => (400, SERVICE),
+        RefusalKind::Undecided => (500, SERVICE),
+        _ => (503, SERVICE),
+    };
+    report(server, target, ends, status, kind, reason, section);
     let mut refusal = ws_tokio::Refusal::new(status, &format!("{reason}\n"));
     if status == 503 {
-        refusal.headers.push(("Retry-After".to_owned(), b"1".to_vec()));
+        // When another node may have taken over, or this one has started again.
+        let seconds = server.hub.drains_for().map_or(1, |left| left.as_secs().max(1));
+        refusal.headers.push(("Retry-After".to_owned(), seconds.to_string().into_bytes()));
     }
     refusal
 }
 
+fn draining(server: &Shared, target: &[u8], ends: Ends) -> ws_tokio::Refusal {
+    reject(server, target, ends, RefusalKind::Draining, "the service is shutting down")
+}
+
 /// Reports an answer of the application's that may not be sent. The client gets a 500.
 pub(crate) fn report_answer(server: &Shared, ends: Ends, error: AnswerError) {
-    report(server, &[], ends, 500, &format!("the application's answer may not be sent: {error}"), SERVICE);
+    let reason = format!("the application's answer may not be sent: {error}");
+    report(server, &[], ends, 500, RefusalKind::BadAnswer, &reason, SERVICE);
+}
+
+/// Reports a request that breaks a rule.
+pub(crate) fn report_malformed(server: &Shared, ends: Ends, rejection: Rejection) {
+    let (kind, reason) = (RefusalKind::Malformed, rejection.to_string());
+    report(server, &[], ends, rejection.status(), kind, &reason, rejection.section());
 }
 
 /// Reports a refusal, to whoever wants to know.
-pub(crate) fn report(
+fn report(
     server: &Shared,
     target: &[u8],
     ends: Ends,
     status: u16,
+    kind: RefusalKind,
     reason: &str,
     section: &'static str,
 ) {
+    let meters = &server.hub.shared.meters;
+    meters.refused.add(kind, 1);
+    let refusal = |suppressed| {
+        let target = target.get(..MAX_QUOTED).unwrap_or(target);
+        let (target, reason) = (target.escape_ascii().to_string(), reason.to_owned());
+        Refusal { remote_addr: ends.remote, target, status, kind, reason, section, suppressed }
+    };
+    meters.observers.tell(|| Note::Refused(refusal(0)));
     if let Some(refused) = &server.refused {
-        refused.report(|suppressed| {
-            let target = target.get(..MAX_QUOTED).unwrap_or(target);
-            let (target, reason) = (target.escape_ascii().to_string(), reason.to_owned());
-            Refusal { remote_addr: ends.remote, target, status, reason, section, suppressed }
-        });
+        refused.report(refusal);
     }
 }
 
@@ -221,7 +263,7 @@ impl HttpHead {
             Ok(Some(request)) => ask(server, &request, ends),
             Ok(None) => return (response(&[]), None),
             Err(rejection) => {
-                report(server, &[], ends, rejection.status(), &rejection.to_string(), rejection.section());
+                report_malformed(server, ends, rejection);
                 let answer = encode(|out| self.handshake.refuse(now(), rejection, out));
                 return (response(&answer.unwrap_or_default()), None);
             }

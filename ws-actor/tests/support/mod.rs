@@ -192,6 +192,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         Response { status, head, body }
     }
 
+    /// The next line of text.
+    pub async fn line(&mut self) -> String {
+        loop {
+            if let Some(at) = self.buffer.windows(2).position(|bytes| bytes == b"\r\n") {
+                let line = String::from_utf8_lossy(&self.buffer[..at]).into_owned();
+                self.buffer.drain(..at + 2);
+                return line;
+            }
+            assert!(self.more().await, "no line");
+        }
+    }
+
     pub async fn send(&mut self, opcode: Opcode, payload: &[u8]) {
         self.write(&frame(true, opcode, payload)).await;
     }
