@@ -300,3 +300,77 @@ const LENGTHS: [u32; 256] = {
     }
     codes
 };
+
+#[cfg(test)]
+mod tests {
+    use super::super::pool::{Pool, PoolLimits};
+    use super::super::{Inflater, WindowBits};
+    use super::*;
+
+    /// What comes out of `payload`, of which the last four octets do not travel.
+    fn inflate(inflater: &mut Inflater, payload: &[u8]) -> Vec<u8> {
+        let mut out = vec![0; 1 << 20];
+        let step = inflater.inflate(&payload[..payload.len() - 4], &mut out).unwrap();
+        let end = inflater.finish(&mut out[step.written..]).unwrap();
+        assert!(end.done);
+        out.truncate(step.written + end.written);
+        out
+    }
+
+    /// Matches of each length and at distances about each power of two, in messages of many sizes.
+    fn messages() -> Vec<Vec<u8>> {
+        let noise: Vec<u8> = (0..70_000_u32).map(|i| (i.wrapping_mul(0x9E37_79B1) >> 13) as u8).collect();
+        let mut messages = vec![b"a".to_vec(), b"abc".to_vec(), noise[..5000].to_vec()];
+        for distance in [1, 2, 3, 4, 5, 8, 9, 257, 1024, 4097, 32_767, 32_768, 32_769] {
+            let mut message = Vec::new();
+            for len in (3..40).chain(250..270) {
+                message.extend_from_slice(&noise[len..len + distance.min(2000)]);
+                for _ in 0..len {
+                    message.push(message[message.len() - distance.min(message.len())]);
+                }
+            }
+            messages.push(message);
+        }
+        messages.push([&noise[..32_768], &noise[..32_768]].concat());
+        messages.push(vec![0; 100_000]);
+        messages
+    }
+
+    /// Places are renumbered now and then, which must cost matches and nothing else.
+    #[test]
+    fn numbers_begin_anew() {
+        let pool = Pool::new(PoolLimits::new());
+        for bits in [9, 12, 15] {
+            let window = WindowBits::new(bits).unwrap();
+            for begin in [1, (1 << 30) - 70_000, (1 << 30) - 1] {
+                let mut alone = Inflater::new(window, false, pool.clone());
+                let mut on = Inflater::new(window, true, pool.clone());
+                let (mut fresh, mut kept) = (Quick::new(), Quick::new());
+                (fresh.origin, kept.origin) = (begin, begin);
+                let mut out = vec![0; 200_000];
+                for message in messages() {
+                    let len = fresh.compress(&message, window.size(), &mut out).unwrap();
+                    assert!(inflate(&mut alone, &out[..len]) == message);
+                    let len = kept.compress_on(&message, window.size(), &mut out).unwrap();
+                    assert!(inflate(&mut on, &out[..len]) == message);
+                    assert!(kept.history.len() <= 2 * window.size());
+                    assert!(fresh.origin <= 1 << 30 && kept.origin <= 1 << 30);
+                }
+            }
+        }
+    }
+
+    /// Output that is too short is said to be, and no state is confused by it.
+    #[test]
+    fn too_short() {
+        for message in messages() {
+            for len in [0, 1, 7, 8, 9, message.len() / 20] {
+                let mut out = vec![0; len];
+                if let Some(len) = Quick::new().compress(&message, 1 << 15, &mut out) {
+                    let mut inflater = Inflater::new(WindowBits::MAX, false, Pool::shared());
+                    assert!(inflate(&mut inflater, &out[..len]) == message);
+                }
+            }
+        }
+    }
+}
