@@ -24,7 +24,7 @@ impl Negotiated {
     pub(crate) fn into_session(self) -> Session<Vec<u8>> {
         let mut session = Session::new(self.connection);
         if let Some(agreement) = &self.agreement {
-            enable(&mut session, agreement);
+            enable_in(&mut session, agreement);
         }
         session
     }
@@ -57,15 +57,32 @@ impl Extensions {
 mod with {
     use std::time::Duration;
 
+    use tokio::io::{AsyncRead, AsyncWrite};
     pub(crate) use ws_core::deflate::{Agreement, Line};
-    use ws_core::{Config, Connection, Part, Request, Session};
+    use ws_core::{Config, Connection, HandshakeError, Part, Request, Session};
+    use ws_tokio::WebSocket;
 
     pub(super) fn accept(config: &Config, request: &Request<'_>) -> Option<(Agreement, Line)> {
         config.deflate.as_ref()?.accept(request.extensions())
     }
 
-    pub(super) fn enable(session: &mut Session<Vec<u8>>, agreement: &Agreement) {
+    /// What a server made of what was offered to it, as ws-tokio has checked it.
+    pub(crate) fn answered(response: &http::Response<()>) -> Result<Option<Agreement>, HandshakeError> {
+        Ok(response.extensions().get().copied())
+    }
+
+    pub(super) fn enable_in(session: &mut Session<Vec<u8>>, agreement: &Agreement) {
         session.enable_deflate(agreement);
+    }
+
+    /// Has ws-tokio keep to what was agreed on.
+    pub(crate) fn enable<S>(socket: &mut WebSocket<S>, agreement: Option<Agreement>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        if let Some(agreement) = &agreement {
+            socket.enable_deflate(agreement);
+        }
     }
 
     /// How long what is live may lie idle; `None` when nothing is live.
@@ -91,7 +108,8 @@ mod with {
 mod without {
     use std::time::Duration;
 
-    use ws_core::{Config, Connection, Part, Request, Session};
+    use ws_core::{Config, Connection, HandshakeError, Part, Request, Session};
+    use ws_tokio::WebSocket;
 
     #[derive(Clone, Copy, Debug)]
     pub(crate) enum Agreement {}
@@ -102,9 +120,19 @@ mod without {
         None
     }
 
-    pub(super) fn enable(_: &mut Session<Vec<u8>>, agreement: &Agreement) {
+    /// Another crate may have switched the feature on in ws-tokio; what it then agrees on cannot be kept here.
+    pub(crate) fn answered(response: &http::Response<()>) -> Result<Option<Agreement>, HandshakeError> {
+        match response.headers().get(http::header::SEC_WEBSOCKET_EXTENSIONS) {
+            Some(_) => Err(HandshakeError::ExtensionNotOffered),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn enable_in(_: &mut Session<Vec<u8>>, agreement: &Agreement) {
         match *agreement {}
     }
+
+    pub(crate) fn enable<S>(_: &mut WebSocket<S>, _: Option<Agreement>) {}
 
     pub(crate) fn idle(_: &Session<Vec<u8>>) -> Option<Duration> {
         None

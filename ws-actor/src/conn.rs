@@ -61,7 +61,7 @@ pub(crate) fn now() -> Instant {
     Instant::since(*EPOCH, tokio::time::Instant::now().into_std())
 }
 
-/// Drives a connection to its end. `early` is what came behind the handshake's head.
+/// Drives a connection to its end, and tells how it ended. `early` is what came behind the handshake's head.
 pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     io: S,
     connection: impl Into<Negotiated>,
@@ -69,7 +69,7 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     link: Link,
     patience: Patience,
     watch: Option<Box<Watch>>,
-) {
+) -> Reason {
     let mut session = connection.into().into_session();
     if !early.is_empty() {
         session.restore(early.to_vec(), early.len());
@@ -93,8 +93,9 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         link: Some(link),
         watch,
     };
-    let reason = poll_fn(|cx| conn.poll(cx)).await;
-    conn.finish(reason);
+    let last = poll_fn(|cx| conn.poll(cx)).await;
+    conn.finish(last.clone());
+    conn.cause.unwrap_or(last)
 }
 
 struct Conn<S> {
@@ -108,7 +109,7 @@ struct Conn<S> {
     now: Instant,
     eof: bool,
     shut_down: bool,
-    /// What ended the connection, once something did.
+    /// What ended the connection, once something did; when the actor has been told, what it was told.
     cause: Option<Reason>,
     /// Since when the actor has not taken the event in hand.
     event_since: Option<Instant>,
@@ -184,6 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 // A rule may be broken after this side has asked to close, which names the end but is no failure.
                 observer.report_end(*remote_addr, link.id(), [Some(&reason), self.cause.as_ref()]);
             }
+            self.cause = Some(reason.clone());
             link.finish(reason);
         }
     }
@@ -380,6 +382,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                     self.stuck_since.get_or_insert(self.now);
                 }
             }
+        }
+        let connection = self.session.connection_ref();
+        if self.link.is_some()
+            && !connection.can_send()
+            && !connection.can_recv()
+            && connection.pending() == 0
+        {
+            // Both close frames are through. 7.1.1: a client waits for the server to end the transport; nobody else has to.
+            let reason = self.reason(Reason::Io(io::ErrorKind::UnexpectedEof));
+            self.finish(reason);
+            moved = true;
         }
         Ok(moved)
     }

@@ -19,7 +19,7 @@ use ws_core::Request;
 
 use crate::meta::Meta;
 use crate::path::Params;
-use crate::target::Pool;
+use crate::target::{Pool, Target};
 use crate::upgrade::Ends;
 
 /// A client that asks for a connection: what [`Route::decide`](crate::Route::decide) decides upon. Path and origin
@@ -189,6 +189,18 @@ impl Relay {
         self
     }
 }
+
+macro_rules! relay_to {
+    ($($target:ty),*) => {$(
+        impl From<$target> for Relay {
+            fn from(target: $target) -> Self {
+                Self::to(target)
+            }
+        }
+    )*};
+}
+
+relay_to!(Target, &Target, Pool, &str, String);
 
 /// An answer instead of a connection.
 #[derive(Clone, PartialEq, Eq)]

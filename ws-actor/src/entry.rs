@@ -4,9 +4,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use ws_core::Instant;
+use ws_core::{Instant, Role};
 
 use crate::conn::now;
 use crate::decision::Relay;
@@ -25,6 +26,7 @@ use crate::places::{NoPlace, Places};
 use crate::room::Memberships;
 use crate::seat::Seat;
 use crate::sync::{lock, wake};
+use crate::target::Target;
 
 pub(crate) struct Entry {
     id: ConnId,
@@ -44,6 +46,7 @@ pub(crate) struct Entry {
 /// What does not change while a connection lives.
 #[derive(Clone, Debug)]
 pub(crate) struct Who {
+    pub(crate) role: Role,
     pub(crate) remote_addr: SocketAddr,
     pub(crate) local_addr: SocketAddr,
     pub(crate) path: Arc<str>,
@@ -182,6 +185,18 @@ impl Entry {
         lock(&self.seat).terms.clone()
     }
 
+    /// Who had the connection when it ended.
+    pub(crate) fn last_target(&self) -> Option<Target> {
+        lock(&self.seat).last().cloned()
+    }
+
+    /// Ready when no actor that the connection has left has to be waited for.
+    pub(crate) fn poll_settled(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut seat = lock(&self.seat);
+        seat.attend(cx);
+        if seat.waits() { Poll::Pending } else { Poll::Ready(()) }
+    }
+
     /// Queues a message. What has to go for it goes to `lost`, which outlives all locks.
     pub(crate) fn take(&self, lane: &Lane, lost: &mut Lost) -> Result<(), SendError> {
         let result = match lane {
@@ -226,10 +241,10 @@ impl Entry {
     }
 
     pub(crate) fn connect(&self) -> Connect {
-        let Who { remote_addr, local_addr, path, params, query, subprotocol } = self.who.clone();
+        let Who { role, remote_addr, local_addr, path, params, query, subprotocol } = self.who.clone();
         let Terms { topic, meta, .. } = self.terms();
         let (id, user) = (self.id, self.user());
-        Connect { id, remote_addr, local_addr, path, params, query, subprotocol, user, topic, meta }
+        Connect { id, role, remote_addr, local_addr, path, params, query, subprotocol, user, topic, meta }
     }
 
     pub(crate) fn heartbeat(&self) -> Heartbeat {
@@ -249,11 +264,12 @@ impl Entry {
 
     pub(crate) fn info(&self) -> ConnInfo {
         let target = lock(&self.seat).target().map(|target| target.name().into());
-        let Who { remote_addr, local_addr, path, params, query, subprotocol } = self.who.clone();
+        let Who { role, remote_addr, local_addr, path, params, query, subprotocol } = self.who.clone();
         let Terms { topic, meta, .. } = self.terms();
         let (queued, queued_bytes, dropped) = self.outbox.load();
         let traffic = self.traffic.totals();
         ConnInfo {
+            role,
             remote_addr,
             local_addr,
             path,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ws_core::{CloseCode, Part, Timer, Utf8, Violation};
+use ws_core::{CloseCode, Part, Role, Timer, Utf8, Violation};
 
 use crate::id::ConnId;
 use crate::meta::Meta;
@@ -144,6 +144,8 @@ impl From<ws_core::CloseFrame<'_>> for CloseFrame {
 pub struct Connect {
     /// Its name, for replies and for later.
     pub id: ConnId,
+    /// Which side this program is on: a server's, or a client's that was dialled ([`Hub::dial`](crate::Hub::dial)).
+    pub role: Role,
     /// The peer's end of the socket. Behind a proxy this is the proxy.
     pub remote_addr: SocketAddr,
     /// This end of the socket.

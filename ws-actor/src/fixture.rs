@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use ws_core::Role;
+
 use crate::entry::{Entry, Terms, Who};
 use crate::event::CloseFrame;
 use crate::hub::Hub;
@@ -25,7 +27,8 @@ pub(crate) fn target() -> Target {
 pub(crate) fn who() -> Who {
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let (path, query) = ("/".into(), "".into());
-    Who { remote_addr: addr, local_addr: addr, path, params: Params::default(), query, subprotocol: None }
+    let (role, params) = (Role::Server, Params::default());
+    Who { role, remote_addr: addr, local_addr: addr, path, params, query, subprotocol: None }
 }
 
 pub(crate) fn terms() -> Terms {

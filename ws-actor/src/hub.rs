@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ws_core::Role;
+
 use crate::drain::Gate;
 use crate::engine::{Engine, Local};
 use crate::entry::{Entry, Terms, Who};
@@ -121,6 +123,8 @@ impl Sent {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ConnInfo {
+    /// Which side this program is on: a server's, or a client's that was dialled ([`Hub::dial`]).
+    pub role: Role,
     /// The peer's end of the socket. Behind a proxy this is the proxy.
     pub remote_addr: SocketAddr,
     /// This end of the socket.

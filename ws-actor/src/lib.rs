@@ -85,6 +85,19 @@
 //! | a crowd | [`Limits`]: whoever is too many is answered 503 before any upgrade |
 //! | a client that vanishes | it is pinged, and given up after [`Settings`]`.protocol.timeouts` |
 //!
+//! # Connections that the program opens
+//!
+//! [`Hub::dial`] connects to a server, and gives the connection to an actor like those that come: the same events and
+//! sends, so that one actor may serve both kinds ([`Connect::role`] tells which). A dial that fails is a typed error at
+//! once. One that is lost later is [dialled again](DialOptions::reconnect) if that is wanted, after random delays that
+//! grow; the actor gets `Disconnect` for the lost one and `Connect` for the next, and [`Dialled`] shows how things
+//! stand. With the feature `tls`, addresses may be `wss://`.
+//!
+//! # Tests without sockets
+//!
+//! [`testing`] has a server in memory and clients for it, through the same code as over TCP and on tokio's clock, which
+//! a test may pause: an hour of heartbeats takes no time.
+//!
 //! # What is safe by default
 //!
 //! How many connections there are, in all, of a route, of an address, of a user, is bounded by [`Limits`] if you say so;
@@ -118,10 +131,12 @@
 
 mod actor;
 mod auth;
+mod backoff;
 mod compress;
 mod conduct;
 mod conn;
 mod decision;
+mod dial;
 mod drain;
 mod engine;
 mod entry;
@@ -157,14 +172,17 @@ mod seat;
 mod server;
 mod sync;
 mod target;
+pub mod testing;
 mod transport;
 mod upgrade;
 mod waiters;
 
 pub use actor::{Context, SpawnError, WsActor};
 pub use auth::AuthenticateError;
+pub use backoff::Jitter;
 pub use conduct::{OverRate, RateLimit};
 pub use decision::{Decision, Relay, Response, Upgrade};
+pub use dial::{AttachError, Connector, DialError, DialOptions, DialState, DialStatus, Dialled};
 pub use drain::{Drain, Summary};
 pub use engine::{Engine, Local};
 pub use event::{CloseFrame, Connect, Disconnect, Event, Heartbeat, Inbound, Message, Reason};
@@ -192,7 +210,8 @@ pub use upgrade::{Ends, Refusal};
 /// permessage-deflate (RFC 7692): the settings of [`Route::deflate`], and the pool of compression state.
 #[cfg(feature = "deflate")]
 pub use ws_core::deflate;
-pub use ws_core::{CloseCode, Part, Utf8};
+pub use ws_core::{Backoff, CloseCode, Config, Part, Role, Utf8};
+pub use ws_tokio::{ConnectError, ConnectOptions, Limiter, RedirectError};
 
 /// The README's code is compiled, and run where it can be, with the tests.
 #[cfg(doctest)]

@@ -171,6 +171,10 @@ impl Link {
         self.entry.id()
     }
 
+    pub(crate) fn entry(&self) -> &Arc<Entry> {
+        &self.entry
+    }
+
     /// Whether the actor has taken all that there was: the socket may be read.
     pub(crate) fn is_free(&self) -> bool {
         self.hand.is_none()

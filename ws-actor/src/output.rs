@@ -3,6 +3,7 @@
 //! A message leaves in one of three ways:
 //!
 //! - plain: the core makes the head, and the payload is copied behind it or, if it is large, written from where it is;
+//!   a client's is masked in a copy, for others may have it too;
 //! - compressed by the connection's own compressor, in parts that do not keep the thread for long;
 //! - for many, where this connection compresses: one frame that all of its kind share ([`ws_core::Prepared`]).
 //!
@@ -15,7 +16,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 use ws_core::frame::{Header, MAX_HEADER, Opcode};
-use ws_core::{Connection, Kind, Message, Part, Role, SendError};
+use ws_core::{Connection, Kind, Message, Part, Role, SendError, mask};
 
 use crate::compress;
 use crate::outgoing::Frame;
@@ -121,10 +122,19 @@ impl Output {
         let mut head = [0; MAX_HEADER];
         let head_len = header.encode(&mut head);
         self.put(&head[..head_len]);
-        if len < LARGE {
-            self.put(&frame.payload()[sent..sent + len]);
-        } else {
-            self.large = frame.payload().slice(sent..sent + len);
+        let payload = sent..sent + len;
+        match header.mask {
+            None if len < LARGE => self.put(&frame.payload()[payload]),
+            None => self.large = frame.payload().slice(payload),
+            Some(key) if len < LARGE => {
+                mask::mask_copy(&frame.payload()[payload], self.space(), key);
+                self.end += len;
+            }
+            Some(key) => {
+                let mut masked = vec![0; len];
+                mask::mask_copy(&frame.payload()[payload], &mut masked, key);
+                self.large = masked.into();
+            }
         }
         if !part.is_last() {
             self.message = Some(Rest::Message(frame, sent + len));

@@ -54,6 +54,8 @@ pub(crate) struct Seat {
     pub(crate) terms: Terms,
     /// Until the connection ends.
     current: Option<Attachment>,
+    /// Who had it then.
+    last: Option<Target>,
     next: Option<(Attachment, Relay)>,
     /// An earlier actor has not yet done with its `Disconnect`.
     farewell: bool,
@@ -77,6 +79,7 @@ impl Seat {
         Self {
             terms,
             current: None,
+            last: None,
             next: None,
             farewell: false,
             afterwards: None,
@@ -132,7 +135,13 @@ impl Seat {
     /// Ends for good: gives up what was attached.
     pub(crate) fn rise(&mut self) -> [Option<Attachment>; 2] {
         self.waker = None;
+        self.last = self.target().cloned();
         [self.current.take(), self.next.take().map(|(attachment, _)| attachment)]
+    }
+
+    /// Who had the connection when it ended.
+    pub(crate) fn last(&self) -> Option<&Target> {
+        self.last.as_ref()
     }
 
     /// Keeps the last letters until an earlier actor has done with its own; gives them back if there is none.

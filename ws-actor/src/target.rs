@@ -132,6 +132,16 @@ impl Pool {
         Self::new([self.clone(), more.clone()])
     }
 
+    /// Whether one of the members runs.
+    pub(crate) fn runs(&self, names: &Names) -> bool {
+        self.inner.members.iter().filter_map(|member| member.target(names)).any(|target| target.is_open())
+    }
+
+    /// Whether members are named that may run later.
+    pub(crate) fn has_names(&self) -> bool {
+        self.inner.members.iter().any(|member| matches!(member, Member::Name(_)))
+    }
+
     /// Deals a connection: to the next of the members that run, or, if that one has ended before it could `take` the
     /// connection, to the one behind it.
     pub(crate) fn deal<T>(

@@ -5,14 +5,14 @@
 //! place. The answer is bytes, or the same bytes as an [`http::Response`].
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::Full;
 use tokio::time::timeout;
-use ws_core::{Accept, AnswerError, ConfigRef, Connection, Rejection, Request, ServerHandshake};
+use ws_core::{Accept, AnswerError, ConfigRef, Connection, Rejection, Request, Role, ServerHandshake};
 use ws_tokio::Acceptance;
 
 use crate::compress::{Extensions, Negotiated};
@@ -30,6 +30,9 @@ use crate::places::Places;
 use crate::report::write_suppressed;
 use crate::route::{MAX_QUOTED, Route};
 use crate::server::Shared;
+
+/// Of a stream that is no socket.
+pub(crate) const UNKNOWN_ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// The two ends of a socket. In the extensions of the requests that [`Server::on_http`](crate::Server::on_http) and
 /// [`Server::http_service`](crate::Server::http_service) get.
@@ -148,7 +151,8 @@ impl Asked<'_> {
         if let Some(user) = relay.user.take() {
             places.name_user(&user).map_err(|full| no(RefusalKind::Limit, &full.to_string()))?;
         }
-        let who = Who { remote_addr: ends.remote, local_addr: ends.local, path, params, query, subprotocol };
+        let (role, remote_addr, local_addr) = (Role::Server, ends.remote, ends.local);
+        let who = Who { role, remote_addr, local_addr, path, params, query, subprotocol };
         let mut terms = Terms { topic: Arc::clone(&route.no_topic), meta: Meta::new(), heartbeat: None };
         terms.apply(relay);
         let bounds =

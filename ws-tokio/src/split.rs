@@ -494,6 +494,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
         Ok(())
     }
 
+    /// Queues a pong that nobody asked for, as a sign of life (RFC 6455, section 5.5.3); those that somebody did ask for
+    /// are sent anyway. A reading half that waits sends it.
+    ///
+    /// # Errors
+    /// As for [`ping`](Self::ping).
+    pub fn pong(&mut self, payload: &[u8]) -> Result<(), Error> {
+        lock(&self.shared.inner).sender.pong(payload)?;
+        self.shared.wakers.wake_half(READER);
+        Ok(())
+    }
+
     /// Closes: queues the close frame and waits until it has left, with all that waited before it. The reading half
     /// sees the end, and brings it about: go on with its `recv` until that says `None`.
     ///

@@ -299,6 +299,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Ok(self.session.connection().ping(payload)?)
     }
 
+    /// Queues a pong that nobody asked for, as a sign of life (RFC 6455, section 5.5.3); those that somebody did ask for
+    /// are sent anyway. It leaves with the next call.
+    ///
+    /// # Errors
+    /// As for [`ping`](Self::ping).
+    pub fn pong(&mut self, payload: &[u8]) -> Result<(), Error> {
+        Ok(self.session.connection().pong(payload)?)
+    }
+
     /// Closes: sends the close frame, waits for the peer's and for the end of the transport. Messages that come
     /// meanwhile are dropped; to receive them, [`start_close`](Self::start_close) and go on with `recv`.
     ///

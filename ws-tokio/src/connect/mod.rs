@@ -46,7 +46,8 @@ pub(crate) use self::upgrade::{Answer, read_answer, write};
 
 /// Connects to an address, with the default [`ConnectOptions`].
 ///
-/// The response is the server's: its fields, and the subprotocol it chose among them.
+/// The response is the server's: its fields, and the subprotocol it chose among them. If it was agreed to compress, it
+/// has a `ws_core::deflate::Agreement` among its [extensions](http::Response::extensions).
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -238,7 +239,10 @@ async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     deadline: &Deadline,
 ) -> Result<(WebSocket<S>, http::Response<()>), ConnectError> {
     match answer {
-        Answer::Open { stream, leftover, response, agreement } => {
+        Answer::Open { stream, leftover, mut response, agreement } => {
+            if let Some(agreement) = agreement {
+                response.extensions_mut().insert(agreement);
+            }
             let seed = entropy(Role::Client).map_err(ConnectError::Entropy)?;
             let (config, clock) = (options.config.clone(), Clock::start());
             let ws = WebSocket::with_clock(stream, Role::Client, &leftover, config, clock, seed, agreement);
