@@ -196,6 +196,8 @@ pub enum DialError {
     Failed(ConnectError),
     /// No actor that was named runs.
     NoTarget,
+    /// The Hub shuts down, or has ([`Hub::shutdown`]).
+    ShutDown,
 }
 
 impl fmt::Display for DialError {
@@ -203,6 +205,7 @@ impl fmt::Display for DialError {
         match self {
             Self::Failed(error) => error.fmt(f),
             Self::NoTarget => f.write_str("no actor takes the connection"),
+            Self::ShutDown => f.write_str("the service is shutting down"),
         }
     }
 }
@@ -211,7 +214,7 @@ impl std::error::Error for DialError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Failed(error) => Some(error),
-            Self::NoTarget => None,
+            Self::NoTarget | Self::ShutDown => None,
         }
     }
 }
@@ -330,6 +333,9 @@ impl Hub {
     /// Outside of a tokio runtime.
     pub async fn dial(&self, url: &str, options: DialOptions) -> Result<Dialled, DialError> {
         let mut plan = Plan::new(self.clone(), url, options)?;
+        if self.is_draining() {
+            return Err(DialError::ShutDown);
+        }
         let relay = std::mem::take(&mut plan.relay);
         if relay.pool.as_ref().is_some_and(|pool| !pool.runs(&self.shared.names)) {
             return Err(DialError::NoTarget);
@@ -599,6 +605,9 @@ impl Plan {
     async fn open_again(&self, last: &Entry, pool: &Pool) -> Result<(Socket, Link), DialError> {
         // An actor that it was moved to just before its end may be owed its events still.
         poll_fn(|cx| last.poll_settled(cx)).await;
+        if self.hub.is_draining() {
+            return Err(DialError::ShutDown);
+        }
         let target = last.last_target();
         let names = &self.hub.shared.names;
         if !target.as_ref().is_some_and(crate::Target::is_open) && !pool.runs(names) {
@@ -672,7 +681,10 @@ async fn seek(
 ) -> Option<(Socket, Link)> {
     loop {
         teller.tell(DialState::Waiting(delay));
-        sleep(delay).await;
+        tokio::select! {
+            () = sleep(delay) => {}
+            () = plan.hub.shuts_down() => {}
+        }
         teller.tell(DialState::Connecting);
         let error = match plan.open_again(last, pool).await {
             Ok(next) => return Some(next),

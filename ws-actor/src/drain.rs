@@ -222,6 +222,14 @@ impl Hub {
         !self.shared.gate.is_open()
     }
 
+    /// Waits for a shutdown to begin.
+    pub(crate) async fn shuts_down(&self) {
+        let mut watch = self.shared.gate.watch();
+        if watch.wait_for(|phase| *phase != Phase::Open).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// How much time a shutdown leaves, once there is one.
     pub(crate) fn drains_for(&self) -> Option<Duration> {
         match *self.shared.gate.phase.borrow() {

@@ -12,8 +12,8 @@ use support::{Client, frame, listen, soon, until, upgrade, witness};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use ws_actor::{
-    ConnId, Connect, Context, Disconnect, Drain, Hub, Inbound, Reason, RefusalKind, Route, Server, Settings,
-    Summary, WsActor,
+    Backoff, CloseFrame, ConnId, Connect, Context, DialError, DialOptions, DialState, Disconnect, Drain, Hub,
+    Inbound, Reason, RefusalKind, Route, Server, Settings, Summary, WsActor,
 };
 use ws_core::frame::{Header, Opcode};
 
@@ -203,6 +203,39 @@ async fn clients_of_all_kinds() {
     let summary = soon(shutdown).await.unwrap();
     assert_eq!((summary.closed_clean, summary.cut), (1, 1));
     assert!(matches!(log.disconnect().await.1, Reason::Peer(_) | Reason::Local(_)));
+}
+
+/// O2, K4: connections that were dialled are closed as the others, and nobody dials again: neither one that waits to, nor
+/// one that would.
+#[tokio::test]
+async fn dialled_connections() {
+    let service = Hub::new();
+    let (target, mut served) = witness(&service, "served", false);
+    let listening = Server::new(&service).route(Route::ws("/ws").target(target)).listen("127.0.0.1:0");
+    let listening = listening.await.unwrap();
+    let url = format!("ws://{}/ws", listening.local_addr());
+    for is_lost in [false, true] {
+        let hub = Hub::new();
+        let (_target, _log) = witness(&hub, "dials", false);
+        let mut options = DialOptions::to("dials");
+        options.reconnect = Some(Backoff::new());
+        let mut dialled = hub.dial(&url, options).await.unwrap();
+        let id = served.connect().await.id;
+        if is_lost {
+            listening.stop();
+            assert!(service.close(id, CloseFrame::new(1012, "")).is_ok());
+            until("it waits", || matches!(dialled.status().state, DialState::Waiting(_))).await;
+        }
+        let summary = soon(hub.shutdown(Drain::new())).await;
+        assert_eq!(summary.closed_clean, usize::from(!is_lost));
+        let status = soon(dialled.stopped()).await;
+        let was_told = matches!(status.error.as_deref(), Some(DialError::ShutDown));
+        assert_eq!((status.attempts > 1, was_told), (is_lost, is_lost));
+        let again = hub.dial(&url, DialOptions::to("dials")).await;
+        assert!(matches!(again, Err(DialError::ShutDown)));
+        let reason = served.disconnect().await.1;
+        assert_eq!(reason.code(), 1012.into());
+    }
 }
 
 /// What one client of the load has seen.
