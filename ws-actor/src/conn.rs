@@ -13,7 +13,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -122,7 +122,7 @@ struct Conn<S> {
     /// When live compression state is looked after.
     park_at: Option<Instant>,
     /// Boxed, and re-armed only when it must ring earlier: most of its errands are put off before they are due.
-    alarm: Option<(Instant, Pin<Box<Sleep>>)>,
+    alarm: Option<Alarm>,
     /// Until the last word is out: who lingers is no connection any more.
     link: Option<Link>,
     /// Boxed, for most have nobody to tell.
@@ -344,9 +344,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
 
     /// Encodes what waits and writes what is encoded, and shuts down when the core says so.
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<Moved> {
-        let mut moved = false;
+        // Whatever is written, nothing else goes on by that; but for what the end of this side changes.
+        let (mut moved, was_discarding) = (false, self.discarding);
         loop {
             self.encode(cx);
+            moved |= self.discarding != was_discarding;
             if self.output.is_empty() {
                 self.stuck_since = None;
                 self.flush(cx)?;
@@ -357,7 +359,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                     result?;
                     self.unflushed = true;
                     self.stuck_since = None;
-                    moved = true;
                 }
                 Poll::Pending => {
                     self.stuck_since.get_or_insert(self.now);
@@ -521,16 +522,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             else {
                 return Ok(false);
             };
-            let alarm = match &mut self.alarm {
-                Some((at, alarm)) if *at <= deadline => alarm,
-                Some((at, alarm)) => {
-                    *at = deadline;
-                    alarm.as_mut().reset(clock(self.now, deadline));
-                    alarm
-                }
-                empty => &mut empty.insert((deadline, Box::pin(sleep_until(clock(self.now, deadline))))).1,
-            };
-            if alarm.as_mut().poll(cx).is_pending() {
+            if self
+                .alarm
+                .get_or_insert_with(|| Alarm::new(cx, self.now, deadline))
+                .is_quiet(cx, self.now, deadline)
+            {
                 return Ok(false);
             }
             // It rang, maybe for something that was put off since.
@@ -547,6 +543,38 @@ fn part_of(chunk: &Chunk<'_>) -> Part {
         (true, false) => Part::First,
         (false, false) => Part::Middle,
         (false, true) => Part::Last,
+    }
+}
+
+/// Rings at a deadline, or before it.
+struct Alarm {
+    at: Instant,
+    /// Who is woken.
+    waker: Waker,
+    sleep: Pin<Box<Sleep>>,
+    is_set: bool,
+}
+
+impl Alarm {
+    fn new(cx: &Context<'_>, now: Instant, deadline: Instant) -> Self {
+        let sleep = Box::pin(sleep_until(clock(now, deadline)));
+        Self { at: deadline, waker: cx.waker().clone(), sleep, is_set: false }
+    }
+
+    /// Has the task woken at `deadline` or before, unless it rings now. Most turns of a task find it set, and leave the
+    /// runtime's timer alone, which is in nobody's cache.
+    fn is_quiet(&mut self, cx: &mut Context<'_>, now: Instant, deadline: Instant) -> bool {
+        let is_set = self.is_set && self.at > now && self.waker.will_wake(cx.waker());
+        if is_set && self.at <= deadline {
+            return true;
+        }
+        if deadline < self.at {
+            self.at = deadline;
+            self.sleep.as_mut().reset(clock(now, deadline));
+        }
+        self.waker.clone_from(cx.waker());
+        self.is_set = self.sleep.as_mut().poll(cx).is_pending();
+        self.is_set
     }
 }
 
