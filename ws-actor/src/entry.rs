@@ -180,7 +180,7 @@ impl Entry {
         let Who { remote_addr, local_addr, path, params, query, subprotocol } = self.who.clone();
         let Terms { topic, meta, .. } = self.terms();
         let (id, user) = (self.id, self.user());
-        Connect { id, remote_addr, local_addr, path, params, query, subprotocol, user, topic, meta }
+        Connect { id, remote_addr, local_addr, path, params, query, subprotocol, user, topic, meta, restarted: false }
     }
 
     pub(crate) fn heartbeat(&self) -> Heartbeat {

@@ -21,6 +21,7 @@ use crate::outbox::{Lost, Refused};
 use crate::outgoing::{Frame, Lane, Outgoing};
 use crate::path::Params;
 use crate::room::Rooms;
+use crate::supervise::Failures;
 use crate::sync::lock;
 use crate::target::Names;
 use crate::waiters::Ticket;
@@ -45,6 +46,7 @@ pub(crate) struct Shared {
     broadcasting: Mutex<()>,
     pub(crate) rooms: Rooms,
     pub(crate) names: Names,
+    pub(crate) failures: Mutex<Failures>,
 }
 
 /// Why a message was not accepted.
@@ -172,6 +174,7 @@ impl Hub {
             broadcasting: Mutex::default(),
             rooms: Rooms::default(),
             names: Names::default(),
+            failures: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
