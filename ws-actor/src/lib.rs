@@ -79,11 +79,18 @@
 //! |---|---|
 //! | a client that takes no messages | its outbox fills and the [`Overflow`] policy decides, closing it with 1013 by default; a socket that takes no byte for the write timeout is cut |
 //! | an actor | its clients are not read; after the mailbox timeout they are closed with 1013 |
-//! | an actor that panics | its connections are closed with 1011, its name is free, nobody else notices |
+//! | an actor that panics | its connections are closed with 1011, its name is free, nobody else notices; or as [`ActorOptions`] say |
 //! | a peer that breaks the protocol | it is closed with the code of the rule, and [`Reason::Protocol`] names it |
 //! | a client that sends too much, or too fast | [`Limits`]: it is closed with 1009, or with 1008, or dropped messages, or slowed down |
 //! | a crowd | [`Limits`]: whoever is too many is answered 503 before any upgrade |
 //! | a client that vanishes | it is pinged, and given up after [`Settings`]`.protocol.timeouts` |
+//!
+//! # When an actor fails
+//!
+//! A panic ends the call that it happened in, and an error that an actor reports ([`Context::fail`]) is as good as one.
+//! What else ends, [`Hub::spawn_with`] says: nothing, the connection, the actor, or the actor but not its connections: it
+//! is made again and told of them ([`Recovery`]). [`Hub::on_actor_failure`] tells a log, and [`Target::ended`] and
+//! [`Target::monitor`] whoever depends on an actor.
 //!
 //! # What is safe by default
 //!
