@@ -350,6 +350,10 @@ async fn stops_are_final() {
     clients[0].text("stop and panic").await;
     fixture.until(1, "again 3 z").await;
     clients[0].text("stop").await;
+    for client in &mut clients {
+        assert_eq!(client.close_frame().await.0, 1011);
+        client.close(1011).await;
+    }
     let ended = soon(fixture.target.ended()).await;
     assert_eq!((ended.cause, ended.connections), (EndCause::Stopped, 3));
     for seq in 1..=3 {
@@ -393,6 +397,10 @@ async fn stops_before_it_has_heard() {
     let mut clients = [Client::open(addr, "/ws").await, Client::open(addr, "/ws").await];
     until("both are told of", || log.lock().unwrap().len() == 2).await;
     clients[0].text("x").await;
+    for client in &mut clients {
+        assert_eq!(client.close_frame().await.0, 1011);
+        client.close(1011).await;
+    }
     assert_eq!(soon(target.ended()).await.cause, EndCause::Stopped);
     let mut calls: Vec<_> = log.lock().unwrap().iter().filter(|(at, _)| *at == 1).cloned().collect();
     assert_eq!(calls[..2], [(1, "connect 1".to_owned()), (1, "connect 2".to_owned())]);
@@ -578,10 +586,13 @@ async fn monitors() {
     assert_eq!(client.read_text().await, "1: hello");
     assert!(!waits.is_finished() && seen.lock().unwrap().is_empty());
     fixture.target.cast("stop".to_owned()).unwrap();
+    // It has not ended before it has been told of its connections' ends.
+    assert_eq!(client.close_frame().await.0, 1011);
+    assert!(!waits.is_finished() && !fixture.target.is_open());
+    client.close(1011).await;
     let ended = soon(waits).await.unwrap();
     assert_eq!((ended.cause, ended.connections), (EndCause::Stopped, 1));
     assert_eq!(soon(fixture.target.ended()).await, ended);
-    assert_eq!(client.close_frame().await.0, 1011);
 
     let late = Arc::<Mutex<Vec<(String, Ended)>>>::default();
     let to = Arc::clone(&late);
