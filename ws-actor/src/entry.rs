@@ -1,5 +1,6 @@
 //! What the Hub knows of one connection: who it is, what goes with it, its outbox, its rooms, its counters.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,7 +17,7 @@ use crate::id::ConnId;
 use crate::limits::Bounds;
 use crate::meta::Meta;
 use crate::outbox::{Lost, Outbox};
-use crate::outgoing::Lane;
+use crate::outgoing::{Frame, Lane};
 use crate::path::Params;
 use crate::places::{NoPlace, Places};
 use crate::room::Memberships;
@@ -46,6 +47,8 @@ pub(crate) struct Who {
     pub(crate) params: Params,
     pub(crate) query: Arc<str>,
     pub(crate) subprotocol: Option<Arc<str>>,
+    /// Its messages go out as `{topic, data}`.
+    pub(crate) envelope: bool,
 }
 
 /// What goes with a connection, and may be changed while it lives.
@@ -169,18 +172,39 @@ impl Entry {
     /// Queues a message. What has to go for it goes to `lost`, which outlives all locks.
     pub(crate) fn take(&self, lane: &Lane, lost: &mut Lost) -> Result<(), SendError> {
         match lane {
-            Lane::Data(frame, key) => self.outbox.push(frame, key.as_ref(), lost),
+            Lane::Data(frame, key) => self.outbox.push(&self.dress(frame), key.as_ref(), lost),
             Lane::Control(control) => self.outbox.push_control(control.clone()),
             Lane::Close(frame) => self.outbox.close(frame.clone()),
         }
         .map_err(SendError::from)
     }
 
+    /// A message as this client wants it.
+    pub(crate) fn dress<'a>(&self, frame: &'a Frame) -> Cow<'a, Frame> {
+        if self.who.envelope {
+            Cow::Owned(frame.enveloped(|| Arc::clone(&lock(&self.seat).terms.topic)))
+        } else {
+            Cow::Borrowed(frame)
+        }
+    }
+
     pub(crate) fn connect(&self) -> Connect {
-        let Who { remote_addr, local_addr, path, params, query, subprotocol } = self.who.clone();
+        let Who { remote_addr, local_addr, path, params, query, subprotocol, .. } = self.who.clone();
         let Terms { topic, meta, .. } = self.terms();
         let (id, user) = (self.id, self.user());
-        Connect { id, remote_addr, local_addr, path, params, query, subprotocol, user, topic, meta, restarted: false }
+        Connect {
+            id,
+            remote_addr,
+            local_addr,
+            path,
+            params,
+            query,
+            subprotocol,
+            user,
+            topic,
+            meta,
+            restarted: false,
+        }
     }
 
     pub(crate) fn heartbeat(&self) -> Heartbeat {
@@ -200,7 +224,7 @@ impl Entry {
 
     pub(crate) fn info(&self) -> ConnInfo {
         let target = lock(&self.seat).target().map(|target| target.name().into());
-        let Who { remote_addr, local_addr, path, params, query, subprotocol } = self.who.clone();
+        let Who { remote_addr, local_addr, path, params, query, subprotocol, .. } = self.who.clone();
         let Terms { topic, meta, .. } = self.terms();
         let (queued, queued_bytes, dropped) = self.outbox.load();
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);

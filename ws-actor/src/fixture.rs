@@ -25,7 +25,15 @@ pub(crate) fn target() -> Target {
 pub(crate) fn who() -> Who {
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let (path, query) = ("/".into(), "".into());
-    Who { remote_addr: addr, local_addr: addr, path, params: Params::default(), query, subprotocol: None }
+    Who {
+        remote_addr: addr,
+        local_addr: addr,
+        path,
+        params: Params::default(),
+        query,
+        subprotocol: None,
+        envelope: false,
+    }
 }
 
 pub(crate) fn terms() -> Terms {

@@ -214,6 +214,7 @@ impl Hub {
         let entry = self.entry(to).ok_or(SendError::NotFound)?;
         match lane {
             Lane::Data(frame, key) => {
+                let frame = entry.dress(&frame).into_owned();
                 Acked { entry, ticket: None, frame, key }.accepted().await.map_err(SendError::from)
             }
             lane => entry.take(&lane, &mut Lost::default()),

@@ -63,6 +63,12 @@
 //! the subprotocol reaches the client. All of it may be changed while the connection lives ([`Hub::retarget`]): moved to
 //! another actor, it loses no message and has none out of order.
 //!
+//! # What a message is
+//!
+//! Text or bytes ([`Message`]). With a [`Codec`] between, an actor deals in types of its own ([`Typed`], [`Json`]), and what
+//! cannot be read closes the connection, is dropped, or is told. For clients that expect `{"topic": …, "data": …}`,
+//! [`Route::envelope`] puts that around what they are sent ([`Outgoing::topic`]).
+//!
 //! # Who waits for whom
 //!
 //! ```text
@@ -119,11 +125,13 @@
 
 mod actor;
 mod auth;
+mod codec;
 mod compress;
 mod conduct;
 mod conn;
 mod decision;
 mod entry;
+mod envelope;
 mod event;
 #[cfg(test)]
 mod fixture;
@@ -161,6 +169,7 @@ mod waiters;
 
 pub use actor::{Context, SpawnError, WsActor};
 pub use auth::AuthenticateError;
+pub use codec::{Codec, DecodeError, EncodeError, Json, OnDecodeError, Typed, TypedSendError};
 pub use conduct::{OverRate, RateLimit};
 pub use decision::{Decision, Relay, Response, Upgrade};
 pub use event::{CloseFrame, Connect, Disconnect, Event, Heartbeat, Inbound, Message, Reason};

@@ -177,15 +177,20 @@ impl Fault {
     }
 
     pub(crate) fn error(error: &impl fmt::Display) -> Self {
-        let mut text = Bounded(String::new());
-        // What is left out by the bound is no error; nor is an error that cannot say what it is.
-        let _ = fmt::write(&mut text, format_args!("{error}"));
-        Self::Error(text.0)
+        Self::Error(bounded(error))
     }
 
     pub(crate) fn is_panic(&self) -> bool {
         matches!(self, Self::Panic(_))
     }
+}
+
+/// The first [`MAX_TEXT`] bytes of what an error says.
+pub(crate) fn bounded(error: &impl fmt::Display) -> String {
+    let mut text = Bounded(String::new());
+    // What is left out by the bound is no error; nor is an error that cannot say what it is.
+    let _ = fmt::write(&mut text, format_args!("{error}"));
+    text.0
 }
 
 fn cut(text: &str) -> &str {

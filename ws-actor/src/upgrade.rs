@@ -134,7 +134,9 @@ impl Asked<'_> {
         if let Some(user) = relay.user.take() {
             places.name_user(&user).map_err(|full| no(503, &full.to_string()))?;
         }
-        let who = Who { remote_addr: ends.remote, local_addr: ends.local, path, params, query, subprotocol };
+        let envelope = relay.envelope.unwrap_or(route.envelope);
+        let (remote_addr, local_addr) = (ends.remote, ends.local);
+        let who = Who { remote_addr, local_addr, path, params, query, subprotocol, envelope };
         let mut terms = Terms { topic: Arc::clone(&route.no_topic), meta: Meta::new(), heartbeat: None };
         terms.apply(relay);
         let bounds =
