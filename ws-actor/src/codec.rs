@@ -181,6 +181,8 @@ pub enum OnDecodeError {
 /// A codec in use, with a say in what happens to messages that it cannot read, and their number. A clone shares the codec
 /// and the number.
 ///
+/// It reads whole messages, and so is not for routes that give them [in parts](crate::Route::in_parts).
+///
 /// An actor keeps one, and asks it first:
 ///
 /// ```
@@ -238,8 +240,13 @@ impl<C: Codec> Typed<C> {
         self
     }
 
-    /// Reads what a client says; if that fails, the policy is done and there is nothing to do for the actor.
+    /// Reads what a client says; if that fails, the policy is done and there is nothing to do for the actor. Nor is there
+    /// with control frames ([`Route::control_frames`](crate::Route::control_frames)), which are none of the codec's
+    /// business.
     pub fn accept<A: WsActor>(&self, cx: &mut Context<A>, inbound: &Inbound) -> Option<C::In> {
+        if !matches!(inbound.message, Message::Text(_) | Message::Binary(_)) {
+            return None;
+        }
         let error = match self.decode(inbound) {
             Ok(value) => return Some(value),
             Err(error) => error,

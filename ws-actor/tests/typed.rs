@@ -107,7 +107,7 @@ async fn policies<C: Codec<In = Said, Out = Said>>(
             move || Adder { wire: wire.clone(), sum: 0 }
         };
         let target = hub.spawn_with("adder", options, make).unwrap();
-        let addr = listen(Server::new(&hub).route(Route::ws("/ws").target(target))).await;
+        let addr = listen(Server::new(&hub).route(Route::ws("/ws").target(target).control_frames())).await;
         for (n, (opcode, payload, code)) in bad.iter().enumerate() {
             let case = format!("{policy:?} {opcode:?} {:?}", payload.get(..20).unwrap_or(payload));
             let mut client = Client::open(addr, "/ws").await;
@@ -115,6 +115,8 @@ async fn policies<C: Codec<In = Said, Out = Said>>(
                 client.send(*opcode, payload).await;
             }
             let sum = client.message().await.1;
+            client.send(Opcode::Ping, b"no message").await;
+            assert_eq!(client.message().await.0, Opcode::Pong);
             client.send(*opcode, payload).await;
             match policy {
                 OnDecodeError::Close => {
