@@ -1,14 +1,13 @@
-//! Actors: the [`WsActor`] trait, the [`Context`] of its calls, and the task that runs one.
+//! Actors: the [`WsActor`] trait and the [`Context`] of its calls.
 //!
-//! An actor is a value that one task owns; its methods are called one after the other, so its state needs no lock.
-//! A panic ends that task and no other: a guard frees the name and closes the actor's connections with 1011 while
-//! the task unwinds. The same guard works when the runtime drops the task.
+//! An actor is a value that one task owns (`runner.rs`); its methods are called one after the other, so its state needs
+//! no lock.
 
 use std::any::TypeId;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::BinaryHeap;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,14 +15,15 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::decision::Relay;
-use crate::event::{CloseFrame, Connect, Disconnect, Event, Heartbeat, Inbound};
+use crate::event::{CloseFrame, Connect, Disconnect, Heartbeat, Inbound};
 use crate::hub::{Hub, SendError, Sent};
 use crate::id::ConnId;
-use crate::mailbox::{Letter, Mailbox};
+use crate::mailbox::Mailbox;
 use crate::outgoing::Outgoing;
 use crate::room::Room;
+use crate::runner::{Guard, run};
 use crate::seat::RetargetError;
-use crate::sync::take_half_full;
+use crate::supervise::{ActorOptions, Fault, drop_contained};
 use crate::target::Target;
 
 /// What happens on connections, one call at a time.
@@ -38,10 +38,16 @@ use crate::target::Target;
 /// long and does not change the actor belongs into a task of its own, which answers through the [`Hub`].
 ///
 /// An actor that panics is not called again, since its state cannot be trusted: it gets no `disconnect`s. Its
-/// connections are closed with 1011.
+/// connections are closed with 1011. [`Hub::spawn_with`] can have it made again instead, or go on.
 pub trait WsActor: Send + Sized + 'static {
     /// The program's own messages to this actor ([`Target::cast`], [`Context::after`]); `()` if there are none.
     type Cast: Send + 'static;
+
+    /// The actor has been made, and is called for the first time: the place for a first [`Context::after`].
+    fn started(&mut self, cx: &mut Context<Self>) -> impl Future<Output = ()> + Send {
+        let _ = cx;
+        async {}
+    }
 
     /// A connection is open.
     fn connect(&mut self, cx: &mut Context<Self>, connect: Connect) -> impl Future<Output = ()> + Send {
@@ -89,10 +95,18 @@ pub struct Context<A: WsActor> {
     me: Target,
     timers: BinaryHeap<Reverse<Timer<A::Cast>>>,
     timers_set: u64,
-    stopping: bool,
+    pub(crate) stopping: bool,
+    /// What the actor says of the call that it is in.
+    pub(crate) fault: Option<Fault>,
+    pub(crate) restarts: u64,
 }
 
 impl<A: WsActor> Context<A> {
+    pub(crate) fn new(hub: Hub, me: Target) -> Self {
+        let timers = BinaryHeap::new();
+        Self { hub, me, timers, timers_set: 0, stopping: false, fault: None, restarts: 0 }
+    }
+
     /// The Hub that the actor was spawned on.
     pub fn hub(&self) -> &Hub {
         &self.hub
@@ -153,6 +167,56 @@ impl<A: WsActor> Context<A> {
     /// ([`Context::retarget`]) go on there, and it is called for the messages of theirs that it has not seen.
     pub fn stop(&mut self) {
         self.stopping = true;
+    }
+
+    /// Says that this call has failed: it is reported ([`Hub::on_actor_failure`]), and when the call has returned,
+    /// [`ActorOptions::on_error`] is done, which closes the connection by default. Of several errors, the first counts.
+    ///
+    /// ```
+    /// # use ws_actor::{Context, Inbound, WsActor};
+    /// # struct Adder { sum: i64 }
+    /// # impl Adder {
+    /// fn add(&mut self, inbound: &Inbound) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let text = inbound.message.as_text().ok_or("no text")?;
+    ///     self.sum += text.parse::<i64>()?;
+    ///     Ok(())
+    /// }
+    /// # }
+    /// # impl WsActor for Adder {
+    /// # type Cast = ();
+    /// async fn message(&mut self, cx: &mut Context<Self>, inbound: Inbound) {
+    ///     if let Err(error) = self.add(&inbound) {
+    ///         cx.fail(error);
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn fail(&mut self, error: impl fmt::Display) {
+        if self.fault.is_none() {
+            self.fault = Some(Fault::error(&error));
+        }
+    }
+
+    /// How often the actor has been made again ([`Recovery::Restart`](crate::Recovery::Restart)).
+    pub fn restarts(&self) -> u64 {
+        self.restarts
+    }
+
+    /// Forgets the timers, and tells how many there were.
+    pub(crate) fn clear_timers(&mut self) -> usize {
+        let timers = std::mem::take(&mut self.timers);
+        let count = timers.len();
+        drop_contained(timers);
+        count
+    }
+
+    /// When the first of the timers is due.
+    pub(crate) fn next_timer(&self) -> Option<Instant> {
+        self.timers.peek().map(|Reverse(timer)| timer.at)
+    }
+
+    pub(crate) fn pop_timer(&mut self) -> Option<A::Cast> {
+        self.timers.pop().map(|Reverse(timer)| timer.message)
     }
 }
 
@@ -220,123 +284,39 @@ impl Hub {
         name: &str,
         make: impl Fn() -> A + Send + 'static,
     ) -> Result<Target, SpawnError> {
+        self.spawn_with(name, ActorOptions::new(), make)
+    }
+
+    /// [`Hub::spawn`], with a say in what happens when the actor fails.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// ```
+    /// # use ws_actor::{ActorOptions, Context, Hub, Inbound, Recovery, WsActor};
+    /// # #[derive(Default)] struct Chat;
+    /// # impl WsActor for Chat { type Cast = (); async fn message(&mut self, _: &mut Context<Self>, _: Inbound) {} }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), ws_actor::SpawnError> {
+    /// # let hub = Hub::new();
+    /// hub.on_actor_failure(|failure| eprintln!("{failure}"));
+    /// let mut options = ActorOptions::restarting();
+    /// options.max_restarts = 3;
+    /// hub.spawn_with("chat", options, Chat::default)?;
+    /// # Ok(()) }
+    /// ```
+    pub fn spawn_with<A: WsActor>(
+        &self,
+        name: &str,
+        options: ActorOptions,
+        make: impl Fn() -> A + Send + 'static,
+    ) -> Result<Target, SpawnError> {
         let runtime = Handle::try_current().map_err(|_| SpawnError::NoRuntime)?;
         let mailbox = Arc::new(Mailbox::new(Arc::clone(&self.shared.meters)));
         let target = Target::new(name.into(), mailbox, TypeId::of::<A::Cast>());
         if !self.shared.names.enter(&target) {
             return Err(SpawnError::NameTaken);
         }
-        let guard = Guard { hub: self.clone(), target: target.clone() };
-        runtime.spawn(run(guard, make));
+        runtime.spawn(run(Guard::new(self, &target), options, make));
         Ok(target)
-    }
-}
-
-/// Ends what depends on the actor when the actor's task ends, however it does.
-struct Guard {
-    hub: Hub,
-    target: Target,
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.hub.shared.meters.panics.add(1);
-        }
-        self.hub.shared.names.free(&self.target);
-        self.target.mailbox().close();
-    }
-}
-
-async fn run<A: WsActor>(guard: Guard, make: impl Fn() -> A + Send + 'static) {
-    let mut cx = Context {
-        hub: guard.hub.clone(),
-        me: guard.target.clone(),
-        timers: BinaryHeap::new(),
-        timers_set: 0,
-        stopping: false,
-    };
-    let mut actor = make();
-    // Dropped when the actor has ended.
-    let mut stopped = None;
-    let mailbox = Arc::clone(guard.target.mailbox());
-    while let Some(letter) = next(&mailbox, &mut cx).await {
-        match letter {
-            Next::Letter(Letter::Event(Event::Connect(connect))) => actor.connect(&mut cx, *connect).await,
-            Next::Letter(Letter::Event(Event::Message(message))) => actor.message(&mut cx, message).await,
-            Next::Letter(Letter::Event(Event::Heartbeat(beat))) => actor.heartbeat(&mut cx, *beat).await,
-            Next::Letter(Letter::Event(Event::Disconnect(gone))) => actor.disconnect(&mut cx, gone).await,
-            Next::Letter(Letter::Farewell(gone, _receipt)) => actor.disconnect(&mut cx, gone).await,
-            // The type was checked by `Target::cast`.
-            Next::Letter(Letter::Cast(message)) => {
-                if let Ok(message) = message.downcast() {
-                    actor.cast(&mut cx, *message).await;
-                }
-            }
-            Next::Letter(Letter::Drain(until, _answer)) => {
-                actor.drain(&mut cx, until.saturating_duration_since(Instant::now())).await;
-            }
-            Next::Letter(Letter::Stop(answer)) => {
-                stopped = Some(answer);
-                cx.stopping = true;
-            }
-            Next::Timer(message) => actor.cast(&mut cx, message).await,
-        }
-        if cx.stopping {
-            break;
-        }
-        let_others_run().await;
-    }
-    guard.hub.shared.names.free(&guard.target);
-    let moved = mailbox.seal();
-    let mut unmet = HashSet::new();
-    while let Some(letter) = poll_fn(|cx| mailbox.poll_read(cx)).await {
-        match letter {
-            Letter::Event(Event::Connect(connect)) if moved.contains(&connect.id) => {
-                actor.connect(&mut cx, *connect).await;
-            }
-            Letter::Event(Event::Message(message)) if moved.contains(&message.id) => {
-                actor.message(&mut cx, message).await;
-            }
-            Letter::Farewell(gone, _receipt) => actor.disconnect(&mut cx, gone).await,
-            Letter::Event(Event::Connect(connect)) => {
-                unmet.insert(connect.id);
-            }
-            Letter::Event(Event::Disconnect(gone)) if !unmet.remove(&gone.id) => {
-                actor.disconnect(&mut cx, gone).await;
-            }
-            Letter::Event(_) | Letter::Cast(_) | Letter::Drain(..) | Letter::Stop(_) => {}
-        }
-        let_others_run().await;
-    }
-    drop(actor);
-    drop(stopped);
-}
-
-/// The mailbox is no tokio resource, so a busy actor has to let others run by itself: now and then, and when it fills
-/// outboxes faster than the connections' tasks get to write.
-async fn let_others_run() {
-    if take_half_full() {
-        tokio::task::yield_now().await;
-    } else {
-        tokio::task::consume_budget().await;
-    }
-}
-
-enum Next<C> {
-    Letter(Letter),
-    Timer(C),
-}
-
-/// The next thing to do: timers that are due go first, so that a flood of messages does not hold them back.
-async fn next<A: WsActor>(mailbox: &Mailbox, cx: &mut Context<A>) -> Option<Next<A::Cast>> {
-    let letter = poll_fn(|task| mailbox.poll_read(task));
-    let Some(Reverse(Timer { at, .. })) = cx.timers.peek() else {
-        return letter.await.map(Next::Letter);
-    };
-    tokio::select! {
-        biased;
-        () = tokio::time::sleep_until(*at) => cx.timers.pop().map(|Reverse(timer)| Next::Timer(timer.message)),
-        letter = letter => letter.map(Next::Letter),
     }
 }

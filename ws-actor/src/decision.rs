@@ -123,6 +123,7 @@ pub struct Relay {
     pub(crate) heartbeat: Option<Option<Duration>>,
     pub(crate) subprotocol: Option<String>,
     pub(crate) user: Option<Arc<str>>,
+    pub(crate) envelope: Option<bool>,
 }
 
 impl Relay {
@@ -186,6 +187,16 @@ impl Relay {
     #[must_use]
     pub fn user(mut self, key: impl Into<Arc<str>>) -> Self {
         self.user = Some(key.into());
+        self
+    }
+
+    /// Whether this client is sent `{"topic": …, "data": …}` instead of plain messages: always as text, with the topic of
+    /// the message ([`Outgoing::topic`](crate::Outgoing::topic)) or else that of the connection, and as data a string, what
+    /// [`Outgoing::json`](crate::Outgoing::json) was given, or the base64 of a binary message. What the client says is
+    /// left as it is. Of meaning only in a [`Decision`]; by default as the route says ([`Route::envelope`](crate::Route::envelope)), which is off.
+    #[must_use]
+    pub fn envelope(mut self, on: bool) -> Self {
+        self.envelope = Some(on);
         self
     }
 }

@@ -579,6 +579,7 @@ impl Plan {
             params: Params::default(),
             query: Arc::clone(&self.query),
             subprotocol: protocol.and_then(|name| name.to_str().ok()).map(Arc::from),
+            envelope: false,
         };
         let mut bounds = Bounds::new(self.outbox, &self.limits, Places::default());
         bounds.shows_control = self.control_frames;

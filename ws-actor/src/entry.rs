@@ -1,5 +1,6 @@
 //! What the Hub knows of one connection: who it is, what goes with it, its outbox, its rooms, its counters.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,7 +21,7 @@ use crate::meters::{DropReason, Meters};
 use crate::metrics::Totals;
 use crate::observer::{Dropped, Note};
 use crate::outbox::{Lost, Outbox, Overflow, Refused};
-use crate::outgoing::Lane;
+use crate::outgoing::{Frame, Lane};
 use crate::path::Params;
 use crate::places::{NoPlace, Places};
 use crate::room::Memberships;
@@ -53,6 +54,8 @@ pub(crate) struct Who {
     pub(crate) params: Params,
     pub(crate) query: Arc<str>,
     pub(crate) subprotocol: Option<Arc<str>>,
+    /// Its messages go out as `{topic, data}`.
+    pub(crate) envelope: bool,
 }
 
 /// What goes with a connection, and may be changed while it lives.
@@ -202,7 +205,7 @@ impl Entry {
         let result = match lane {
             Lane::Data(frame, key) => {
                 let before = lost.len();
-                let result = self.outbox.push(frame, key.as_ref(), lost);
+                let result = self.outbox.push(&self.dress(frame), key.as_ref(), lost);
                 if result == Err(Refused::Full) || lost.len() > before {
                     self.count_drops(result, lost.len() - before);
                 }
@@ -240,11 +243,33 @@ impl Entry {
         wake(waker);
     }
 
+    /// A message as this client wants it.
+    pub(crate) fn dress<'a>(&self, frame: &'a Frame) -> Cow<'a, Frame> {
+        if self.who.envelope {
+            Cow::Owned(frame.enveloped(|| Arc::clone(&lock(&self.seat).terms.topic)))
+        } else {
+            Cow::Borrowed(frame)
+        }
+    }
+
     pub(crate) fn connect(&self) -> Connect {
-        let Who { role, remote_addr, local_addr, path, params, query, subprotocol } = self.who.clone();
+        let Who { role, remote_addr, local_addr, path, params, query, subprotocol, .. } = self.who.clone();
         let Terms { topic, meta, .. } = self.terms();
         let (id, user) = (self.id, self.user());
-        Connect { id, role, remote_addr, local_addr, path, params, query, subprotocol, user, topic, meta }
+        Connect {
+            id,
+            role,
+            remote_addr,
+            local_addr,
+            path,
+            params,
+            query,
+            subprotocol,
+            user,
+            topic,
+            meta,
+            restarted: false,
+        }
     }
 
     pub(crate) fn heartbeat(&self) -> Heartbeat {
@@ -264,7 +289,7 @@ impl Entry {
 
     pub(crate) fn info(&self) -> ConnInfo {
         let target = lock(&self.seat).target().map(|target| target.name().into());
-        let Who { role, remote_addr, local_addr, path, params, query, subprotocol } = self.who.clone();
+        let Who { role, remote_addr, local_addr, path, params, query, subprotocol, .. } = self.who.clone();
         let Terms { topic, meta, .. } = self.terms();
         let (queued, queued_bytes, dropped) = self.outbox.load();
         let traffic = self.traffic.totals();

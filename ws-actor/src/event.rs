@@ -121,6 +121,7 @@ impl CloseFrame {
         Self::fixed(CloseCode::TRY_AGAIN, "messages were taken too slowly");
     pub(crate) const TARGET_BUSY: Self = Self::fixed(CloseCode::TRY_AGAIN, "the service is busy");
     pub(crate) const TARGET_DOWN: Self = Self::fixed(CloseCode::INTERNAL, "the service ended");
+    pub(crate) const TARGET_FAILED: Self = Self::fixed(CloseCode::INTERNAL, "the service failed");
 
     const fn fixed(code: CloseCode, reason: &'static str) -> Self {
         Self { code, reason: Utf8::from_static(reason) }
@@ -164,6 +165,9 @@ pub struct Connect {
     pub topic: Arc<str>,
     /// The values that go with it.
     pub meta: Meta,
+    /// The connection is not new: an actor of this name had it, failed, and has been made again
+    /// ([`Recovery::Restart`](crate::Recovery::Restart)).
+    pub restarted: bool,
 }
 
 /// A message has arrived.
@@ -238,6 +242,8 @@ pub enum Reason {
     TargetBusy,
     /// The actor ended; 1011 was sent.
     TargetDown,
+    /// The actor failed at an event of this connection ([`Recovery::Close`](crate::Recovery::Close)); 1011 was sent.
+    TargetFailed,
     /// The peer's messages came too fast ([`Limits::rate`](crate::Limits::rate)); 1008 was sent.
     OverRate,
     /// Nobody said in time who is on the connection
@@ -268,7 +274,7 @@ impl Reason {
                 frame.as_ref().map_or(CloseCode::NO_STATUS, |frame| frame.code)
             }
             Self::SlowConsumer | Self::TargetBusy => CloseCode::TRY_AGAIN,
-            Self::TargetDown => CloseCode::INTERNAL,
+            Self::TargetDown | Self::TargetFailed => CloseCode::INTERNAL,
             Self::OverRate => CloseCode::POLICY,
             Self::Unauthenticated => Self::UNAUTHENTICATED.into(),
             Self::Idle => CloseCode::GOING_AWAY,
@@ -287,6 +293,7 @@ impl fmt::Display for Reason {
             Self::SlowConsumer => f.write_str("the peer took messages too slowly"),
             Self::TargetBusy => f.write_str("the actor took messages too slowly"),
             Self::TargetDown => f.write_str("the actor ended"),
+            Self::TargetFailed => f.write_str("the actor failed at it"),
             Self::OverRate => f.write_str("the peer's messages came too fast"),
             Self::Unauthenticated => f.write_str("authentication took too long"),
             Self::Idle => f.write_str("nothing was said for too long"),

@@ -56,7 +56,8 @@ impl Metrics {
         out.tally("ws_messages_dropped_total", "Messages that were dropped, by reason.", &self.dropped)?;
         out.one("ws_rooms", "gauge", "Rooms that exist.", self.rooms)?;
         out.one("ws_actors", "gauge", "Actors that run.", self.actors)?;
-        out.one("ws_actor_panics_total", "counter", "Actors that have panicked.", self.panics)?;
+        out.one("ws_actor_panics_total", "counter", "Calls of actors that have panicked.", self.panics)?;
+        out.one("ws_actor_restarts_total", "counter", "Actors that were made again.", self.restarts)?;
         let help = "Notes that observers were too slow for.";
         out.one("ws_observer_missed_total", "counter", help, self.observer_missed)?;
         let help = "Panics of observers.";

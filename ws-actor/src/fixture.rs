@@ -28,7 +28,7 @@ pub(crate) fn who() -> Who {
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let (path, query) = ("/".into(), "".into());
     let (role, params) = (Role::Server, Params::default());
-    Who { role, remote_addr: addr, local_addr: addr, path, params, query, subprotocol: None }
+    Who { role, remote_addr: addr, local_addr: addr, path, params, query, subprotocol: None, envelope: false }
 }
 
 pub(crate) fn terms() -> Terms {

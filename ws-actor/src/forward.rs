@@ -22,6 +22,8 @@ impl Target {
     /// # Errors
     /// As for [`Hub::spawn`].
     ///
+    /// `examples/frameworks` has a ractor and a kameo actor behind connections. With a channel:
+    ///
     /// ```
     /// # use std::ops::ControlFlow;
     /// # use ws_actor::{Event, Hub, Target};

@@ -28,6 +28,7 @@ use crate::outbox::{Lost, Refused};
 use crate::outgoing::{Frame, Lane, Outgoing};
 use crate::path::Params;
 use crate::room::Rooms;
+use crate::supervise::Failures;
 use crate::sync::lock;
 use crate::target::Names;
 use crate::waiters::Ticket;
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     broadcasting: Mutex<()>,
     pub(crate) rooms: Rooms,
     pub(crate) names: Names,
+    pub(crate) failures: Mutex<Failures>,
     pub(crate) gate: Gate,
     pub(crate) meters: Arc<Meters>,
 }
@@ -200,6 +202,7 @@ impl Hub {
             names: Names::default(),
             gate: Gate::default(),
             meters: Arc::default(),
+            failures: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -247,6 +250,7 @@ impl Hub {
         let entry = self.entry(to).ok_or(SendError::NotFound)?;
         match lane {
             Lane::Data(frame, key) => {
+                let frame = entry.dress(&frame).into_owned();
                 Acked { entry, ticket: None, frame, key }.accepted().await.map_err(SendError::from)
             }
             lane => entry.take(&lane, &mut Lost::default()),

@@ -63,6 +63,12 @@
 //! the subprotocol reaches the client. All of it may be changed while the connection lives ([`Hub::retarget`]): moved to
 //! another actor, it loses no message and has none out of order.
 //!
+//! # What a message is
+//!
+//! Text or bytes ([`Message`]). With a [`Codec`] between, an actor deals in types of its own ([`Typed`], [`Json`]), and what
+//! cannot be read closes the connection, is dropped, or is told. For clients that expect `{"topic": …, "data": …}`,
+//! [`Route::envelope`] puts that around what they are sent ([`Outgoing::topic`]).
+//!
 //! # Who waits for whom
 //!
 //! ```text
@@ -79,7 +85,7 @@
 //! |---|---|
 //! | a client that takes no messages | its outbox fills and the [`Overflow`] policy decides, closing it with 1013 by default; a socket that takes no byte for the write timeout is cut |
 //! | an actor | its clients are not read; after the mailbox timeout they are closed with 1013 |
-//! | an actor that panics | its connections are closed with 1011, its name is free, nobody else notices |
+//! | an actor that panics | its connections are closed with 1011, its name is free, nobody else notices; or as [`ActorOptions`] say |
 //! | a peer that breaks the protocol | it is closed with the code of the rule, and [`Reason::Protocol`] names it |
 //! | a client that sends too much, or too fast | [`Limits`]: it is closed with 1009, or with 1008, or dropped messages, or slowed down |
 //! | a crowd | [`Limits`]: whoever is too many is answered 503 before any upgrade |
@@ -97,6 +103,12 @@
 //!
 //! [`testing`] has a server in memory and clients for it, through the same code as over TCP and on tokio's clock, which
 //! a test may pause: an hour of heartbeats takes no time.
+//! # When an actor fails
+//!
+//! A panic ends the call that it happened in, and an error that an actor reports ([`Context::fail`]) is as good as one.
+//! What else ends, [`Hub::spawn_with`] says: nothing, the connection, the actor, or the actor but not its connections: it
+//! is made again and told of them ([`Recovery`]). [`Hub::on_actor_failure`] tells a log, and [`Target::ended`] and
+//! [`Target::monitor`] whoever depends on an actor.
 //!
 //! # What is safe by default
 //!
@@ -132,6 +144,7 @@
 mod actor;
 mod auth;
 mod backoff;
+mod codec;
 mod compress;
 mod conduct;
 mod conn;
@@ -140,6 +153,7 @@ mod dial;
 mod drain;
 mod engine;
 mod entry;
+mod envelope;
 mod event;
 mod exposition;
 #[cfg(test)]
@@ -154,6 +168,7 @@ mod mailbox;
 mod meta;
 mod meters;
 mod metrics;
+mod monitor;
 mod observer;
 mod outbox;
 mod outgoing;
@@ -168,8 +183,10 @@ mod report;
 mod rewind;
 mod room;
 mod route;
+mod runner;
 mod seat;
 mod server;
+mod supervise;
 mod sync;
 mod target;
 pub mod testing;
@@ -180,6 +197,7 @@ mod waiters;
 pub use actor::{Context, SpawnError, WsActor};
 pub use auth::AuthenticateError;
 pub use backoff::Jitter;
+pub use codec::{Codec, DecodeError, EncodeError, Json, OnDecodeError, Typed, TypedSendError};
 pub use conduct::{OverRate, RateLimit};
 pub use decision::{Decision, Relay, Response, Upgrade};
 pub use dial::{AttachError, Connector, DialError, DialOptions, DialState, DialStatus, Dialled};
@@ -192,6 +210,7 @@ pub use limits::Limits;
 pub use meta::Meta;
 pub use meters::{DropReason, Ending, Kind, RefusalKind};
 pub use metrics::{Durations, Metrics, Tally};
+pub use monitor::{EndCause, Ended};
 pub use observer::{Closed, Dropped, Observer};
 pub use outbox::{OutboxLimits, Overflow};
 pub use outgoing::Outgoing;
@@ -205,6 +224,7 @@ pub use route::{OriginCheck, Origins, Route};
 pub use seat::RetargetError;
 pub use serde_json::Value;
 pub use server::{Listening, Server, Settings};
+pub use supervise::{ActorFailure, ActorOptions, Call, Fault, Recovery};
 pub use target::{CastError, Pool, Target};
 pub use upgrade::{Ends, Refusal};
 /// permessage-deflate (RFC 7692): the settings of [`Route::deflate`], and the pool of compression state.

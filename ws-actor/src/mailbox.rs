@@ -279,8 +279,9 @@ impl Mailbox {
     }
 
     /// Takes only the ends of connections from now on, and closes those that are attached with 1011; all but those
-    /// that leave for another actor or have left. Their letters are still to be read: it returns whose they are.
-    pub(crate) fn seal(&self) -> HashSet<ConnId> {
+    /// that leave for another actor or have left. Their letters are still to be read: it returns whose they are, and how
+    /// many connections were closed.
+    pub(crate) fn seal(&self) -> (HashSet<ConnId>, usize) {
         let mut moved = HashSet::new();
         let state = lock(&self.state);
         moved.extend(state.attached.values().filter(|one| one.leaves).map(|one| one.entry.id()));
@@ -288,17 +289,17 @@ impl Mailbox {
             Letter::Farewell(gone, _) => Some(gone.id),
             _ => None,
         }));
-        Self::leave_open(state, Phase::Sealed);
-        moved
+        let (closed, _) = Self::leave_open(state, Phase::Sealed);
+        (moved, closed)
     }
 
     /// Takes nothing from now on, forgets what waits, and closes the attached connections with 1011, but for those
-    /// that leave for another actor.
-    pub(crate) fn close(&self) {
-        Self::leave_open(lock(&self.state), Phase::Closed);
+    /// that leave for another actor. Returns how many it closed and how many letters are lost.
+    pub(crate) fn close(&self) -> (usize, usize) {
+        Self::leave_open(lock(&self.state), Phase::Closed)
     }
 
-    fn leave_open(mut state: MutexGuard<'_, State>, phase: Phase) {
+    fn leave_open(mut state: MutexGuard<'_, State>, phase: Phase) -> (usize, usize) {
         state.phase = phase;
         let staying = state.attached.values().filter(|attached| !attached.leaves);
         let staying: Vec<_> = staying.map(|attached| Arc::clone(&attached.entry)).collect();
@@ -309,14 +310,15 @@ impl Mailbox {
         }
         let (line, reader) = (state.line.all(), state.reader.take());
         drop(state);
-        for entry in staying {
-            // Refused when the connection is closing anyway.
-            let _ = entry.outbox().cut(CloseFrame::TARGET_DOWN, Reason::TargetDown);
-        }
+        // Refused when the connection is closing anyway.
+        let cut = |entry: &Arc<Entry>| entry.outbox().cut(CloseFrame::TARGET_DOWN, Reason::TargetDown);
+        let closed = staying.iter().filter(|entry| cut(entry).is_ok()).count();
+        let lost = forgotten.0.len();
         line.into_iter().for_each(Waker::wake);
         wake(reader);
         // Casts are values of the program, and receipts tell others; their destructors run here, outside the lock.
         drop(forgotten);
+        (closed, lost)
     }
 }
 
@@ -430,7 +432,7 @@ mod tests {
     /// The line wakes when the actor ends, and is told so.
     #[test]
     fn the_line_learns_of_the_end() {
-        for end in [(|mailbox| drop(mailbox.seal())) as fn(&Mailbox), Mailbox::close] {
+        for end in [(|mailbox| drop(mailbox.seal())) as fn(&Mailbox), |mailbox| _ = mailbox.close()] {
             let mailbox = Mailbox::default();
             fill(&mailbox);
             let count = Arc::<Count>::default();

@@ -90,6 +90,8 @@ kinds! {
         TargetBusy = "target_busy",
         /// [`Reason::TargetDown`].
         TargetDown = "target_down",
+        /// [`Reason::TargetFailed`].
+        TargetFailed = "target_failed",
         /// [`Reason::OverRate`].
         OverRate = "over_rate",
         /// [`Reason::Unauthenticated`].
@@ -128,6 +130,7 @@ impl Reason {
             Self::SlowConsumer => Ending::SlowConsumer,
             Self::TargetBusy => Ending::TargetBusy,
             Self::TargetDown => Ending::TargetDown,
+            Self::TargetFailed => Ending::TargetFailed,
             Self::OverRate => Ending::OverRate,
             Self::Unauthenticated => Ending::Unauthenticated,
             Self::Idle => Ending::Idle,
@@ -215,6 +218,7 @@ pub(crate) struct Meters {
     pub(crate) refused: Counts<RefusalKind>,
     pub(crate) dropped: Counts<DropReason>,
     pub(crate) panics: Count,
+    pub(crate) restarts: Count,
     pub(crate) handshake: Clocked,
     pub(crate) rtt: Clocked,
     pub(crate) mailbox_wait: Clocked,

@@ -52,8 +52,10 @@ pub struct Metrics {
     pub rooms: usize,
     /// Actors that run.
     pub actors: usize,
-    /// Actors that have panicked.
+    /// Calls of actors that have panicked.
     pub panics: u64,
+    /// Actors that were made again ([`ActorOptions`](crate::ActorOptions)).
+    pub restarts: u64,
     /// Notes that observers were not given, because they took none for too long ([`Observer`](crate::Observer)).
     pub observer_missed: u64,
     /// Panics of observers.
@@ -200,6 +202,7 @@ impl Hub {
             rooms: self.room_count(),
             actors: shared.names.all().len(),
             panics: meters.panics.now(),
+            restarts: meters.restarts.now(),
             observer_missed: meters.observers.counts.missed.now(),
             observer_panics: meters.observers.counts.panics.now(),
             handshake: Durations::of_now(&meters.handshake),

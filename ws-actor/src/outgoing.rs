@@ -11,9 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use serde_core::Serialize;
 use ws_core::frame::{Header, MAX_CONTROL};
 use ws_core::{Kind, Prepared};
 
+use crate::codec::EncodeError;
+use crate::envelope::Envelope;
 use crate::event::{CloseFrame, Message};
 
 /// A message on its way out: anything that is [`Into<Outgoing>`], such as `&str`, `String`, [`Bytes`], [`Message`].
@@ -24,12 +27,31 @@ use crate::event::{CloseFrame, Message};
 pub struct Outgoing {
     pub(crate) message: Message,
     pub(crate) key: Option<Arc<str>>,
+    topic: Option<Arc<str>>,
+    is_json: bool,
 }
 
 impl Outgoing {
     /// `message`, of which only the latest of this `key` matters: a price, a position, a state.
     pub fn keyed(key: impl Into<Arc<str>>, message: impl Into<Message>) -> Self {
-        Self { message: message.into(), key: Some(key.into()) }
+        Self { key: Some(key.into()), ..Self::from(message) }
+    }
+
+    /// A value as JSON, in a text message. In an envelope it stands as it is, not as a string.
+    ///
+    /// # Errors
+    /// The value has no JSON: a map whose keys are no texts, or a serializer of its own that fails.
+    pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
+        let text = serde_json::to_string(value).map_err(EncodeError::new)?;
+        Ok(Self { is_json: true, ..Self::from(text) })
+    }
+
+    /// The same under a topic, which clients with an envelope see ([`Relay::envelope`](crate::Relay::envelope)), and no
+    /// others. Without one, it is that of the connection.
+    #[must_use]
+    pub fn topic(mut self, topic: impl Into<Arc<str>>) -> Self {
+        self.topic = Some(topic.into());
+        self
     }
 
     /// What is to be sent.
@@ -45,7 +67,7 @@ impl Outgoing {
 
 impl<M: Into<Message>> From<M> for Outgoing {
     fn from(message: M) -> Self {
-        Self { message: message.into(), key: None }
+        Self { message: message.into(), key: None, topic: None, is_json: false }
     }
 }
 
@@ -60,7 +82,10 @@ pub(crate) enum Lane {
 impl Lane {
     /// Frames a message for one connection, or tells why no peer may be sent it.
     pub(crate) fn of(outgoing: Outgoing) -> Result<Self, ws_core::SendError> {
-        Self::new(outgoing, |payload, kind| Frame(Form::Own(payload, kind)))
+        Self::new(outgoing, |payload, kind, envelope| {
+            let envelope = (!envelope.is_usual()).then(|| Arc::new(envelope));
+            Frame(Form::Own(payload, kind, envelope))
+        })
     }
 
     /// The same for many connections, which share what is made of it.
@@ -68,19 +93,19 @@ impl Lane {
         outgoing: Outgoing,
         tally: Option<&Arc<Tally>>,
     ) -> Result<Self, ws_core::SendError> {
-        Self::new(outgoing, |payload, kind| {
-            let tally = tally.cloned();
-            Frame(Form::Many(Arc::new(Many { payload, kind, tally, prepared: OnceLock::new() })))
+        Self::new(outgoing, |payload, kind, envelope| {
+            Frame(Form::Many(Arc::new(Many::new(payload, kind, envelope, tally.cloned()))))
         })
     }
 
     fn new(
-        Outgoing { message, key }: Outgoing,
-        frame: impl FnOnce(Bytes, Kind) -> Frame,
+        Outgoing { message, key, topic, is_json }: Outgoing,
+        frame: impl FnOnce(Bytes, Kind, Envelope) -> Frame,
     ) -> Result<Self, ws_core::SendError> {
+        let envelope = Envelope { topic, is_json };
         Ok(match message {
-            Message::Text(text) => Self::Data(frame(text.into_bytes(), Kind::Text), key),
-            Message::Binary(bytes) => Self::Data(frame(bytes, Kind::Binary), key),
+            Message::Text(text) => Self::Data(frame(text.into_bytes(), Kind::Text, envelope), key),
+            Message::Binary(bytes) => Self::Data(frame(bytes, Kind::Binary, envelope), key),
             // 5.5: control frames "MUST have a payload length of 125 bytes or less".
             Message::Ping(bytes) | Message::Pong(bytes) if bytes.len() > MAX_CONTROL => {
                 return Err(ws_core::SendError::ControlTooLong);
@@ -110,7 +135,8 @@ pub(crate) struct Frame(Form);
 
 #[derive(Clone, Debug)]
 enum Form {
-    Own(Bytes, Kind),
+    /// With what goes around it for a client who wants that, if it is not the usual.
+    Own(Bytes, Kind, Option<Arc<Envelope>>),
     Many(Arc<Many>),
 }
 
@@ -122,6 +148,9 @@ pub(crate) struct Many {
     /// Of whom it came.
     tally: Option<Arc<Tally>>,
     prepared: OnceLock<Prepared>,
+    envelope: Envelope,
+    /// What those share that want an envelope.
+    enveloped: OnceLock<Frame>,
 }
 
 /// What has become of messages for many.
@@ -133,6 +162,11 @@ pub(crate) struct Tally {
 }
 
 impl Many {
+    fn new(payload: Bytes, kind: Kind, envelope: Envelope, tally: Option<Arc<Tally>>) -> Self {
+        let (prepared, enveloped) = (OnceLock::new(), OnceLock::new());
+        Self { payload, kind, tally, prepared, envelope, enveloped }
+    }
+
     /// What those share that compress it.
     pub(crate) fn prepared(&self) -> &Prepared {
         self.prepared.get_or_init(|| {
@@ -149,9 +183,31 @@ impl Many {
 }
 
 impl Frame {
+    /// The same in its envelope; `default` is the topic of those that have none.
+    pub(crate) fn enveloped(&self, default: impl FnOnce() -> Arc<str>) -> Self {
+        match &self.0 {
+            Form::Own(payload, kind, envelope) => {
+                let envelope = envelope.as_deref().cloned().unwrap_or_default();
+                let topic = envelope.topic.clone().unwrap_or_else(default);
+                Self(Form::Own(envelope.around(&topic, *kind, payload).into_bytes(), Kind::Text, None))
+            }
+            Form::Many(many) => {
+                let make = |topic: &str| {
+                    let text = many.envelope.around(topic, many.kind, &many.payload).into_bytes();
+                    let made = Many::new(text, Kind::Text, Envelope::default(), many.tally.clone());
+                    Self(Form::Many(Arc::new(made)))
+                };
+                match &many.envelope.topic {
+                    Some(topic) => many.enveloped.get_or_init(|| make(topic)).clone(),
+                    None => make(&default()),
+                }
+            }
+        }
+    }
+
     pub(crate) fn payload(&self) -> &Bytes {
         match &self.0 {
-            Form::Own(payload, _) => payload,
+            Form::Own(payload, ..) => payload,
             Form::Many(many) => &many.payload,
         }
     }
@@ -162,7 +218,7 @@ impl Frame {
 
     pub(crate) fn kind(&self) -> Kind {
         match &self.0 {
-            Form::Own(_, kind) => *kind,
+            Form::Own(_, kind, _) => *kind,
             Form::Many(many) => many.kind,
         }
     }

@@ -67,7 +67,7 @@ fn section(reason: &Reason) -> Option<&'static str> {
             Some("10.4")
         }
         // 7.4.1: 1011, "an unexpected condition that prevented it from fulfilling the request".
-        Reason::TargetDown => Some("7.4.1"),
+        Reason::TargetDown | Reason::TargetFailed => Some("7.4.1"),
     }
 }
 

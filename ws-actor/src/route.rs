@@ -34,6 +34,7 @@ pub struct Route {
     pub(crate) shows_control: bool,
     pub(crate) subprotocols: Vec<Arc<str>>,
     pub(crate) require_subprotocol: bool,
+    pub(crate) envelope: bool,
 }
 
 impl fmt::Debug for Route {
@@ -76,6 +77,7 @@ impl Route {
             shows_control: false,
             subprotocols: Vec::new(),
             require_subprotocol: false,
+            envelope: false,
         }
     }
 
@@ -185,6 +187,14 @@ impl Route {
     pub fn limits(mut self, limits: Limits) -> Self {
         self.gate = Gate::new(&limits);
         self.limits = limits;
+        self
+    }
+
+    /// Sends `{"topic": …, "data": …}` instead of plain messages to the clients of this path; see
+    /// [`Relay::envelope`](crate::Relay::envelope).
+    #[must_use]
+    pub fn envelope(mut self) -> Self {
+        self.envelope = true;
         self
     }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::hub::Hub;
 use crate::mailbox::{CastRefused, Down, Mailbox};
+use crate::monitor::News;
 use crate::sync::lock;
 
 /// A running actor as those who give it work see it. A clone is another handle on the same.
@@ -23,6 +24,7 @@ struct Inner {
     name: Arc<str>,
     mailbox: Arc<Mailbox>,
     cast_type: TypeId,
+    news: News,
 }
 
 impl fmt::Debug for Target {
@@ -33,7 +35,7 @@ impl fmt::Debug for Target {
 
 impl Target {
     pub(crate) fn new(name: Arc<str>, mailbox: Arc<Mailbox>, cast_type: TypeId) -> Self {
-        Self { inner: Arc::new(Inner { name, mailbox, cast_type }) }
+        Self { inner: Arc::new(Inner { name, mailbox, cast_type, news: News::default() }) }
     }
 
     /// The name that the actor was spawned under.
@@ -64,6 +66,18 @@ impl Target {
 
     pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
         &self.inner.mailbox
+    }
+
+    pub(crate) fn cast_type(&self) -> TypeId {
+        self.inner.cast_type
+    }
+
+    pub(crate) fn news(&self) -> &News {
+        &self.inner.news
+    }
+
+    pub(crate) fn shared_name(&self) -> &Arc<str> {
+        &self.inner.name
     }
 
     pub(crate) fn is(&self, other: &Self) -> bool {

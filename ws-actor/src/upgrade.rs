@@ -151,8 +151,9 @@ impl Asked<'_> {
         if let Some(user) = relay.user.take() {
             places.name_user(&user).map_err(|full| no(RefusalKind::Limit, &full.to_string()))?;
         }
+        let envelope = relay.envelope.unwrap_or(route.envelope);
         let (role, remote_addr, local_addr) = (Role::Server, ends.remote, ends.local);
-        let who = Who { role, remote_addr, local_addr, path, params, query, subprotocol };
+        let who = Who { role, remote_addr, local_addr, path, params, query, subprotocol, envelope };
         let mut terms = Terms { topic: Arc::clone(&route.no_topic), meta: Meta::new(), heartbeat: None };
         terms.apply(relay);
         let bounds =

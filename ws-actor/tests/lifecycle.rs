@@ -157,9 +157,9 @@ proptest! {
         actors.block_on(until("nothing is left", || hub.connection_count() == 0));
         prop_assert_eq!(hub.room_count(), 0);
         for name in ["a", "b"] {
-            // Stopping, an actor takes what is in its mailbox first, which may be full still.
-            let target = hub.lookup(name).unwrap();
-            actors.block_on(until("there is room", || target.cast(0_u32).is_ok()));
+            // Behind what is in its mailbox, which may be full still.
+            let actor = hub.lookup(name).unwrap();
+            actors.block_on(until("there is room", || actor.cast(0_u32).is_ok()));
         }
         for log in &mut logs {
             let mut seen = Vec::new();
