@@ -2,17 +2,22 @@
 //!
 //! [`accept`] for the plain case, [`accept_with`] for a decision by the request, [`Incoming`] for one that takes its
 //! time, or for HTTP on the same port.
+//!
+//! A task is as large as the largest thing that it ever waits for, and most of its life it waits for messages. So what
+//! only the handshake needs stands in boxes of its own, which go when there is a WebSocket.
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::{fmt, io};
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ws_core::handshake::MAX_EARLY_BYTES;
-use ws_core::{Accept, AnswerError, Config, ConfigRef, Rejection, Request, Role, ServerHandshake, Transport};
+use ws_core::{
+    Accept, AnswerError, Config, ConfigRef, Instant, Rejection, Request, Role, ServerHandshake, Transport,
+};
 
-use crate::deflate;
+use crate::deflate::{self, Agreement};
 use crate::pool;
 use crate::timer::{Clock, Timer};
 use crate::websocket::WebSocket;
@@ -28,7 +33,8 @@ pub async fn accept<S>(stream: S) -> Result<WebSocket<S>, AcceptError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    accept_with(stream, Config::server(), |_| Ok(Acceptance::default())).await
+    let incoming = Incoming::open(stream, Config::server().into());
+    Box::pin(async { incoming.read_head().await?.accept(Acceptance::default()).await }).await
 }
 
 /// Accepts a WebSocket if `decide`, which sees the request, agrees.
@@ -58,13 +64,17 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     F: FnOnce(&Request<'_>) -> Result<Acceptance, Refusal>,
 {
-    let mut incoming = Incoming::read(stream, config).await?;
-    let decision = incoming.request().map(|request| decide(&request));
-    match decision {
-        Some(Ok(acceptance)) => incoming.accept(acceptance).await,
-        Some(Err(refusal)) => Err(incoming.reject(refusal).await),
-        None => Err(AcceptError::Io(io::ErrorKind::UnexpectedEof.into())),
-    }
+    let incoming = Incoming::open(stream, config.into());
+    Box::pin(async {
+        let mut incoming = incoming.read_head().await?;
+        let decision = incoming.request().map(|request| decide(&request));
+        match decision {
+            Some(Ok(acceptance)) => incoming.accept(acceptance).await,
+            Some(Err(refusal)) => Err(incoming.reject(refusal).await),
+            None => Err(AcceptError::Io(io::ErrorKind::UnexpectedEof.into())),
+        }
+    })
+    .await
 }
 
 /// What an application adds to its consent.
@@ -139,13 +149,17 @@ impl From<io::Error> for AcceptError {
 
 /// A stream whose first request has come, and waits for an answer: for as long as it takes.
 #[derive(Debug)]
-pub struct Incoming<S> {
+pub struct Incoming<S>(Box<Shake<S>>);
+
+#[derive(Debug)]
+struct Shake<S> {
     stream: S,
     config: ConfigRef,
     clock: Clock,
     handshake: ServerHandshake,
     /// The head and what came behind it.
     input: Vec<u8>,
+    timer: Timer,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
@@ -157,9 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     /// # Cancel safety
     /// Dropping the future drops the stream.
     pub async fn read(stream: S, config: impl Into<ConfigRef>) -> Result<Self, AcceptError> {
-        let (config, clock) = (config.into(), Clock::start());
-        let handshake = ServerHandshake::new(clock.now(), config.clone());
-        Self::read_head(stream, config, clock, handshake).await
+        Self::open(stream, config.into()).read_head().await
     }
 
     /// Reads a request where HTTP is spoken beside WebSocket: one that is no upgrade comes back too, as
@@ -173,33 +185,127 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     pub async fn read_beside_http(stream: S, config: impl Into<ConfigRef>) -> Result<Self, AcceptError> {
         let (config, clock) = (config.into(), Clock::start());
         let handshake = ServerHandshake::beside_http(clock.now(), config.clone());
-        Self::read_head(stream, config, clock, handshake).await
+        Self::begin(stream, config, clock, handshake).read_head().await
     }
 
-    pub(crate) async fn read_head(
-        stream: S,
-        config: ConfigRef,
-        clock: Clock,
-        handshake: ServerHandshake,
-    ) -> Result<Self, AcceptError> {
-        let mut this = Self { stream, config, clock, handshake, input: Vec::new() };
-        let mut timer = Timer::default();
-        match poll_fn(|cx| this.poll_head(cx, &mut timer)).await {
-            Ok(()) => Ok(this),
-            Err(AcceptError::Request(rejection)) => {
-                // The answer is as long as a rejection's few lines.
-                let mut out = [0; 1024];
-                let now = this.clock.now();
-                if let Ok(len) = this.handshake.refuse(now, rejection, &mut out) {
-                    this.say_goodbye(&out[..len]).await;
-                }
-                Err(AcceptError::Request(rejection))
-            }
+    fn open(stream: S, config: ConfigRef) -> Self {
+        let clock = Clock::start();
+        let handshake = ServerHandshake::new(clock.now(), config.clone());
+        Self::begin(stream, config, clock, handshake)
+    }
+
+    pub(crate) fn begin(stream: S, config: ConfigRef, clock: Clock, handshake: ServerHandshake) -> Self {
+        let (input, timer) = (Vec::new(), Timer::default());
+        Self(Box::new(Shake { stream, config, clock, handshake, input, timer }))
+    }
+
+    pub(crate) async fn read_head(mut self) -> Result<Self, AcceptError> {
+        match poll_fn(|cx| self.0.poll_head(cx)).await {
+            Ok(()) => Ok(self),
+            Err(AcceptError::Request(rejection)) => Err(self.refuse(rejection).await),
             Err(error) => Err(error),
         }
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>, timer: &mut Timer) -> Poll<Result<(), AcceptError>> {
+    /// The request: a view of bytes that this object holds.
+    pub fn request(&mut self) -> Option<Request<'_>> {
+        self.0.request()
+    }
+
+    /// The transport, to look at: for its addresses, say.
+    pub fn stream(&self) -> &S {
+        &self.0.stream
+    }
+
+    /// Answers 101, and is a WebSocket from there on. What came behind the request is its first input.
+    ///
+    /// # Errors
+    /// [`AcceptError::Answer`] for an acceptance that may not be sent, such as a subprotocol that was not offered: the
+    /// client got a 500. [`AcceptError::Io`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the stream.
+    pub async fn accept(mut self, acceptance: Acceptance) -> Result<WebSocket<S>, AcceptError> {
+        let (answer, agreement) = self.0.agree(acceptance);
+        let Shake { stream, config, clock, handshake, input, .. } = *self.say_yes(answer).await?.0;
+        let leftover = &input[handshake.consumed().unwrap_or(input.len())..];
+        Ok(WebSocket::with_clock(stream, Role::Server, leftover, config, clock, [0; 32], agreement))
+    }
+
+    /// Answers 101 and gives the stream away, with what came behind the request: for who drives a connection of his own.
+    /// `extensions` is what he has agreed to of [`Request::extensions`], as the value of one line, and is his to keep to;
+    /// empty for none, whatever the configuration says.
+    ///
+    /// # Errors
+    /// As for [`accept`](Self::accept).
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the stream.
+    pub async fn answer(
+        mut self,
+        acceptance: Acceptance,
+        extensions: &str,
+    ) -> Result<(S, Vec<u8>), AcceptError> {
+        let answer = self.0.encode_acceptance(acceptance, extensions);
+        let Shake { stream, handshake, mut input, .. } = *self.say_yes(answer).await?.0;
+        let head = handshake.consumed().unwrap_or(input.len());
+        Ok((stream, input.split_off(head)))
+    }
+
+    async fn say_yes(mut self, answer: Result<Vec<u8>, AnswerError>) -> Result<Self, AcceptError> {
+        match answer {
+            Ok(answer) => {
+                // A peer that takes nothing is given as long as it had for its request.
+                let patience = self.0.config.timeouts.handshake;
+                let deadline = self.0.clock.now().saturating_add(patience);
+                let mut left = &answer[..];
+                poll_fn(|cx| self.0.poll_answer(cx, &mut left, deadline)).await?;
+                Ok(self)
+            }
+            Err(error) => {
+                self.reject(Refusal::new(500, "the server chose an answer that may not be sent\n")).await;
+                Err(AcceptError::Answer(error))
+            }
+        }
+    }
+
+    /// Answers no, says it to the end, and returns the error that stands for it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the stream.
+    pub async fn reject(mut self, refusal: Refusal) -> AcceptError {
+        let (answer, outcome) = self.0.encode_refusal(refusal);
+        self.say_goodbye(answer).await;
+        outcome
+    }
+
+    /// Answers a request that breaks a rule which only the application can tell, with that rule's answer.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the stream.
+    pub async fn refuse(mut self, rejection: Rejection) -> AcceptError {
+        let now = self.0.clock.now();
+        let answer = encode(|out| self.0.handshake.refuse(now, rejection, out));
+        self.say_goodbye(answer.ok()).await;
+        AcceptError::Request(rejection)
+    }
+
+    /// The stream and everything read from it, for whoever speaks HTTP on.
+    pub fn into_parts(self) -> (S, Vec<u8>) {
+        (self.0.stream, self.0.input)
+    }
+
+    /// Writes a last answer, shuts down, and reads on for a while, so that no reset destroys it (HS-39). The peer may be
+    /// gone; nothing depends on that.
+    async fn say_goodbye(&mut self, answer: Option<Vec<u8>>) {
+        let Some(answer) = answer else { return };
+        let mut left = &answer[..];
+        poll_fn(|cx| self.0.poll_end(cx, &mut left)).await;
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Shake<S> {
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), AcceptError>> {
         loop {
             match self.handshake.recv(self.clock.now(), &self.input) {
                 Ok(Some(_)) => return Poll::Ready(Ok(())),
@@ -222,7 +328,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
                 Poll::Pending => {
                     let Some(deadline) = self.handshake.deadline() else { return Poll::Pending };
-                    ready!(timer.poll(cx, self.clock, deadline));
+                    ready!(self.timer.poll(cx, self.clock, deadline));
                     if let Err(rejection) = self.handshake.tick(self.clock.now()) {
                         return Poll::Ready(Err(AcceptError::Request(rejection)));
                     }
@@ -231,150 +337,83 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         }
     }
 
-    /// The request: a view of bytes that this object holds.
-    pub fn request(&mut self) -> Option<Request<'_>> {
+    fn request(&mut self) -> Option<Request<'_>> {
         self.handshake.recv(self.clock.now(), &self.input).ok().flatten()
     }
 
-    /// The transport, to look at: for its addresses, say.
-    pub fn stream(&self) -> &S {
-        &self.stream
-    }
-
-    /// Answers 101, and is a WebSocket from there on. What came behind the request is its first input.
-    ///
-    /// # Errors
-    /// [`AcceptError::Answer`] for an acceptance that may not be sent, such as a subprotocol that was not offered: the
-    /// client got a 500. [`AcceptError::Io`].
-    ///
-    /// # Cancel safety
-    /// Dropping the future drops the stream.
-    pub async fn accept(mut self, acceptance: Acceptance) -> Result<WebSocket<S>, AcceptError> {
-        let agreed = self
-            .handshake
-            .recv(self.clock.now(), &self.input)
-            .ok()
-            .flatten()
-            .and_then(|request| deflate::accept(&self.config, &request));
+    /// The 101, and what it agrees on of the extensions that the client offers.
+    fn agree(&mut self, acceptance: Acceptance) -> (Result<Vec<u8>, AnswerError>, Option<Agreement>) {
+        let agreed = self.handshake.recv(self.clock.now(), &self.input).ok().flatten();
+        let agreed = agreed.and_then(|request| deflate::accept(&self.config, &request));
         let extensions = agreed.as_ref().map_or("", |(_, line)| line);
-        let this = self.say_yes(&acceptance, extensions).await?;
-        let leftover = &this.input[this.handshake.consumed().unwrap_or(this.input.len())..];
-        Ok(WebSocket::with_clock(
-            this.stream,
-            Role::Server,
-            leftover,
-            this.config,
-            this.clock,
-            [0; 32],
-            agreed.map(|(agreement, _)| agreement),
-        ))
-    }
-
-    /// Answers 101 and gives the stream away, with what came behind the request: for who drives a connection of his own.
-    /// `extensions` is what he has agreed to of [`Request::extensions`], as the value of one line, and is his to keep to;
-    /// empty for none, whatever the configuration says.
-    ///
-    /// # Errors
-    /// As for [`accept`](Self::accept).
-    ///
-    /// # Cancel safety
-    /// Dropping the future drops the stream.
-    pub async fn answer(self, acceptance: Acceptance, extensions: &str) -> Result<(S, Vec<u8>), AcceptError> {
-        let mut this = self.say_yes(&acceptance, extensions).await?;
-        let head = this.handshake.consumed().unwrap_or(this.input.len());
-        Ok((this.stream, this.input.split_off(head)))
-    }
-
-    async fn say_yes(mut self, acceptance: &Acceptance, extensions: &str) -> Result<Self, AcceptError> {
-        let answer = match self.encode_acceptance(acceptance, extensions) {
-            Ok(answer) => answer,
-            Err(error) => {
-                self.reject(Refusal::new(500, "the server chose an answer that may not be sent\n")).await;
-                return Err(AcceptError::Answer(error));
-            }
-        };
-        // A peer that takes nothing is given as long as it had for its request.
-        tokio::time::timeout(self.config.timeouts.handshake, async {
-            self.stream.write_all(&answer).await?;
-            self.stream.flush().await
-        })
-        .await
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
-        Ok(self)
+        let answer = self.encode_acceptance(acceptance, extensions);
+        (answer, agreed.map(|(agreement, _)| agreement))
     }
 
     fn encode_acceptance(
         &mut self,
-        acceptance: &Acceptance,
+        acceptance: Acceptance,
         extensions: &str,
     ) -> Result<Vec<u8>, AnswerError> {
         let now = self.clock.now();
-        let headers = borrow(&acceptance.headers);
+        let Acceptance { protocol, headers } = acceptance;
+        let headers = borrow(&headers);
         let Ok(Some(request)) = self.handshake.recv(now, &self.input) else {
             return Err(AnswerError::NotWaiting);
         };
-        let accept = Accept { protocol: acceptance.protocol.as_deref(), extensions, headers: &headers };
+        let accept = Accept { protocol: protocol.as_deref(), extensions, headers: &headers };
         encode(|out| self.handshake.accept(&request, accept, out))
     }
 
-    /// Answers no, says it to the end, and returns the error that stands for it.
-    ///
-    /// # Cancel safety
-    /// Dropping the future drops the stream.
-    pub async fn reject(mut self, refusal: Refusal) -> AcceptError {
+    /// The refusal, or a 500 if it may not be sent; and the error that stands for it.
+    fn encode_refusal(&mut self, refusal: Refusal) -> (Option<Vec<u8>>, AcceptError) {
         let now = self.clock.now();
-        let headers = borrow(&refusal.headers);
-        let (status, body) = (refusal.status, &refusal.body);
-        match encode(|out| self.handshake.reject(now, status, &headers, body, out)) {
-            Ok(answer) => {
-                self.say_goodbye(&answer).await;
-                AcceptError::Refused(status)
-            }
+        let Refusal { status, headers, body } = refusal;
+        let headers = borrow(&headers);
+        match encode(|out| self.handshake.reject(now, status, &headers, &body, out)) {
+            Ok(answer) => (Some(answer), AcceptError::Refused(status)),
             Err(error) => {
-                if let Ok(answer) = encode(|out| self.handshake.reject(now, 500, &[], b"", out)) {
-                    self.say_goodbye(&answer).await;
-                }
-                AcceptError::Answer(error)
+                let answer = encode(|out| self.handshake.reject(now, 500, &[], b"", out));
+                (answer.ok(), AcceptError::Answer(error))
             }
         }
     }
 
-    /// Answers a request that breaks a rule which only the application can tell, with that rule's answer.
-    ///
-    /// # Cancel safety
-    /// Dropping the future drops the stream.
-    pub async fn refuse(mut self, rejection: Rejection) -> AcceptError {
-        let now = self.clock.now();
-        if let Ok(answer) = encode(|out| self.handshake.refuse(now, rejection, out)) {
-            self.say_goodbye(&answer).await;
+    /// Writes the 101.
+    fn poll_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        left: &mut &[u8],
+        deadline: Instant,
+    ) -> Poll<io::Result<()>> {
+        if let Poll::Ready(written) = self.poll_write(cx, left) {
+            return Poll::Ready(written);
         }
-        AcceptError::Request(rejection)
+        ready!(self.timer.poll(cx, self.clock, deadline));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// The stream and everything read from it, for whoever speaks HTTP on.
-    pub fn into_parts(self) -> (S, Vec<u8>) {
-        (self.stream, self.input)
-    }
-
-    /// Writes a last answer, shuts down, and reads on for a while, so that no reset destroys it (HS-39). The peer may be
-    /// gone; nothing depends on that.
-    async fn say_goodbye(&mut self, answer: &[u8]) {
-        let mut timer = Timer::default();
-        let mut left = answer;
-        poll_fn(|cx| {
-            loop {
-                if self.handshake.transport() == Transport::Close
-                    || self.poll_goodbye(cx, &mut left).is_ready()
-                {
-                    return Poll::Ready(());
-                }
-                let Some(deadline) = self.handshake.deadline() else { return Poll::Ready(()) };
-                ready!(timer.poll(cx, self.clock, deadline));
-                // While it says goodbye, a deadline is the end and no error.
-                let _ = self.handshake.tick(self.clock.now());
+    /// Writes all of it, and flushes.
+    fn poll_write(&mut self, cx: &mut Context<'_>, left: &mut &[u8]) -> Poll<io::Result<()>> {
+        while !left.is_empty() {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, left))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                n => *left = &left[n..],
             }
-        })
-        .await;
+        }
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>, left: &mut &[u8]) -> Poll<()> {
+        loop {
+            if self.handshake.transport() == Transport::Close || self.poll_goodbye(cx, left).is_ready() {
+                return Poll::Ready(());
+            }
+            let Some(deadline) = self.handshake.deadline() else { return Poll::Ready(()) };
+            ready!(self.timer.poll(cx, self.clock, deadline));
+            // While it says goodbye, a deadline is the end and no error.
+            let _ = self.handshake.tick(self.clock.now());
+        }
     }
 
     fn poll_goodbye(&mut self, cx: &mut Context<'_>, left: &mut &[u8]) -> Poll<io::Result<()>> {

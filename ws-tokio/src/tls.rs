@@ -149,6 +149,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<server::TlsStream<S>> {
         let stream = timeout(config.timeouts.handshake, accept)
             .await
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long"))??;
-        Self::read_head(stream, config, clock, handshake).await
+        Self::begin(stream, config, clock, handshake).read_head().await
     }
 }

@@ -37,7 +37,8 @@ const fn offer(window_bits: u8, takeover: bool) -> Option<Compression> {
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     Row { name: "ws-tokio, no deflate", program: OURS, arguments: &["--window-bits", "0"], offer: None },
-    Row { name: "ws-tokio, 12 bits, takeover", program: OURS, arguments: &["--level", "6", "--window-bits", "12"], offer: offer(12, true) },
+    Row { name: "ws-tokio, 12 bits, takeover, level 1", program: OURS, arguments: &["--level", "1", "--window-bits", "12"], offer: offer(12, true) },
+    Row { name: "ws-tokio, 12 bits, takeover, level 6", program: OURS, arguments: &["--level", "6", "--window-bits", "12"], offer: offer(12, true) },
     Row { name: "ws-tokio, 15 bits, takeover", program: OURS, arguments: &["--level", "6", "--window-bits", "15"], offer: offer(15, true) },
     Row { name: "ws-tokio, 15 bits, no takeover", program: OURS, arguments: &["--level", "6", "--window-bits", "15"], offer: offer(15, false) },
     Row { name: "tokio-tungstenite, no deflate", program: "peer-tokio-tungstenite", arguments: &[], offer: None },

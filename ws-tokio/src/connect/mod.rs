@@ -6,6 +6,8 @@
 //!    '--------------------------- redirect <------------------------'
 //! ```
 //!
+//! All of it happens in a box, as in `handshake.rs`: what is large goes when there is a WebSocket.
+//!
 //! | file | the rule you look for |
 //! |---|---|
 //! | `request`, `options` | what may be asked for |
@@ -82,7 +84,13 @@ pub async fn connect_with(
     request: impl Into<ConnectRequest>,
     options: &ConnectOptions,
 ) -> Result<(WebSocket<MaybeTls<TcpStream>>, http::Response<()>), ConnectError> {
-    let mut attempt = Attempt::new(request.into(), options)?;
+    Box::pin(follow(Attempt::new(request.into(), options)?, options)).await
+}
+
+async fn follow(
+    mut attempt: Attempt,
+    options: &ConnectOptions,
+) -> Result<(WebSocket<MaybeTls<TcpStream>>, http::Response<()>), ConnectError> {
     let mut deadline = Deadline::after(options.config.timeouts.handshake);
     let mut followed = 0;
     loop {
@@ -115,12 +123,15 @@ pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin>(
     options: &ConnectOptions,
 ) -> Result<(WebSocket<S>, http::Response<()>), ConnectError> {
     let attempt = Attempt::new(request.into(), options)?;
-    let deadline = Deadline::after(options.config.timeouts.handshake);
-    let uri = Uri::parse(&attempt.url)?;
-    let lines = attempt.lines(&options.config);
-    let mut handshake = handshake(uri, &lines, options)?;
-    let answer = exchange(stream, &mut handshake, &options.config, &deadline).await?;
-    open(answer, options, &deadline).await
+    Box::pin(async move {
+        let deadline = Deadline::after(options.config.timeouts.handshake);
+        let uri = Uri::parse(&attempt.url)?;
+        let lines = attempt.lines(&options.config);
+        let mut handshake = handshake(uri, &lines, options)?;
+        let answer = exchange(stream, &mut handshake, &options.config, &deadline).await?;
+        open(answer, options, &deadline).await
+    })
+    .await
 }
 
 /// Shakes hands over a stream to the host, one through a [proxy](crate::proxy) for example; for `wss` with TLS over it.
@@ -138,13 +149,16 @@ pub async fn connect_through<S: AsyncRead + AsyncWrite + Unpin>(
     options: &ConnectOptions,
 ) -> Result<(WebSocket<MaybeTls<S>>, http::Response<()>), ConnectError> {
     let attempt = Attempt::new(request.into(), options)?;
-    let deadline = Deadline::after(options.config.timeouts.handshake);
-    let uri = Uri::parse(&attempt.url)?;
-    let lines = attempt.lines(&options.config);
-    let mut handshake = handshake(uri, &lines, options)?;
-    let stream = secure(stream, uri, options, &deadline).await?;
-    let answer = exchange(stream, &mut handshake, &options.config, &deadline).await?;
-    open(answer, options, &deadline).await
+    Box::pin(async move {
+        let deadline = Deadline::after(options.config.timeouts.handshake);
+        let uri = Uri::parse(&attempt.url)?;
+        let lines = attempt.lines(&options.config);
+        let mut handshake = handshake(uri, &lines, options)?;
+        let stream = secure(stream, uri, options, &deadline).await?;
+        let answer = exchange(stream, &mut handshake, &options.config, &deadline).await?;
+        open(answer, options, &deadline).await
+    })
+    .await
 }
 
 /// One attempt: a new key, a new socket.
