@@ -32,7 +32,7 @@ async fn told(client: &mut Client, of: &str) -> Value {
 }
 
 /// Waits for news of which this is true.
-async fn news(client: &mut Client, is_so: impl Fn(&Value) -> bool) -> Value {
+async fn news(client: &mut Client, mut is_so: impl FnMut(&Value) -> bool) -> Value {
     loop {
         let news = told(client, "news").await;
         if is_so(&news) {
