@@ -369,6 +369,11 @@ impl Outbox {
         Poll::Ready(out)
     }
 
+    /// Has the task of `cx` woken when something is queued, or the end begins. A message that replaces one wakes nobody.
+    pub(crate) fn watch(&self, cx: &Context<'_>) {
+        store(&mut lock(&self.state).writer, cx.waker());
+    }
+
     /// Whether messages are taken still.
     pub(crate) fn is_open(&self) -> bool {
         matches!(lock(&self.state).phase, Phase::Open)

@@ -75,17 +75,19 @@ impl Board {
 /// What the charts are drawn of. Messages and bytes are counts; the page makes rates of them.
 fn metrics(hub: &Hub) -> String {
     let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let infos: Vec<_> = hub.connections().into_iter().filter_map(|id| hub.inspect(id)).collect();
-    let sum = |of: fn(&ws_actor::ConnInfo) -> u64| infos.iter().map(of).sum::<u64>();
+    let metrics = hub.metrics();
     json!({
         "type": "metrics",
         "at": at.as_millis() as u64,
-        "connections": hub.connection_count(),
-        "in": sum(|info| info.messages_in),
-        "out": sum(|info| info.messages_out),
-        "bytes": sum(|info| info.bytes_out),
-        "queued": sum(|info| info.queued as u64),
-        "dropped": sum(|info| info.dropped),
+        "connections": metrics.connections,
+        "in": metrics.messages_in,
+        "out": metrics.messages_out,
+        "bytes": metrics.bytes_out,
+        "queued": metrics.queued,
+        "dropped": metrics.dropped.total(),
+        "refused": metrics.refused.total(),
+        // Mostly one of the bounds of a histogram, in seconds.
+        "wait": metrics.mailbox_wait.quantile(0.99).map_or(0.0, |wait| wait.as_secs_f64()),
     })
     .to_string()
 }

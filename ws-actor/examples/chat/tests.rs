@@ -100,7 +100,8 @@ async fn who_may_come_in() {
 /// Of two who were both told that a name is free, one gets it.
 #[test]
 fn one_name_for_two() {
-    let (names, [a, b]) = (Names::default(), ["1", "2"].map(|n| format!("{n:0>16}-{n}").parse::<ConnId>().expect("an id")));
+    let (names, [a, b]) =
+        (Names::default(), ["1", "2"].map(|n| format!("{n:0>16}-{n}").parse::<ConnId>().expect("an id")));
     let asked = ["k", "l"].map(|key| names.decide(&format!("name=Ann&room=r&key={key}")).is_ok());
     assert_eq!(asked, [true, true]);
     assert_eq!(names.take("Ann", "k", a), Ok(None));
