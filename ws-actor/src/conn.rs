@@ -347,7 +347,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         // Whatever is written, nothing else goes on by that; but for what the end of this side changes.
         let (mut moved, was_discarding) = (false, self.discarding);
         loop {
-            self.encode(cx);
+            match &self.link {
+                // What is encoded can give way to nothing newer any more: a socket that takes none of it gets no more of it.
+                Some(link) if !self.output.is_empty() && link.keeps_latest() => link.watch(cx),
+                _ => self.encode(cx),
+            }
             moved |= self.discarding != was_discarding;
             if self.output.is_empty() {
                 self.stuck_since = None;

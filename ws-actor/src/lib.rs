@@ -137,8 +137,8 @@
 //! window that its receivers have agreed on (one, mostly), not once for each of them, and an idle connection keeps no
 //! compressor, but the last few KiB that it has sent and received. The feature `deflate` is on by default.
 //!
-//! A [`ConnId`] names one connection of one start of the program; kept longer, it names nothing. The `chat` example
-//! shows all of this in two hundred lines and a page.
+//! A [`ConnId`] names one connection of one start of the program; kept longer, it names nothing. Of the examples, `chat` shows
+//! decisions, rooms with a history, presence and live metrics, `dashboard` the keep-latest policy; each comes with a page.
 #![forbid(unsafe_code)]
 
 mod actor;

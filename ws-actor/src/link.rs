@@ -26,7 +26,7 @@ use crate::limits::Bounds;
 use crate::mailbox::{Down, Letter};
 use crate::meters::DropReason;
 use crate::observer::{Closed, Note};
-use crate::outbox::Out;
+use crate::outbox::{Out, Overflow};
 use crate::seat::{Attachment, Last, Move, Receipt};
 use crate::sync::lock;
 use crate::target::{Pool, Target};
@@ -291,6 +291,16 @@ impl Link {
             self.entry.traffic.went(frame.payload_len());
         }
         out
+    }
+
+    /// Whether a message that waits may give way to a newer one.
+    pub(crate) fn keeps_latest(&self) -> bool {
+        self.entry.outbox().overflow() == Overflow::Conflate
+    }
+
+    /// Takes nothing, and has the task of `cx` woken as [`Link::poll_outgoing`] does.
+    pub(crate) fn watch(&self, cx: &Context<'_>) {
+        self.entry.outbox().watch(cx);
     }
 
     /// Drops what waits to be written and has the connection closed by this frame, for this reason, if it is not

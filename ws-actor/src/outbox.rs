@@ -67,6 +67,9 @@ pub enum Overflow {
     /// A message that waits under the same key ([`Outgoing::keyed`](crate::Outgoing::keyed)) gives its place to the
     /// new one, whether there is room or not: of each key at most one waits, the latest, and none waits longer for
     /// being renewed. Where none waits and there is no room, as [`Overflow::DropNew`].
+    ///
+    /// While the socket takes nothing, all but what was being written stays to be replaced. What the system has taken does not:
+    /// a small send buffer on the listening socket bounds that, as in the `dashboard` example.
     Conflate,
 }
 
@@ -367,6 +370,11 @@ impl Outbox {
         drop(state);
         wake(next);
         Poll::Ready(out)
+    }
+
+    /// Has the task of `cx` woken when something is queued, or the end begins. A message that replaces one wakes nobody.
+    pub(crate) fn watch(&self, cx: &Context<'_>) {
+        store(&mut lock(&self.state).writer, cx.waker());
     }
 
     /// Whether messages are taken still.
