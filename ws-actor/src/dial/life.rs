@@ -256,7 +256,10 @@ pub(super) async fn run(held: Held, mut link: Link, pool: Pool) {
         let next = tokio::select! {
             biased;
             () = asked_to_stop(&mut stopped) => None,
-            () = plan.hub.shuts_down() => None,
+            () = plan.hub.shuts_down() => {
+                teller.failed(DialError::ShutDown);
+                None
+            }
             next = seek(&plan, &entry, &pool, schedule, delay, &mut teller) => next,
         };
         drop(entry);
