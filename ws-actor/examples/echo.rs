@@ -112,7 +112,8 @@ async fn serve(hub: &Hub, echo: Target, address: &str) -> Result<()> {
         .target(echo)
         .outbox(outbox())
         .origins(Origins::Any)
-        .deflate(deflate::Settings::server())
+        // Windows as large as the client likes, for a program that has few.
+        .deflate(deflate::Settings::client())
         .decide(first);
     let listening = Server::new(hub).settings(settings).route(route).listen(address).await?;
     println!("listening on ws://{}", listening.local_addr());

@@ -13,8 +13,8 @@ use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use ws_actor::{
-    Backoff, CloseFrame, ConnId, ConnectError, Connector, DialError, DialOptions, DialState, Dialled, Hub,
-    Jitter, Meta, Reason, Relay,
+    AttachError, Backoff, CloseFrame, ConnId, ConnectError, Connector, DialError, DialOptions, DialState,
+    Dialled, Hub, Jitter, Meta, Reason, Relay,
 };
 use ws_core::Config;
 use ws_tokio::{Refusal, WebSocket, accept_with};
@@ -289,6 +289,41 @@ async fn actors_that_end() {
             while !log.is_over().await {}
         }
     }
+}
+
+/// K4, O2: a Hub that shuts down closes what it has dialled, and dials no more; whoever waits to dial gives up at once.
+#[tokio::test(start_paused = true)]
+async fn shutdown() {
+    let hub = Hub::new();
+    let (target, _log) = witness(&hub, "target", false);
+    let (far, mut connections) = Far::new();
+    let (mut open, mut socket) = dial(&hub, options(&far, "target"), &mut connections).await;
+    let (mut waiting, lost_one) = dial(&hub, options(&far, &target), &mut connections).await;
+    let mut unattached = DialOptions::new();
+    unattached.connector = Some(far.connector());
+    let mut held = hub.dial("ws://far/", unattached).await.unwrap();
+    far.behave(Behaviour::Unreachable);
+    drop(lost_one);
+    while waiting.status().error.is_none() {
+        waiting.changed().await;
+    }
+    let attempts = far.attempts();
+    let start = Instant::now();
+    let server = tokio::spawn(async move {
+        while socket.recv().await.is_ok_and(|message| message.is_some()) {}
+        socket.close_reason().map(|reason| reason.code.0)
+    });
+    let summary = hub.shutdown(ws_actor::Drain::new()).await;
+    assert_eq!((summary.closed_clean, summary.cut), (1, 0));
+    assert!(start.elapsed() < 5 * SECOND, "{:?}", start.elapsed());
+    assert_eq!(server.await.unwrap(), Some(1012));
+    assert!(matches!(open.stopped().await.lost, Some(Reason::Local(Some(frame))) if frame.code.0 == 1012));
+    waiting.stopped().await;
+    assert_eq!(held.attach(&target), Err(AttachError::ShutDown));
+    let late = hub.dial("ws://far/", options(&far, &target)).await;
+    assert!(matches!(late, Err(DialError::ShutDown)));
+    sleep(100 * SECOND).await;
+    assert_eq!(far.attempts(), attempts);
 }
 
 /// K4: no storm. A server with 1 000 clients restarts, is away for a minute, and comes back: nobody dials it faster than
