@@ -278,7 +278,11 @@ impl Link {
             }
             // The move was asked for after this turn began, so that there will be another.
             Poll::Ready(Err(Down)) if lock(&self.entry.seat).is_leaving() => return Poll::Pending,
-            Poll::Ready(Err(Down)) => self.hand = None,
+            Poll::Ready(Err(Down)) => {
+                // Who was not told of the beginning is not told of the end either.
+                self.hand = None;
+                self.promised = false;
+            }
             Poll::Pending => {}
         }
         delivered
