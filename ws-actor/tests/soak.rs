@@ -108,8 +108,7 @@ impl Book {
     fn note(&self, id: ConnId, event: &str, change: impl FnOnce(&mut Life) -> Result<(), &'static str>) {
         let mut lives = self.lives.lock().unwrap();
         let life = lives.entry(id).or_default();
-        let checked =
-            if life.is_over { Err("it has ended for good") } else { change(life) };
+        let checked = if life.is_over { Err("it has ended for good") } else { change(life) };
         if let Err(wrong) = checked {
             let Life { has, is_brittle, next, .. } = life;
             let faults = format!("{event} of {id}: {wrong} (has {has:?}, brittle {is_brittle}, next {next})");
@@ -676,14 +675,17 @@ impl Client<'_> {
                 dice.below(2) == 0
             }
             // These have ended before.
-            End::BeforeTheRequest | End::AmidTheHead | End::DuringTheDecision | End::RightAfterThe101 => false,
+            End::BeforeTheRequest | End::AmidTheHead | End::DuringTheDecision | End::RightAfterThe101 => {
+                false
+            }
         };
         if reads_on {
             // What is not at its end by then is on its way to another actor, and goes on until it is dropped.
             let _ = timeout(WHILE, async {
                 while let Some((opcode, payload)) = next(&mut wire.io, &mut buffer).await {
                     if opcode == Opcode::Close {
-                        say(&mut wire, &frame(true, Opcode::Close, payload.get(..2).unwrap_or_default())).await;
+                        say(&mut wire, &frame(true, Opcode::Close, payload.get(..2).unwrap_or_default()))
+                            .await;
                     }
                 }
             })

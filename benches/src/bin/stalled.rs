@@ -159,8 +159,7 @@ impl Plan {
             poll.registry().register(&mut stream, Token(index), Interest::READABLE)?;
             readers.push(Reader { stream, came: Vec::new(), heard: 0 });
         }
-        let mut deaf =
-            (0..stalled).map(|_| connect(server.address())).collect::<Result<Vec<_>, _>>()?;
+        let mut deaf = (0..stalled).map(|_| connect(server.address())).collect::<Result<Vec<_>, _>>()?;
         sleep(Duration::from_millis(300));
         let [.., before] = ask(&mut readers[0].stream)?;
         for _ in 0..FILL {
@@ -197,8 +196,11 @@ impl Plan {
                 said += 1;
                 continue;
             }
-            let wait =
-                if said < total { due.saturating_duration_since(Instant::now()) } else { Duration::from_secs(5) };
+            let wait = if said < total {
+                due.saturating_duration_since(Instant::now())
+            } else {
+                Duration::from_secs(5)
+            };
             poll.poll(&mut events, Some(wait))?;
             if events.is_empty() && said == total {
                 return Err(format!("{left} messages have not arrived").into());
