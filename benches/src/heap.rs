@@ -71,10 +71,15 @@ pub fn count_if_asked(flags: &mut Flags) {
     }
 }
 
+/// What the process holds, in bytes; nothing unless it counts.
+pub fn live() -> isize {
+    LIVE.load(Relaxed).max(0)
+}
+
 fn answer() -> io::Result<()> {
     let mut question = [0];
     while io::stdin().read(&mut question)? > 0 {
-        let live = LIVE.load(Relaxed).max(0);
+        let live = live();
         let peak = PEAK.swap(live, Relaxed);
         writeln!(io::stdout(), "heap: {live} bytes, {peak} at most")?;
     }

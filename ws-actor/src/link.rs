@@ -278,7 +278,11 @@ impl Link {
             }
             // The move was asked for after this turn began, so that there will be another.
             Poll::Ready(Err(Down)) if lock(&self.entry.seat).is_leaving() => return Poll::Pending,
-            Poll::Ready(Err(Down)) => self.hand = None,
+            Poll::Ready(Err(Down)) => {
+                // Who was not told of the beginning is not told of the end either.
+                self.hand = None;
+                self.promised = false;
+            }
             Poll::Pending => {}
         }
         delivered
@@ -423,6 +427,27 @@ mod tests {
         drop(link);
         assert_eq!(events(&target), [""; 0]);
         assert_eq!(hub.connection_count(), 0);
+    }
+
+    /// B3, C7: nor is one that stops before a connection which was on the way to it has arrived.
+    #[test]
+    fn unheard_of_by_the_next() {
+        for tries in [0, 1] {
+            let (hub, from, to) = (Hub::new(), target(), target());
+            let mut link = open(&hub, &from);
+            assert_eq!(link.poll_deliver(&noop()), Poll::Ready(Ok(())));
+            assert_eq!(hub.retarget(link.id(), Relay::to(&to)), Ok(()));
+            assert!(link.attend(&noop(), now()));
+            assert_eq!(events(&from), ["connect", &Reason::Moved.to_string()]);
+            link.attend(&noop(), now());
+            to.mailbox().seal();
+            for _ in 0..tries {
+                assert_eq!(link.poll_deliver(&noop()), Poll::Ready(Err(Down)));
+            }
+            drop(link);
+            assert_eq!(events(&to), [""; 0]);
+            assert_eq!((from.mailbox().attached_count(), to.mailbox().attached_count()), (0, 0));
+        }
     }
 
     /// B3, B4: what was in hand arrives before the Disconnect, however the link ends and however full the mailbox is.

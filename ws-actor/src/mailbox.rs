@@ -57,6 +57,11 @@ impl Letter {
         }
     }
 
+    /// Whether it tells that there is a connection.
+    fn is_first(&self) -> bool {
+        matches!(self, Self::Event(Event::Connect(_)))
+    }
+
     /// Whether it tells that a connection is gone.
     fn is_last(&self) -> bool {
         matches!(self, Self::Event(Event::Disconnect(_)) | Self::Farewell(..))
@@ -161,10 +166,12 @@ impl Mailbox {
         let mut state = lock(&self.state);
         let attached = state.attached.remove(&key);
         let leaves = attached.as_ref().is_some_and(|attached| attached.leaves);
+        // An actor that stops is told of the ends of the connections it knows, and meets no new ones.
+        let is_new = last.iter().flatten().any(Letter::is_first);
         for slot in &mut last {
             let wanted = slot.take_if(|letter| match state.phase {
                 Phase::Open => true,
-                Phase::Sealed => leaves || letter.is_last(),
+                Phase::Sealed => leaves || letter.is_last() && !is_new,
                 Phase::Closed => false,
             });
             if let Some(letter) = wanted {

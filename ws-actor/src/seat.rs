@@ -12,7 +12,8 @@
 //!
 //! So both may be owed at a time: the `Disconnect` to the old actor and the `Connect` to the new one. A connection that
 //! ends between them owes the new one both `Connect` and `Disconnect`: an actor that was told of a move can rely on
-//! somebody being told of the end. Whoever drops the receipt posts them then.
+//! somebody being told of the end, unless that one ends before it has heard of the connection. Whoever drops the receipt
+//! posts them then.
 
 use std::fmt;
 use std::sync::Arc;
@@ -56,11 +57,12 @@ pub(crate) struct Seat {
     current: Option<Attachment>,
     /// Who had it then.
     last: Option<Target>,
-    next: Option<(Attachment, Relay)>,
+    /// Boxed, as what is there for a moment only.
+    next: Option<Box<(Attachment, Relay)>>,
     /// An earlier actor has not yet done with its `Disconnect`.
     farewell: bool,
     /// What the last actor gets when it has, if the connection has ended before.
-    afterwards: Option<(Attachment, Last)>,
+    afterwards: Option<Box<(Attachment, Last)>>,
     /// It is to end at once.
     is_aborted: bool,
     waker: Option<Waker>,
@@ -123,7 +125,7 @@ impl Seat {
     /// Begins a move, if one was asked for. `met`: the old actor has heard of the connection, and will be told that it
     /// goes.
     pub(crate) fn go(&mut self, met: bool) -> Option<Move> {
-        let (attachment, relay) = self.next.take()?;
+        let (attachment, relay) = *self.next.take()?;
         let to = attachment.target.clone();
         let from = self.current.replace(attachment)?;
         let terms = self.terms.clone();
@@ -136,7 +138,7 @@ impl Seat {
     pub(crate) fn rise(&mut self) -> [Option<Attachment>; 2] {
         self.waker = None;
         self.last = self.target().cloned();
-        [self.current.take(), self.next.take().map(|(attachment, _)| attachment)]
+        [self.current.take(), self.next.take().map(|next| next.0)]
     }
 
     /// Who had the connection when it ended.
@@ -147,7 +149,7 @@ impl Seat {
     /// Keeps the last letters until an earlier actor has done with its own; gives them back if there is none.
     pub(crate) fn leave_behind(&mut self, attachment: Attachment, last: Last) -> Option<(Attachment, Last)> {
         if self.farewell {
-            self.afterwards = Some((attachment, last));
+            self.afterwards = Some(Box::new((attachment, last)));
             return None;
         }
         Some((attachment, last))
@@ -164,7 +166,7 @@ impl Drop for Receipt {
         seat.farewell = false;
         let (waker, afterwards) = (seat.waker.take(), seat.afterwards.take());
         drop(seat);
-        if let Some((attachment, last)) = afterwards {
+        if let Some((attachment, last)) = afterwards.map(|afterwards| *afterwards) {
             attachment.detach(last);
         }
         wake(waker);
@@ -246,7 +248,7 @@ impl Entry {
         let mut given_up = None;
         let Some(pool) = relay.pool.take() else {
             match next {
-                Some((_, pending)) => pending.merge(relay),
+                Some(next) => next.1.merge(relay),
                 None => terms.apply(relay),
             }
             let waker = seat.waker.take();
@@ -257,13 +259,13 @@ impl Entry {
         let choice = pool.deal(&hub.shared.names, |target| {
             if target.is(&current.target) {
                 current.target.mailbox().mark(current.key, false).map(|()| Choice::Stay)
-            } else if next.as_ref().is_some_and(|(next, _)| target.is(&next.target)) {
+            } else if next.as_ref().is_some_and(|next| target.is(&next.0.target)) {
                 Ok(Choice::Same)
             } else {
                 Attachment::new(target, self).map(Choice::Move)
             }
         });
-        match (choice.map_err(|Down| RetargetError::NoTarget)?, next.take()) {
+        match (choice.map_err(|Down| RetargetError::NoTarget)?, next.take().map(|next| *next)) {
             (Choice::Stay, None) => terms.apply(relay),
             (Choice::Stay, Some((attachment, pending))) => {
                 terms.apply(pending);
@@ -273,12 +275,12 @@ impl Entry {
             (Choice::Same, pending) => {
                 *next = pending.map(|(attachment, mut pending)| {
                     pending.merge(relay);
-                    (attachment, pending)
+                    Box::new((attachment, pending))
                 });
             }
             (Choice::Move(attachment), Some((superseded, mut pending))) => {
                 pending.merge(relay);
-                *next = Some((attachment, pending));
+                *next = Some(Box::new((attachment, pending)));
                 given_up = Some(superseded);
             }
             (Choice::Move(attachment), None) => {
@@ -288,7 +290,7 @@ impl Entry {
                     attachment.detach(Last::default());
                     return Err(RetargetError::Closed);
                 }
-                *next = Some((attachment, relay));
+                *next = Some(Box::new((attachment, relay)));
             }
         }
         let waker = seat.waker.take();

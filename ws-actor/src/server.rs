@@ -485,7 +485,8 @@ pub(crate) async fn serve<S: Transport>(
     permit: OwnedSemaphorePermit,
 ) {
     let began = now();
-    let Some(opened) = open(&server, io, ends).await else { return };
+    // Boxed, for it is three times what an open connection takes of its task, and over by then.
+    let Some(opened) = Box::pin(open(&server, io, ends)).await else { return };
     drop(permit);
     match opened {
         Opened::WebSocket { io, early, connection, link } => {

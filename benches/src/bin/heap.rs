@@ -18,8 +18,9 @@ const USAGE: &str = "usage: heap [flags]
   --connections N   connections (1000)
   --size BYTES      of the JSON message that each gets echoed once (1024)
   --idle S          seconds of silence before the heap is read (3)
+  --rows A;B        only those whose name begins so, such as 'ws-tokio, no deflate;ws-actor'
 It builds nothing: cargo build --profile peak -p ws-benches --features peers
-                   cargo build --profile peak -p ws-benches --example deflate-echo-server";
+                   cargo build --profile peak -p ws-benches --example deflate-echo-server --example actor-echo-server";
 
 /// One line of the table.
 struct Row {
@@ -37,6 +38,7 @@ const fn offer(window_bits: u8, takeover: bool) -> Option<Compression> {
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     Row { name: "ws-tokio, no deflate", program: OURS, arguments: &["--window-bits", "0"], offer: None },
+    Row { name: "ws-actor, no deflate", program: "examples/actor-echo-server", arguments: &[], offer: None },
     Row { name: "ws-tokio, 12 bits, takeover, level 1", program: OURS, arguments: &["--level", "1", "--window-bits", "12"], offer: offer(12, true) },
     Row { name: "ws-tokio, 12 bits, takeover, level 6", program: OURS, arguments: &["--level", "6", "--window-bits", "12"], offer: offer(12, true) },
     Row { name: "ws-tokio, 15 bits, takeover", program: OURS, arguments: &["--level", "6", "--window-bits", "15"], offer: offer(15, true) },
@@ -58,6 +60,19 @@ struct Plan {
     size: usize,
     idle: Duration,
     directory: PathBuf,
+    rows: Vec<&'static Row>,
+}
+
+/// What a server holds.
+struct Holds {
+    /// Bytes for each connection: none used yet, and each used once.
+    unused: isize,
+    used: isize,
+    /// Bytes in all when they are closed, and the most at any time.
+    left: isize,
+    peak: isize,
+    /// Resident memory for each connection, used once; where the system tells it.
+    rss: Option<isize>,
 }
 
 fn main() -> ExitCode {
@@ -70,17 +85,18 @@ fn main() -> ExitCode {
     };
     println!(
         "Heap in bytes for each of {} idle connections; the message is {} B of JSON\n\n\
-         | | open, unused | used once, idle for {} s | left when all have gone, in all | most in between, in all |\n\
-         |---|--:|--:|--:|--:|",
+         | | open, unused | used once, idle for {} s | of that resident, pools included | left when all have gone, in all | most in between, in all |\n\
+         |---|--:|--:|--:|--:|--:|",
         plan.connections,
         plan.size,
         plan.idle.as_secs_f64()
     );
     let mut failed = false;
-    for row in ROWS {
+    for row in &plan.rows {
         match measure(&plan, row) {
-            Ok([unused, used, left, peak]) => {
-                println!("| {} | {unused} | {used} | {left} | {peak} |", row.name);
+            Ok(Holds { unused, used, left, peak, rss }) => {
+                let rss = rss.map_or_else(|| "–".to_owned(), |bytes| bytes.to_string());
+                println!("| {} | {unused} | {used} | {rss} | {left} | {peak} |", row.name);
             }
             Err(error) => {
                 failed = true;
@@ -96,18 +112,21 @@ fn plan() -> Result<Plan, String> {
     let connections = flags.value("--connections")?.unwrap_or(1_000);
     let size = flags.value("--size")?.unwrap_or(1 << 10);
     let idle = Duration::try_from_secs_f64(flags.value("--idle")?.unwrap_or(3.0));
+    let names = flags.text("--rows")?;
     let [] = &flags.rest()?[..] else { return Err("no words, please".to_owned()) };
+    let is_named = |row: &&Row| {
+        names.as_ref().is_none_or(|names| names.split(';').any(|name| row.name.starts_with(name)))
+    };
+    let rows = ROWS.iter().filter(is_named).collect();
     if connections == 0 {
         return Err("no connections".to_owned());
     }
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let directory = own.parent().ok_or("this program lies nowhere")?.to_owned();
-    Ok(Plan { connections, size, idle: idle.map_err(|error| error.to_string())?, directory })
+    Ok(Plan { connections, size, idle: idle.map_err(|error| error.to_string())?, directory, rows })
 }
 
-/// Bytes for each connection when none was used, and when each was used once; bytes in all when they are closed, and
-/// the most at any time.
-fn measure(plan: &Plan, row: &Row) -> Result<[isize; 4], Box<dyn std::error::Error>> {
+fn measure(plan: &Plan, row: &Row) -> Result<Holds, Box<dyn std::error::Error>> {
     let mut server = Server::start(&plan.directory, row)?;
     let kind = if row.offer.is_some() { Kind::Json } else { Kind::Text };
     let tape = Tape::compressed(kind, plan.size, 1, false, row.offer);
@@ -116,6 +135,7 @@ fn measure(plan: &Plan, row: &Row) -> Result<[isize; 4], Box<dyn std::error::Err
     drop(server.connect(row)?);
     sleep(Duration::from_millis(300));
     let (before, _) = server.ask()?;
+    let rss_before = server.resident();
     let mut connections =
         (0..plan.connections).map(|_| server.connect(row)).collect::<Result<Vec<_>, _>>()?;
     sleep(plan.idle);
@@ -125,6 +145,7 @@ fn measure(plan: &Plan, row: &Row) -> Result<[isize; 4], Box<dyn std::error::Err
     }
     sleep(plan.idle);
     let (used, peak_used) = server.ask()?;
+    let rss = rss_before.zip(server.resident()).map(|(before, now)| now - before);
     drop(connections);
     sleep(plan.idle);
     let (left, peak_left) = server.ask()?;
@@ -132,7 +153,8 @@ fn measure(plan: &Plan, row: &Row) -> Result<[isize; 4], Box<dyn std::error::Err
     // Of what is there while they are open, what stays when they have gone is the process's: pools.
     let each = |live: isize, pooled: isize| (live - before - pooled) / plan.connections as isize;
     let peak = peak_open.max(peak_used).max(peak_left) - before;
-    Ok([each(unused, 0), each(used, left), left, peak])
+    let rss = rss.map(|bytes| bytes / plan.connections as isize);
+    Ok(Holds { unused: each(unused, 0), used: each(used, left), left, peak, rss })
 }
 
 fn echo(stream: &mut TcpStream, tape: &Tape) -> Result<(), Box<dyn std::error::Error>> {
@@ -188,6 +210,13 @@ impl Server {
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         load::shake_hands(&mut stream, row.offer.as_ref())?;
         Ok(stream)
+    }
+
+    /// Its resident memory in bytes, on Linux.
+    fn resident(&self) -> Option<isize> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        Some(line.split_whitespace().next()?.parse::<isize>().ok()? * 1024)
     }
 
     /// What it holds, and the most since the question before.
