@@ -145,6 +145,7 @@ mod exposition;
 #[cfg(test)]
 mod fixture;
 mod forward;
+pub mod guide;
 mod history;
 mod hub;
 mod id;
