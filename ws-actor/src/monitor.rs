@@ -189,7 +189,7 @@ impl Target {
             return Err(CastError::Down);
         }
         let tell = Box::new(move |watcher: &Self, ended| {
-            watcher.mailbox().tell(Letter::Cast(Box::new(message(ended))))
+            watcher.mailbox().tell(Letter::Cast(Box::new(message(ended))));
         });
         if let Some((monitor, ended)) = self.news().watch(Monitor { watcher: watcher.clone(), tell }) {
             (monitor.tell)(watcher, ended);
