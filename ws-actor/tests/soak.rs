@@ -57,7 +57,7 @@ async fn a_hundred_thousand_ends() {
     soak(100_000).await;
 }
 
-/// SplitMix64: the same run for the same seed, as far as the scheduler lets it.
+/// `SplitMix64`: the same run for the same seed, as far as the scheduler lets it.
 struct Dice(u64);
 
 impl Dice {
@@ -600,7 +600,6 @@ impl Client<'_> {
     {
         let hub = &self.world.hub;
         let reads_on = match self.end {
-            End::BetweenMessages => false,
             End::AmidAFrame => {
                 let whole = numbered(&mut said, 1);
                 let part = 1 + dice.below(whole.len() as u64 - 1) as usize;
@@ -674,10 +673,12 @@ impl Client<'_> {
                 }
                 dice.below(2) == 0
             }
-            // These have ended before.
-            End::BeforeTheRequest | End::AmidTheHead | End::DuringTheDecision | End::RightAfterThe101 => {
-                false
-            }
+            // The others have ended before.
+            End::BetweenMessages
+            | End::BeforeTheRequest
+            | End::AmidTheHead
+            | End::DuringTheDecision
+            | End::RightAfterThe101 => false,
         };
         if reads_on {
             // What is not at its end by then is on its way to another actor, and goes on until it is dropped.
