@@ -123,13 +123,14 @@ struct Hand {
     book: Arc<Book>,
     number: u64,
     is_brittle: bool,
+    has_panicked: bool,
     met: usize,
 }
 
 impl Hand {
     fn new(book: &Arc<Book>, is_brittle: bool) -> Self {
         let number = book.incarnations.fetch_add(1, Ordering::Relaxed) + 1;
-        Self { book: Arc::clone(book), number, is_brittle, met: 0 }
+        Self { book: Arc::clone(book), number, is_brittle, has_panicked: false, met: 0 }
     }
 }
 
@@ -182,6 +183,7 @@ impl WsActor for Hand {
             message if self.is_brittle => match message.as_text() {
                 Some("panic") => {
                     self.book.panics.fetch_add(1, Ordering::Relaxed);
+                    self.has_panicked = true;
                     // As a panic, but nothing is printed.
                     std::panic::resume_unwind(Box::new("as the client asked"));
                 }
@@ -215,7 +217,7 @@ impl WsActor for Hand {
 
 impl Drop for Hand {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !self.has_panicked {
             if self.met > 0 {
                 self.book.fault(format!("actor {} was not told of {} ends", self.number, self.met));
             }
@@ -673,7 +675,7 @@ impl Client<'_> {
                 }
                 dice.below(2) == 0
             }
-            // All but the first have ended before.
+            // The others have ended before.
             End::BetweenMessages
             | End::BeforeTheRequest
             | End::AmidTheHead

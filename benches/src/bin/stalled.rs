@@ -30,7 +30,7 @@ It builds nothing: cargo build --profile peak -p ws-benches --bin stalled --exam
 
 const POLICIES: [&str; 4] = ["close", "drop-new", "drop-old", "conflate"];
 
-/// Half MiBs that a member asks for before it stops reading: more than sockets buffer, and an outbox.
+/// How often a member asks for half a MiB before it stops reading: for more than sockets and an outbox hold.
 const FILL: usize = 16;
 
 struct Plan {
