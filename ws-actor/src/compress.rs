@@ -88,10 +88,7 @@ mod with {
     /// How long what is live may lie idle; `None` when nothing is live.
     #[inline]
     pub(crate) fn idle(session: &Session<Vec<u8>>) -> Option<Duration> {
-        if !session.has_live_deflate() {
-            return None;
-        }
-        session.connection_ref().config().deflate.as_ref().map(|settings| settings.idle)
+        session.has_live_deflate().then(|| session.connection_ref().config().deflate_idle())
     }
 
     pub(crate) fn park(session: &mut Session<Vec<u8>>) {

@@ -49,6 +49,14 @@ impl Config {
             deflate: None,
         }
     }
+
+    /// How long live compression state may lie idle, which is for adapters to see to: as the settings say, or, for who
+    /// agreed by hand without any, as by default.
+    #[cfg(feature = "deflate")]
+    pub fn deflate_idle(&self) -> Duration {
+        let defaults = crate::deflate::Settings::server();
+        self.deflate.as_ref().unwrap_or(&defaults).idle
+    }
 }
 
 /// Bounds on what arrives (RFC 6455, section 10.4). Passing one fails the connection at the header that does.

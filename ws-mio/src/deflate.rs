@@ -12,7 +12,7 @@ mod with {
     use std::time::Duration;
 
     pub(crate) use ws_core::deflate::Agreement;
-    use ws_core::deflate::{Line, Pool, PoolLimits, Settings};
+    use ws_core::deflate::{Line, Pool, PoolLimits};
     use ws_core::{Config, ConfigRef, Connection, Part, Request, Session};
 
     /// The configuration of one of several loops. Without a pool that was asked for, it has one to itself: what a
@@ -50,9 +50,8 @@ mod with {
         session.has_live_deflate()
     }
 
-    /// How long live state may lie idle. Who agreed by hand, without settings, has the defaults.
     pub(crate) fn idle(config: &Config) -> Duration {
-        config.deflate.as_ref().map_or_else(|| Settings::server().idle, |settings| settings.idle)
+        config.deflate_idle()
     }
 
     pub(crate) fn park(session: &mut Session<Vec<u8>>) {

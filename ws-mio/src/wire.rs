@@ -190,7 +190,10 @@ impl<S: Stream> Wire<S> {
         self.queue_owed(buffers, connection);
         let frame = connection.prepared(prepared)?;
         if frame.len() >= LARGE && !self.blocked {
-            self.write_beside(buffers, frame);
+            // Where it ends is read from the queue, if the transport takes a part of it.
+            let (head, behind) = frame.split_at(MAX_HEADER);
+            self.copy(buffers, head);
+            self.write_beside(buffers, behind);
         } else {
             self.copy(buffers, frame);
         }

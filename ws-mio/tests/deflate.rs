@@ -456,6 +456,51 @@ fn n02_what_is_dropped_is_not_referred_to() {
     }
 }
 
+/// N-02: the oldest make room for a new one, too, while a message for many is half gone and never quite leaves.
+#[test]
+fn n02_the_oldest_go_behind_a_message_for_many() {
+    for deflate in [None, Some(settings(15, true))] {
+        let (mut peer, io) = sockets();
+        let room = Rc::new(Cell::new(10_000));
+        let is_compressed = deflate.is_some();
+        let mut config = config(deflate);
+        config.limits.max_queue = 400_000;
+        let stream = Narrow { io, room: room.clone(), read: usize::MAX };
+        let (mut host, _) = open(&mut peer, stream, config, OFFER);
+        let Host { socket, buffers, now, .. } = &mut host;
+        socket.set_overflow(Overflow::DropOld);
+        let many = another_text(1, 300_000);
+        room.set(1_000);
+        socket.send_prepared(buffers, *now, &Prepared::new(Message::Text(&many))).expect("room");
+        let sent = 100;
+        for at in 0..sent {
+            let own = format!("{at:04} {}", another_text(at, 20_000));
+            socket.send(buffers, *now, &*own).unwrap_or_else(|error| panic!("{is_compressed} {at}: {error}"));
+            assert!(matches!(socket.on_writable(buffers, *now, |_, _| {}), Ok(State::Waiting)));
+        }
+        room.set(usize::MAX);
+        let reading = std::thread::spawn(move || {
+            let mut codec = Codec::new(15, true);
+            let mut seen = Vec::new();
+            loop {
+                match read_frame(&mut peer) {
+                    (CLOSE, _) => return seen,
+                    (TEXT, payload) => seen.push(payload),
+                    (_, payload) => seen.push(codec.inflate(&payload)),
+                }
+            }
+        });
+        assert!(matches!(socket.on_writable(buffers, *now, |_, _| {}), Ok(State::Waiting | State::Again)));
+        socket.close(buffers, *now, None).expect("open");
+        assert!(socket.flush(buffers, *now).is_ok());
+        let seen = reading.join().expect("all of it can be read");
+        assert!(seen[0] == many.as_bytes());
+        assert!(seen.len() < sent, "nothing was dropped");
+        let last = format!("{:04} {}", sent - 1, another_text(sent - 1, 20_000));
+        assert!(seen.last().expect("some") == last.as_bytes());
+    }
+}
+
 /// DP-20: a frame that was compressed once, small and large, among a connection's own messages; and through a transport
 /// that takes it in pieces.
 #[test]

@@ -45,9 +45,8 @@ mod with {
         session.has_live_deflate()
     }
 
-    /// How long live state may lie idle.
-    pub(crate) fn idle(config: &Config) -> Option<Duration> {
-        config.deflate.as_ref().map(|settings| settings.idle)
+    pub(crate) fn idle(config: &Config) -> Duration {
+        config.deflate_idle()
     }
 
     pub(crate) fn sender_is_live(sender: &Sender) -> bool {
@@ -100,8 +99,8 @@ mod without {
         false
     }
 
-    pub(crate) fn idle(_: &Config) -> Option<Duration> {
-        None
+    pub(crate) fn idle(_: &Config) -> Duration {
+        Duration::MAX
     }
 
     pub(crate) fn sender_is_live(_: &Sender) -> bool {

@@ -569,7 +569,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
     #[inline]
     fn idle(&self) -> Option<Duration> {
         let is_live = deflate::is_live(self.session) || C::is_live_beside(self.beside);
-        if is_live { deflate::idle(self.session.connection_ref().config()) } else { None }
+        is_live.then(|| deflate::idle(self.session.connection_ref().config()))
     }
 
     fn park(&mut self) {

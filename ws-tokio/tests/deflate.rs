@@ -219,3 +219,53 @@ async fn dn20_idle_state_is_parked() {
     assert!(len < 20, "{len}");
     assert_eq!(client.recv().await.unwrap().unwrap().0, Message::Text(text));
 }
+
+/// DN-20: state amid a message is not parked, and whoever stops there is not looked at all the time, either.
+#[tokio::test]
+async fn dn20_a_peer_that_stops_amid_a_message() {
+    use tokio::io::AsyncWriteExt;
+    use ws_tokio::core::Role;
+    use ws_tokio::core::deflate::Agreement;
+    let mut config = Config::server();
+    let mut settings = settings(true, 15);
+    settings.idle = Duration::ZERO;
+    config.deflate = Some(settings);
+    let (near, mut far) = tokio::io::duplex(64 << 10);
+    let mut socket = WebSocket::from_upgraded(near, Role::Server, &[], config).unwrap();
+    socket.enable_deflate(&Agreement {
+        server_no_context_takeover: false,
+        client_no_context_takeover: false,
+        server_max_window_bits: WindowBits::MAX,
+        client_max_window_bits: WindowBits::MAX,
+    });
+    far.write_all(&[0x41, 0x81, 0, 0, 0, 0, 0xF2]).await.unwrap();
+    let mut polls = 0;
+    let mut recv = Box::pin(socket.recv());
+    let counted = std::future::poll_fn(|cx| {
+        polls += 1;
+        recv.as_mut().poll(cx).map(drop)
+    });
+    assert!(tokio::time::timeout(Duration::from_millis(100), counted).await.is_err());
+    assert!(polls < 500, "{polls}");
+}
+
+/// DN-20: who agreed by hand, without settings, has the default idle time.
+#[tokio::test(start_paused = true)]
+async fn dn20_agreed_by_hand() {
+    use ws_tokio::core::Role;
+    use ws_tokio::core::deflate::Agreement;
+    let agreement = Agreement {
+        server_no_context_takeover: false,
+        client_no_context_takeover: false,
+        server_max_window_bits: WindowBits::MAX,
+        client_max_window_bits: WindowBits::MAX,
+    };
+    let (near, _far) = tokio::io::duplex(64 << 10);
+    let mut socket = WebSocket::from_upgraded(near, Role::Server, &[], Config::server()).unwrap();
+    socket.enable_deflate(&agreement);
+    socket.set_compress(Compress::Always);
+    socket.send("held for a while, and not for ever").await.unwrap();
+    assert!(socket.has_live_deflate());
+    assert!(tokio::time::timeout(Settings::server().idle * 2, socket.recv()).await.is_err());
+    assert!(!socket.has_live_deflate());
+}

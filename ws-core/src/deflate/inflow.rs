@@ -206,8 +206,10 @@ impl Inflow {
         if !self.whole {
             return false;
         }
-        // One byte more than the limit, to see whether there is one.
-        let most = usize::try_from(config.limits.max_message).unwrap_or(usize::MAX).saturating_add(1);
+        // One byte more than the limit, to see whether there is one. The limit may be that of another connection than
+        // the one that came this far.
+        let limit = usize::try_from(config.limits.max_message).unwrap_or(usize::MAX);
+        let most = limit.max(self.len).saturating_add(1);
         let doubled = self.out.len().saturating_mul(2).max(self.len + 1);
         // Not a step more for that one byte: for a moment a buffer stands beside the one it grows to.
         let len = if most - doubled.min(most) <= 1 { most } else { doubled };

@@ -1,6 +1,6 @@
 //! Idle states of the back end, for the next connection that needs one.
 //!
-//! A compressor costs 160 to 290 KiB (at level 1: 64 to 128) and a decompressor 47, so connections hold them only while they
+//! A compressor costs 160 to 290 KiB (at level 1: 16 to 128) and a decompressor 47, so connections hold them only while they
 //! are busy. What waits here is bounded in number; what is given beyond that is freed.
 
 use std::fmt;

@@ -334,3 +334,28 @@ fn a_lent_event_is_its_own() {
     assert_eq!(client.advance(NOW), Ok(Advance::Event));
     assert_eq!(client.event(), Some(Event::Text("Hello")));
 }
+
+/// A connection with a lower limit comes to a session whose buffer is beyond it.
+#[test]
+fn a_connection_in_place_of_another_has_its_own_limit() {
+    let half = |max| {
+        let mut limits = PoolLimits::new();
+        limits.buffer_len = 64;
+        let mut settings = Settings::server();
+        settings.pool = Some(Pool::new(limits));
+        let mut config = Config::server();
+        config.limits.max_message = max;
+        config.deflate = Some(settings);
+        let mut server = Session::<Vec<u8>>::new(Connection::server(config, NOW));
+        server.enable_deflate(&agreement(true, 15));
+        let (_, mut client) = pair(&agreement(true, 15), Delivery::Whole, 1 << 20);
+        let len = usize::try_from(max).unwrap().min(64);
+        feed(&mut server, &send(&mut client, Message::Binary(&vec![7; len]), Part::First));
+        assert!(matches!(server.advance(NOW), Ok(Advance::Read { .. })));
+        (server, client)
+    };
+    let ((mut server, mut client), (mut other, _)) = (half(1000), half(40));
+    core::mem::swap(server.connection(), other.connection());
+    feed(&mut server, &send(&mut client, Message::Binary(b"end"), Part::Last));
+    assert_eq!(server.advance(NOW), Err(Violation::MessageTooBig.into()));
+}
