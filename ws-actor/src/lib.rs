@@ -159,6 +159,7 @@ mod exposition;
 #[cfg(test)]
 mod fixture;
 mod forward;
+pub mod guide;
 mod history;
 mod hub;
 mod id;
