@@ -102,6 +102,13 @@
 //! | a client that sends too much, or too fast | [`Limits`]: it is closed with 1009, or with 1008, or dropped messages, or slowed down |
 //! | a crowd | [`Limits`]: whoever is too many is answered 503 before any upgrade |
 //!
+//! # When an actor fails
+//!
+//! A panic ends the call that it happened in, and an error that an actor reports ([`Context::fail`]) is as good as one.
+//! What else ends, [`Hub::spawn_with`] says: nothing, the connection, the actor, or the actor but not its connections: it
+//! is made again and told of them ([`Recovery`]). [`Hub::on_actor_failure`] tells a log, and [`Target::ended`] and
+//! [`Target::monitor`] whoever depends on an actor.
+//!
 //! # What is safe by default, and what you say
 //!
 //! Pages of other hosts are refused ([`Origins`]); messages are limited to 1 MiB, heads to 16 KiB and 10 s; upgrades to paths
@@ -132,19 +139,12 @@
 //! [`testing`] has a server in memory and clients for it, through the same code as over TCP and on tokio's clock, which
 //! a test may pause: an hour of heartbeats takes no time.
 //!
-//! # When an actor fails
-//!
-//! A panic ends the call that it happened in, and an error that an actor reports ([`Context::fail`]) is as good as one.
-//! What else ends, [`Hub::spawn_with`] says: nothing, the connection, the actor, or the actor but not its connections: it
-//! is made again and told of them ([`Recovery`]). [`Hub::on_actor_failure`] tells a log, and [`Target::ended`] and
-//! [`Target::monitor`] whoever depends on an actor.
-//!
 //! # Where is what
 //!
 //! | to | look at |
 //! |---|---|
 //! | write an actor | [`WsActor`], [`Context`]; its events [`Connect`], [`Inbound`], [`Heartbeat`], [`Disconnect`] |
-//! | start it, find it, tell it something | [`Hub::spawn`], [`Hub::lookup`], [`Target::cast`]; of another framework: [`Target::from_fn`] |
+//! | start it, find it, tell it something | [`Hub::spawn`], [`Hub::spawn_with`], [`Hub::lookup`], [`Target::cast`]; of another framework: [`Target::from_fn`] |
 //! | send | [`Hub::send`], [`Hub::send_acked`], [`Hub::broadcast`], [`Room::broadcast`]; [`Message`], [`Outgoing::keyed`] |
 //! | say who may come | [`Route::decide`], [`Origins`], [`Limits`], [`Hub::authenticate`] |
 //! | set times and sizes | [`Settings`], [`Limits`], [`OutboxLimits`]; [`DialOptions`] |
@@ -153,8 +153,8 @@
 //!
 //! A [`ConnId`] names one connection of one start of the program; kept longer, it names nothing. All connections are of one
 //! node for now: an [`Engine`] that joins nodes follows. The feature `deflate` is on by default; `tls` adds `wss` addresses for
-//! dialled connections. Of the examples, `chat` shows decisions, rooms with a history, presence and live metrics,
-//! `dashboard` the keep-latest policy; each comes with a page.
+//! dialled connections. Of the examples, `chat` shows decisions, rooms with a history, presence and live metrics, `dashboard` the
+//! keep-latest policy; each comes with a page.
 #![forbid(unsafe_code)]
 
 mod actor;

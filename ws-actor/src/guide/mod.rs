@@ -53,7 +53,11 @@ mod tests {
         ("theater", include_str!("theater.md"), "A2 A8 B1 B2 B3 B6 B7 C1 K5"),
         ("fluentai", include_str!("fluentai.md"), "A1 A13 B1 B3 B5 B8 B9 B10 B11 B13 O5"),
         ("worpen", include_str!("worpen.md"), "A1 A2 A3 A4 B1 B2 B3 B11 B12 D1 D2 D3 D4 D5 K5 O1 O2 O3"),
-        ("wippy", include_str!("wippy.md"), "A1 A2 A7 A11 A12 B1 B2 B3 B5 B8 B12 C1 C4 C6 C7 C8 K3 K5 O2"),
+        (
+            "wippy",
+            include_str!("wippy.md"),
+            "A1 A2 A7 A11 A12 B1 B2 B3 B5 B8 B12 C1 C4 C5 C6 C7 C8 C10 K3 K5 O2",
+        ),
     ];
 
     fn cells(line: &str) -> Option<Vec<&str>> {
