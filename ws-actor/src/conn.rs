@@ -62,15 +62,17 @@ pub(crate) fn now() -> Instant {
 }
 
 /// Drives a connection to its end, and tells how it ended. `early` is what came behind the handshake's head.
-pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
+///
+/// No `async fn`: its future would have room for the arguments as well, for as long as the connection lives.
+pub(crate) fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     io: S,
-    connection: impl Into<Negotiated>,
+    connection: Negotiated,
     early: &[u8],
     link: Link,
     patience: Patience,
     watch: Option<Box<Watch>>,
-) -> Reason {
-    let mut session = connection.into().into_session();
+) -> impl Future<Output = Reason> + use<S> {
+    let mut session = connection.into_session();
     if !early.is_empty() {
         session.restore(early.to_vec(), early.len());
     }
@@ -93,9 +95,11 @@ pub(crate) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         link: Some(link),
         watch,
     };
-    let last = poll_fn(|cx| conn.poll(cx)).await;
-    conn.finish(last.clone());
-    conn.cause.unwrap_or(last)
+    poll_fn(move |cx| {
+        let last = ready!(conn.poll(cx));
+        conn.finish(last.clone());
+        Poll::Ready(conn.cause.take().unwrap_or(last))
+    })
 }
 
 struct Conn<S> {

@@ -485,22 +485,25 @@ pub(crate) async fn serve<S: Transport>(
     permit: OwnedSemaphorePermit,
 ) {
     let began = now();
-    // Boxed, for it is three times what an open connection takes of its task, and over by then.
+    // Boxed, for it is larger than an open connection, and over by then.
     let Some(opened) = Box::pin(open(&server, io, ends)).await else { return };
     drop(permit);
-    match opened {
+    let driving = match opened {
         Opened::WebSocket { io, early, connection, link } => {
             server.shared.hub.shared.meters.handshake.record(now().saturating_since(began));
             let patience = server.shared.patience;
             let watch = server.shared.watch(ends);
             drop(server);
-            drive(io, connection, &early, link, patience, watch).await;
+            // Boxed as it is, and not inside of what led here.
+            Box::pin(drive(io, connection, &early, link, patience, watch))
         }
         // A task of its own, for hyper's state is larger than that of a connection.
         Opened::Http { io } => {
             tokio::spawn(serve_http(server, io, ends));
+            return;
         }
-    }
+    };
+    driving.await;
 }
 
 /// What a first head was.
