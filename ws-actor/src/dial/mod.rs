@@ -140,8 +140,8 @@ impl fmt::Debug for Dialled {
 }
 
 impl Hub {
-    /// Opens a connection to a server. It has the same events as one that a client opened, with [`Role::Client`] in its
-    /// [`Connect`](crate::Connect), and takes the same sends.
+    /// Opens a connection to a server. It has the same events as one that a client opened, with
+    /// [`Role::Client`](crate::Role::Client) in its [`Connect`](crate::Connect), and takes the same sends.
     ///
     /// Of the first attempt the result comes back here, whatever [`DialOptions::reconnect`] says. While it is not attached to
     /// an actor nobody reads from the connection, nor are pings answered: attach it soon.

@@ -122,7 +122,7 @@ pub(super) struct Lines<'a> {
 impl Attempt {
     pub(super) fn lines(&self, config: &Config) -> Lines<'_> {
         Lines {
-            extensions: deflate::offer(config).map(|line| String::from(&*line)).unwrap_or_default(),
+            extensions: deflate::offer(config).map(|line| line.to_string()).unwrap_or_default(),
             protocols: self.protocols.iter().map(String::as_str).collect(),
             headers: self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect(),
         }
