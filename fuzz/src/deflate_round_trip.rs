@@ -4,11 +4,12 @@ use ws_core::deflate::{Deflater, Inflater, Pool, WindowBits};
 
 use super::cuts::Cuts;
 
-/// Three bytes of setting; then operations, each a byte with the length and the bytes of a piece behind it.
+/// Three bytes of setting, half of them for level 1, which is our own; then operations, each a byte with the length and the bytes of a piece behind it.
 pub fn check(data: &[u8]) {
     let [setting, level, how, rest @ ..] = data else { return };
     let window = WindowBits::new(8 + setting % 8).expect("8 to 15");
-    let mut d = Deflater::new(window, setting & 8 != 0, level % 10, Pool::shared());
+    let level = if level % 2 == 0 { 1 } else { level / 2 % 10 };
+    let mut d = Deflater::new(window, setting & 8 != 0, level, Pool::shared());
     let mut i = Inflater::new(window, setting & 24 != 0, Pool::shared());
     let (mut cuts, mut plain, mut payload) = (Cuts::new(*how), Vec::new(), Vec::new());
     let mut rest = rest;

@@ -116,6 +116,11 @@ impl Deflater {
         Self::new(window, false, self.level, self.pool.clone())
     }
 
+    /// Whether a message may refer to those before it. Stored blocks do not.
+    pub(crate) const fn has_context(&self) -> bool {
+        self.takeover
+    }
+
     /// The window that is never exceeded.
     pub(crate) const fn window(&self) -> WindowBits {
         self.window.bits()

@@ -33,9 +33,10 @@ pub(crate) struct Outflow {
 impl Outflow {
     pub(crate) fn new(settings: &Settings, window: WindowBits, takeover: bool) -> Self {
         let pool = settings.pool.clone().unwrap_or_else(Pool::shared);
+        let deflater = Deflater::new(window, takeover, settings.level, pool);
         Self {
-            deflater: Deflater::new(window, takeover, settings.level, pool),
-            forgets: !takeover,
+            forgets: !deflater.has_context(),
+            deflater,
             threshold: settings.threshold,
             mode: Compress::Auto,
             open: false,
