@@ -144,6 +144,19 @@ impl Relay {
         self.heartbeat = later.heartbeat.or(self.heartbeat);
     }
 
+    /// Has its own word, and the other's on what it does not mention.
+    pub(crate) fn over(self, other: Self) -> Self {
+        Self {
+            pool: self.pool.or(other.pool),
+            topic: self.topic.or(other.topic),
+            meta: self.meta.or(other.meta),
+            heartbeat: self.heartbeat.or(other.heartbeat),
+            subprotocol: self.subprotocol.or(other.subprotocol),
+            user: self.user.or(other.user),
+            envelope: self.envelope.or(other.envelope),
+        }
+    }
+
     /// Each of the connection's messages comes under this topic ([`Inbound::topic`](crate::Inbound::topic)).
     #[must_use]
     pub fn topic(mut self, topic: impl Into<Arc<str>>) -> Self {

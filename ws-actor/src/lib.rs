@@ -67,6 +67,9 @@
 //! Requests that are no upgrades go to [`Server::on_http`] or to a tower service ([`Server::http_service`]); the other way
 //! round, [`Server::upgrade`] takes connections from an HTTP server that you have, and [`Server::serve`] any stream.
 //!
+//! All of that can be data: a [`Manifest`] says where to listen, which actors run and which paths lead to them, and starts
+//! by itself what it says.
+//!
 //! # What a message is
 //!
 //! Text or bytes ([`Message`]). With a [`Codec`] between, an actor deals in types of its own ([`Typed`], [`Json`]), and what
@@ -182,6 +185,7 @@ mod id;
 mod limits;
 mod link;
 mod mailbox;
+mod manifest;
 mod meta;
 mod meters;
 mod metrics;
@@ -224,6 +228,7 @@ pub use event::{CloseFrame, Connect, Disconnect, Event, Heartbeat, Inbound, Mess
 pub use hub::{ConnInfo, Hub, SendError, Sent};
 pub use id::{ConnId, NodeId, ParseConnIdError};
 pub use limits::Limits;
+pub use manifest::{ActorSpec, Catalog, Manifest, ManifestError, RouteSpec};
 pub use meta::Meta;
 pub use meters::{DropReason, Ending, Kind, RefusalKind};
 pub use metrics::{Durations, Metrics, Tally};

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use support::{Client, frame, listen, soon, until};
 use ws_actor::{
-    ActorOptions, Call, CastError, Connect, Context, Disconnect, EndCause, Ended, Fault, Hub, Inbound,
-    Reason, Recovery, Route, Server, Target, WsActor,
+    ActorOptions, Call, CastError, Connect, Context, Disconnect, EndCause, Ended, Ending, Fault, Hub,
+    Inbound, Reason, Recovery, Route, Server, Target, WsActor,
 };
 use ws_core::frame::Opcode;
 
@@ -331,6 +331,13 @@ async fn restarts_are_limited() {
     for client in &mut clients {
         assert_eq!(client.close_frame().await.0, 1011);
     }
+    for client in &mut clients {
+        client.close(1011).await;
+    }
+    until("they are gone", || fixture.hub.connection_count() == 0).await;
+    let metrics = fixture.hub.metrics();
+    let down = metrics.closed.of(Ending::TargetDown);
+    assert_eq!((metrics.panics, metrics.restarts, down), (3, 2, 2));
     assert!(fixture.hub.lookup("worker").is_none());
     assert_eq!(fixture.target.cast(String::new()), Err(CastError::Down));
     assert_eq!(fixture.reports().len(), 3);
