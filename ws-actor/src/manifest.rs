@@ -15,9 +15,10 @@ use crate::actor::{SpawnError, WsActor};
 use crate::decision::{Deciding, Decision, Relay, Upgrade};
 use crate::hub::Hub;
 use crate::limits::Limits;
+use crate::listen::Listening;
 use crate::meta::Meta;
 use crate::route::{Origins, Route};
-use crate::server::{Listening, Server, Settings};
+use crate::server::{Server, Settings};
 use crate::supervise::ActorOptions;
 use crate::target::Target;
 

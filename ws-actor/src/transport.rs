@@ -9,8 +9,9 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::listen::serve;
 use crate::rewind::Rewind;
-use crate::server::{Server, serve};
+use crate::server::Server;
 use crate::upgrade::Ends;
 
 /// What a connection is read from and written to.

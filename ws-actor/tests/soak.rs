@@ -41,20 +41,10 @@ const POOL: usize = 3;
 
 const ROOMS: u64 = 12;
 
-/// One run after the other: they count the process's descriptors.
-static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-
-/// B3, B4, B14, C7, D4, A8: two thousand connections.
+/// B3, B4, B14, C7, D4, A8: two thousand connections, or as many as `SOAK_CONNECTIONS` says; `.ci/run soak` says a hundred thousand.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_thousand_ends() {
+async fn every_end() {
     soak(2_000).await;
-}
-
-/// B3, B4, B14, C7, D4, A8: a hundred thousand, for a release build.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes minutes; `.ci/run soak` runs it"]
-async fn a_hundred_thousand_ends() {
-    soak(100_000).await;
 }
 
 /// `SplitMix64`: the same run for the same seed, as far as the scheduler lets it.
@@ -290,7 +280,6 @@ fn number_of(variable: &str, default: u64) -> u64 {
 }
 
 async fn soak(connections: usize) {
-    let _turn = TURN.lock().await;
     let connections = number_of("SOAK_CONNECTIONS", connections as u64) as usize;
     let seed = number_of("SOAK_SEED", 1);
     let (hub, book, topic) = (Hub::new(), Arc::<Book>::default(), Arc::<str>::from("soak"));
