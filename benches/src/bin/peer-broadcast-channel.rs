@@ -1,5 +1,7 @@
-//! A room over a tokio broadcast channel and tokio-tungstenite, as axum's chat example has it: the socket split, one task that
-//! sends what the channel brings, one that reads. Messages are shared, where the example clones them.
+//! A room over a tokio broadcast channel and tokio-tungstenite, in its two usual forms. As axum's chat example has it: the
+//! socket split, one task that sends what the channel brings, one that reads. And with `--select` as most write it who have
+//! one task for a connection: `select!` between the channel and the socket. Messages are shared, where the example clones
+//! them.
 //!
 //! `--read-buffer BYTES` sets the receive buffer; the default is the library's own, 128 KiB.
 
@@ -20,12 +22,42 @@ fn main() -> std::io::Result<()> {
     if let Some(bytes) = flags.value("--read-buffer").map_err(std::io::Error::other)? {
         config = config.read_buffer_size(bytes);
     }
+    let selects = flags.has("--select");
     let (room, _) = broadcast::channel(CAPACITY);
-    serve::serve(&serve::address(flags)?, move |stream| join(stream, config, room.clone()))
+    let address = serve::address(flags)?;
+    serve::serve(&address, move |stream| {
+        let room = room.clone();
+        async move {
+            match tokio_tungstenite::accept_async_with_config(stream, Some(config)).await {
+                Ok(socket) if selects => select(socket, &room).await,
+                Ok(socket) => split(socket, room).await,
+                Err(_) => {}
+            }
+        }
+    })
 }
 
-async fn join(stream: TcpStream, config: WebSocketConfig, room: broadcast::Sender<Utf8Bytes>) {
-    let Ok(socket) = tokio_tungstenite::accept_async_with_config(stream, Some(config)).await else { return };
+type Socket = tokio_tungstenite::WebSocketStream<TcpStream>;
+
+async fn select(mut socket: Socket, room: &broadcast::Sender<Utf8Bytes>) {
+    let mut news = room.subscribe();
+    loop {
+        tokio::select! {
+            news = news.recv() => {
+                let Ok(text) = news else { return };
+                if socket.send(Message::Text(text)).await.is_err() {
+                    return;
+                }
+            }
+            said = socket.next() => match said {
+                Some(Ok(Message::Text(text))) => drop(room.send(text)),
+                _ => return,
+            },
+        }
+    }
+}
+
+async fn split(socket: Socket, room: broadcast::Sender<Utf8Bytes>) {
     let (mut sender, mut receiver) = socket.split();
     let mut news = room.subscribe();
     let mut send_task = tokio::spawn(async move {
