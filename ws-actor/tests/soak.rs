@@ -25,8 +25,8 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use ws_actor::{
-    CloseFrame, ConnId, Connect, Context, Disconnect, Hub, Inbound, Limits, Message, Reason, Relay, Route,
-    Server, WsActor,
+    CloseFrame, Closed, ConnId, Connect, Context, Disconnect, Hub, Inbound, Limits, Message, Observer,
+    Reason, Relay, Route, Server, WsActor,
 };
 use ws_core::frame::{Header, Opcode};
 
@@ -78,6 +78,35 @@ struct Book {
     messages: AtomicUsize,
     panics: AtomicUsize,
     stops: AtomicUsize,
+}
+
+/// What an observer is told, whose counts are those of the connections: nobody there panics.
+#[derive(Clone, Default)]
+struct Watched {
+    open: Arc<Mutex<HashMap<ConnId, bool>>>,
+    faults: Arc<AtomicUsize>,
+}
+
+impl Watched {
+    fn ended(&self) -> usize {
+        self.open.lock().unwrap().values().filter(|is_open| !**is_open).count()
+    }
+
+    fn note(&self, is_right: bool) {
+        self.faults.fetch_add(usize::from(!is_right), Ordering::Relaxed);
+    }
+}
+
+impl Observer for Watched {
+    fn opened(&mut self, connection: &Connect) {
+        let before = self.open.lock().unwrap().insert(connection.id, true);
+        self.note(before.is_none());
+    }
+
+    fn closed(&mut self, connection: &Closed) {
+        let before = self.open.lock().unwrap().insert(connection.id, false);
+        self.note(before == Some(true));
+    }
 }
 
 #[derive(Default)]
@@ -319,6 +348,8 @@ async fn soak(connections: usize) {
         refused: AtomicUsize::new(0),
         ends: [const { AtomicUsize::new(0) }; ENDS.len()],
     });
+    let watched = Watched::default();
+    hub.observe(watched.clone()).expect("a thread");
     let begun = Instant::now();
     let left = Arc::new(AtomicUsize::new(connections));
     let clients: Vec<_> = (0..AT_ONCE)
@@ -349,6 +380,10 @@ async fn soak(connections: usize) {
     }
     assert_eq!(hub.room_count(), 0);
     every_place_is_free(&world).await;
+    let opened = hub.metrics().opened as usize;
+    until("an observer has heard of every end", || watched.ended() >= opened).await;
+    assert_eq!((watched.ended(), hub.metrics().observer_missed), (opened, 0));
+    assert_eq!(watched.faults.load(Ordering::Relaxed), 0, "opened and closed, once each, in this order");
 
     keeper.abort();
     accepting.abort();
