@@ -117,6 +117,12 @@ impl Connection {
         self.send_part(message, Part::Whole, out)
     }
 
+    /// The fast path of [`send`](Self::send); see [`Sender::send_small`].
+    #[inline(always)]
+    pub fn send_small(&self, message: Message<'_>, out: &mut [u8]) -> Option<usize> {
+        self.sender.send_small(message, out)
+    }
+
     /// Encodes a part of a message; see [`Sender::send_part`].
     ///
     /// # Errors

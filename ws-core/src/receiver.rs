@@ -100,13 +100,16 @@ impl Receiver {
     pub(crate) fn small_frame(&mut self, now: Instant, input: &mut [u8]) -> Option<SmallFrame> {
         let frame = self.decoder.small_frame(input)?;
         let have = u32::try_from(input.len()).unwrap_or(u32::MAX);
-        self.timers.advance(now);
-        self.timers.wake();
-        if have > self.seen {
-            self.timers.hear();
+        // Behind a message of the same read nothing is new: no sign of life, and the consumer has not had to wait.
+        if have > self.seen || !self.timers.is_busy() {
+            self.timers.advance(now);
+            self.timers.wake();
+            if have > self.seen {
+                self.timers.hear();
+            }
+            self.timers.doze();
         }
         self.seen = have.wrapping_sub(frame.end as u32);
-        self.timers.doze();
         Some(frame)
     }
 

@@ -241,16 +241,42 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
     /// As for [`Connection::recv`], once. A message that the storage cannot hold is [`Violation::MessageTooBig`](crate::Violation::MessageTooBig).
     #[inline(always)]
     pub fn advance(&mut self, now: Instant) -> Result<Advance, Failure> {
-        self.release_event();
-        if let Some(frame) = self.connection.small_frame(now, self.buffer.filled()) {
-            self.step.consumed = frame.end;
-            self.step.start = frame.start;
-            self.step.end = frame.end;
-            self.step.found = frame.found();
-            self.known = None;
+        if self.advance_small(now) {
             return Ok(Advance::Event);
         }
         self.advance_by_step(now)
+    }
+
+    /// Goes on to the next event if that is a whole message in a small frame, of which all is there, as most are.
+    ///
+    /// `false` is no verdict, and nothing has changed but that what the last event lent is consumed: ask
+    /// [`advance`](Self::advance).
+    #[inline(always)]
+    pub fn advance_small(&mut self, now: Instant) -> bool {
+        self.release_event();
+        let Some(frame) = self.connection.small_frame(now, self.buffer.filled()) else { return false };
+        self.step.consumed = frame.end;
+        self.step.start = frame.start;
+        self.step.end = frame.end;
+        self.step.found = frame.found();
+        self.known = None;
+        true
+    }
+
+    /// As [`advance_small`](Self::advance_small), [`lend`](Self::lend) and [`buffered`](Self::buffered) in one, for
+    /// loops that hand messages on.
+    #[inline(always)]
+    pub fn lend_small(&mut self, now: Instant) -> Option<(Event<'_>, &mut C, usize)> {
+        self.release_event();
+        let buffered = self.buffer.len();
+        let input = self.buffer.filled();
+        let frame = self.connection.small_frame(now, input)?;
+        self.step.consumed = frame.end;
+        self.step.start = frame.start;
+        self.step.end = frame.end;
+        self.step.found = frame.found();
+        self.known = None;
+        Some((receiver::view_small(frame, input).event?, &mut self.connection, buffered))
     }
 
     /// What was agreed on about permessage-deflate, if anything was.

@@ -77,6 +77,12 @@ impl Timers {
         self.busy = true;
     }
 
+    /// Whether what arrived waits for its consumer.
+    #[inline]
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy
+    }
+
     /// Reading goes on. A pong that is due gets its full time again, since it may stand in what was not read.
     #[inline]
     pub(crate) fn wake(&mut self) {

@@ -58,6 +58,8 @@ pub(crate) struct Wire<S> {
     /// nobody knows, and nothing may be dropped.
     cut: usize,
     max_queue: usize,
+    /// Below so many bytes that wait, another message is taken, however long, and input is read (C-06, N-05).
+    room: usize,
     pub(crate) overflow: Overflow,
     /// The first write that failed, until it is reported.
     pub(crate) failure: Option<io::Error>,
@@ -78,6 +80,7 @@ impl<S: Stream> Wire<S> {
             end: 0,
             cut: 0,
             max_queue,
+            room: max_queue.clamp(1, CORK),
             overflow: Overflow::DropNew,
             failure: None,
             blocked: false,
@@ -97,10 +100,9 @@ impl<S: Stream> Wire<S> {
         self.out.len()
     }
 
-    /// Whether so little waits that another message is taken, however long, and input is read (C-06, N-05).
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        self.queued() < self.max_queue.clamp(1, CORK)
+        self.queued() < self.room
     }
 
     /// Whether everything has left, also from inside the transport.
@@ -114,7 +116,7 @@ impl<S: Stream> Wire<S> {
     }
 
     /// Sends a message: behind what waits, or, a large one, straight from where it stands. Never waits.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn send(
         &mut self,
         buffers: &mut Buffers,
@@ -123,9 +125,31 @@ impl<S: Stream> Wire<S> {
         part: Part,
         buffered: usize,
     ) -> Result<(), Error> {
+        // Most messages: small, and there is room for them in memory that is there; a broken transport has none.
+        if part == Part::Whole
+            && message.as_bytes().len() < LARGE_ALONE
+            && self.has_room()
+            && let Some(free) = self.out.get_mut(self.end..)
+            && let Some(n) = connection.send_small(message, free)
+        {
+            self.end += n;
+            return Ok(());
+        }
+        self.send_any(buffers, connection, message, part, buffered)
+    }
+
+    #[inline(never)]
+    fn send_any(
+        &mut self,
+        buffers: &mut Buffers,
+        connection: &mut Connection,
+        message: Message<'_>,
+        part: Part,
+        buffered: usize,
+    ) -> Result<(), Error> {
         let len = message.as_bytes().len();
-        let is_large = len >= LARGE || len >= LARGE_ALONE && buffered <= len + MAX_HEADER;
-        if is_large
+        if len >= LARGE_ALONE
+            && (len >= LARGE || buffered <= len + MAX_HEADER)
             && !self.blocked
             && connection.role() == Role::Server
             && !deflate::compresses(connection, len, part)

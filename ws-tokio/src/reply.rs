@@ -33,6 +33,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
     /// Dropped while it waits for room, nothing was sent; later, all of the message is queued. Never half a frame.
     #[inline]
     pub async fn send(&mut self, message: impl Into<Message<'_>>) -> Result<(), Error> {
+        let message = message.into();
+        if self.wire.queue_small(self.connection, message) {
+            return Ok(());
+        }
         self.send_part(message, Part::Whole).await
     }
 

@@ -124,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Dropped before it is ready, no message is lost.
     #[inline]
     pub async fn recv(&mut self) -> Result<Option<(Message<'_>, Reply<'_, S>)>, Error> {
-        if !poll_fn(|cx| self.poll_message(cx)).await? {
+        if !self.finds_small() && !poll_fn(|cx| self.poll_message(cx)).await? {
             return Ok(None);
         }
         let Self { session, wire, pace } = self;
@@ -151,6 +151,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let Self { session, wire, pace } = self;
         let (event, connection) = session.lend();
         Ok(event.map(|event| (event, Reply { connection, wire, now: pace.now })))
+    }
+
+    /// The fast path, to be inlined: a message that is there, and no output to be looked after.
+    #[inline(always)]
+    fn finds_small(&mut self) -> bool {
+        let is_watched = self.wire.queued() > 0;
+        if is_watched && !self.pace.looks_away() || !self.session.advance_small(self.pace.now) {
+            return false;
+        }
+        if is_watched {
+            self.pace.look_later();
+        }
+        true
     }
 
     /// Waits for a text or binary message; `false`: there will be none.

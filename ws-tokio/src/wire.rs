@@ -122,6 +122,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.encode(from, message, part, self.max_queue)
     }
 
+    /// The fast path of a send, to be inlined: a small message behind others that leave soon. `false`: nothing was done.
+    #[inline(always)]
+    pub(crate) fn queue_small(&mut self, from: &Connection, message: Message<'_>) -> bool {
+        let room = self.max_queue.min(CORK);
+        if message.as_bytes().len() >= LARGE || self.queued() >= room || self.cut {
+            return false;
+        }
+        let sent = self.out.get_mut(self.end..).and_then(|free| from.send_small(message, free));
+        self.end += sent.unwrap_or(0);
+        sent.is_some()
+    }
+
     /// Encodes a message after a wait for room: a single one, so the limit of the queue does not bind it.
     #[inline]
     pub(crate) fn queue_in_room(

@@ -110,25 +110,26 @@ impl<S: Stream> Socket<S> {
             if *inflates == 0 {
                 return Pause::Enough;
             }
-            match self.session.advance(now) {
-                Ok(Advance::Event) => {
-                    let buffered = self.session.buffered();
-                    let (event, connection) = self.session.lend();
-                    if let Some(event) = event {
-                        if counts {
-                            *inflates = inflates.saturating_sub(len(&event) + EACH);
-                        }
-                        let wire = &mut self.wire;
-                        on_event(event, &mut Reply { connection, wire, buffers, now, buffered });
+            let (event, connection, buffered) = match self.session.lend_small(now) {
+                Some(lent) => lent,
+                None => match self.session.advance(now) {
+                    Ok(Advance::Event) => {
+                        let buffered = self.session.buffered();
+                        let (Some(event), connection) = self.session.lend() else { continue };
+                        (event, connection, buffered)
                     }
-                }
-                Ok(Advance::Read { at_least }) => return Pause::Read(at_least),
-                Ok(Advance::Finished) => return Pause::Read(1),
-                Err(failure) => {
-                    self.fail(failure);
-                    return Pause::Read(1);
-                }
+                    Ok(Advance::Read { at_least }) => return Pause::Read(at_least),
+                    Ok(Advance::Finished) => return Pause::Read(1),
+                    Err(failure) => {
+                        self.fail(failure);
+                        return Pause::Read(1);
+                    }
+                },
+            };
+            if counts {
+                *inflates = inflates.saturating_sub(len(&event) + EACH);
             }
+            on_event(event, &mut Reply { connection, wire: &mut self.wire, buffers, now, buffered });
         }
     }
 
