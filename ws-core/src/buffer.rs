@@ -11,6 +11,8 @@
 #[cfg(feature = "alloc")]
 use alloc::{boxed::Box, vec::Vec};
 
+use crate::frame::MAX_HEADER;
+
 /// Memory that bytes are received into: an array, a boxed or borrowed slice, a vector.
 ///
 /// Sealed, because text that was validated is trusted to stand unchanged in it.
@@ -80,8 +82,10 @@ impl<B: Storage> Buffer<B> {
         let (start, end) = (self.start, self.end);
         let storage = self.storage.get_or_insert_with(lease);
         let size = storage.as_ref().len();
-        // Move down when the end is near; the bytes moved are few, since what is consumed lies before them.
-        if start > 0 && (size - end < size / 2 || start.saturating_add(at_least) > size) {
+        // Move down when the end is near and what is moved is less than what was consumed before it; or else when it
+        // must be, which for the first bytes of a large message it seldom is.
+        let is_cheap = size - end < size / 2 && end - start <= start;
+        if start > 0 && (is_cheap || end == size || start.saturating_add(at_least) > size) {
             storage.as_mut().copy_within(start..end, 0);
             self.start = 0;
             self.end = end - start;
@@ -152,6 +156,8 @@ impl<B: Storage> Buffer<B> {
     }
 }
 
+/// Twice as much, and a header: messages are often as long as a power of two, and with room for their header none has
+/// to be moved over it.
 fn twice(size: usize) -> usize {
-    size.saturating_mul(2).max(64)
+    size.saturating_mul(2).saturating_add(MAX_HEADER).max(64)
 }

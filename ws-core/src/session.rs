@@ -553,6 +553,9 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
 
     #[inline(always)]
     fn release_event(&mut self) {
+        if self.step.consumed == 0 && self.step.found == Found::Nothing {
+            return;
+        }
         #[cfg(feature = "deflate")]
         if let (Found::Inflated, Some(inflow)) = (self.step.found, &mut self.inflow) {
             inflow.release();

@@ -59,7 +59,7 @@ pub(crate) struct Wire<S> {
     cut: usize,
     max_queue: usize,
     /// Below so many bytes that wait, another message is taken, however long, and input is read (C-06, N-05).
-    room: usize,
+    room: u32,
     pub(crate) overflow: Overflow,
     /// The first write that failed, until it is reported.
     pub(crate) failure: Option<io::Error>,
@@ -80,7 +80,7 @@ impl<S: Stream> Wire<S> {
             end: 0,
             cut: 0,
             max_queue,
-            room: max_queue.clamp(1, CORK),
+            room: max_queue.clamp(1, CORK) as u32,
             overflow: Overflow::DropNew,
             failure: None,
             blocked: false,
@@ -102,7 +102,7 @@ impl<S: Stream> Wire<S> {
 
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        self.queued() < self.room
+        self.queued() < self.room as usize
     }
 
     /// Whether everything has left, also from inside the transport.

@@ -59,6 +59,8 @@ pub(crate) struct Pace {
     stuck_since: Option<Instant>,
     /// When live compression state is looked after.
     park_at: Option<Instant>,
+    /// The size of the last message if it was larger than a leased buffer, as the next may be; otherwise 0.
+    large: usize,
     /// The writing side is shut down.
     shut: bool,
     /// The transport has no more to read.
@@ -80,6 +82,7 @@ impl Pace {
             failed: None,
             stuck_since: None,
             park_at: None,
+            large: 0,
             shut: false,
             eof: false,
         }
@@ -409,6 +412,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                 Poll::Ready(Ok(0)) => self.end(None),
                 Poll::Ready(Ok(n)) => {
                     self.session.received(n);
+                    if n > pool::LEASE {
+                        self.pace.large = n;
+                    }
                     self.pace.fresh = self.pace.watch.looks();
                     if self.pace.fresh {
                         self.pace.now = self.pace.clock.now();
@@ -473,20 +479,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
         Poll::Ready(Ok(buf.filled().len()))
     }
 
-    /// Moves a small rest into a leased buffer, and a full buffer into one that the thread holds and that takes the
-    /// whole message; growing by doubling is what is left.
+    /// Moves a small rest into a leased buffer, and what is of a message that this has no room for into a larger one that
+    /// the thread holds; growing by doubling is what is left. A peer of large messages gets the larger one at once.
     fn fit_storage(&mut self) {
         let (size, filled) = (self.session.storage_len(), self.session.buffered());
-        let other = if size == 0 {
-            None
-        } else if filled <= SMALL_REST && size < pool::LEASE {
-            Some(pool::lease())
-        } else if filled == size {
-            let remaining = usize::try_from(self.session.connection_ref().remaining()).unwrap_or(usize::MAX);
-            pool::lease_large(size.saturating_add(remaining).saturating_add(1))
+        let remaining = usize::try_from(self.session.connection_ref().remaining()).unwrap_or(usize::MAX);
+        let wanted = filled.saturating_add(remaining);
+        let other = if wanted > pool::LEASE {
+            self.pace.large = wanted;
+            if wanted > size { pool::lease_large(wanted) } else { None }
+        } else if size == 0 && self.pace.large > 0 {
+            pool::lease_large(std::mem::take(&mut self.pace.large))
         } else {
             None
         };
+        let other = other.or_else(|| {
+            let is_small = size > 0 && filled <= SMALL_REST && size < pool::LEASE;
+            is_small.then(pool::lease)
+        });
         if let Some(storage) = other {
             match self.session.move_to(storage) {
                 Ok(old) => old.into_iter().for_each(pool::give),

@@ -126,11 +126,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     #[inline(always)]
     pub(crate) fn queue_small(&mut self, from: &Connection, message: Message<'_>) -> bool {
         let room = self.max_queue.min(CORK);
-        if message.as_bytes().len() >= LARGE || self.queued() >= room || self.cut {
+        if message.as_bytes().len() >= LARGE || self.queued() >= room || self.cut || self.broken {
             return false;
         }
+        if self.out.is_empty() {
+            self.out = pool::lease();
+        }
         let sent = self.out.get_mut(self.end..).and_then(|free| from.send_small(message, free));
-        self.end += sent.unwrap_or(0);
+        match sent {
+            Some(n) => self.end += n,
+            None if self.queued() == 0 => self.release(),
+            None => {}
+        }
         sent.is_some()
     }
 

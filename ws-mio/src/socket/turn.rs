@@ -272,20 +272,17 @@ impl<S: Stream> Socket<S> {
         }
     }
 
-    /// Moves a small rest into the loop's buffer, and a full buffer into one that is there and takes the whole message;
-    /// growing by doubling is what is left.
+    /// Moves a small rest into the loop's buffer, and what is of a message that this has no room for into one that is there
+    /// and takes the whole message; growing by doubling is what is left.
     fn fit_storage(&mut self, buffers: &mut Buffers) {
         let (size, filled) = (self.session.storage_len(), self.session.buffered());
-        let other = if size == 0 {
-            None
-        } else if size < SIZE && filled < SIZE {
-            Some(buffers.lease())
-        } else if filled == size {
-            let remaining = usize::try_from(self.session.connection_ref().remaining()).unwrap_or(usize::MAX);
-            buffers.lease_large(size.saturating_add(remaining).saturating_add(1))
-        } else {
-            None
-        };
+        if size == 0 {
+            return;
+        }
+        let remaining = usize::try_from(self.session.connection_ref().remaining()).unwrap_or(usize::MAX);
+        let wanted = filled.saturating_add(remaining);
+        let larger = if wanted > size.max(SIZE) { buffers.lease_large(wanted) } else { None };
+        let other = larger.or_else(|| (size < SIZE && filled < SIZE).then(|| buffers.lease()));
         if let Some(storage) = other {
             match self.session.move_to(storage) {
                 Ok(old) => old.into_iter().for_each(|old| buffers.give(old)),
