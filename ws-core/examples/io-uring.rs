@@ -22,8 +22,8 @@ use ws_core::{
 };
 
 /// Receive buffers, a power of two, and the size of each.
-const BUFFERS: u16 = 256;
-const BUFFER: usize = 16 << 10;
+const BUFFERS: u16 = 64;
+const BUFFER: usize = 32 << 10;
 
 /// Bytes of waiting answers at which a client is not read from any more, until they are on their way.
 const FULL: usize = 1 << 20;
@@ -325,8 +325,12 @@ impl Server {
             } else if ![ENOBUFS, ECANCELED].contains(&-result) {
                 client.give_up();
             }
-        } else if op == SEND && usize::try_from(result) != Ok(mem::take(&mut client.sending).len()) {
-            client.give_up();
+        } else if op == SEND {
+            if usize::try_from(result) != Ok(client.sending.len()) {
+                client.give_up();
+            }
+            client.sending.clear();
+            client.sending.shrink_to(BUFFER);
         }
         Some(fd)
     }
