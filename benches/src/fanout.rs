@@ -1,4 +1,4 @@
-//! A room: what one member says reaches all of them, and everybody checks all that he gets.
+//! A room: what one member says reaches all of them, and everybody checks all that he gets, every byte.
 //!
 //! One thread, one `mio` loop. A member says one or several messages at once; when they have reached everybody it is another
 //! one's turn, so that the order is certain. Processor time is read while nothing is under way, so it holds all work for
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::cpu;
-use crate::load::{LoadError, shake_hands};
+use crate::histogram::Histogram;
+use crate::load::{Length, LoadError, settled_time, shake_hands};
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -23,16 +23,16 @@ pub struct Plan {
     pub members: usize,
     /// Bytes of a message, all of them digits.
     pub size: usize,
-    /// Messages that count, and those before them.
-    pub messages: usize,
+    /// How long to go on, and how long before it counts.
+    pub length: Length,
     /// Not counted.
-    pub warm_up: usize,
+    pub warm_up: Length,
     /// Messages that a member says at once.
     pub burst: usize,
     /// How long nothing may arrive before the run is given up.
     pub patience: Duration,
     /// The server's process, for its processor time.
-    pub server: u32,
+    pub server: Option<u32>,
     /// Whether the server tells, when it is asked `?`, what its broadcasts took: nanoseconds and places, in decimal.
     pub tells: bool,
 }
@@ -46,6 +46,11 @@ pub struct Report {
     pub time: Duration,
     /// Processor time of the server for a delivery, in nanoseconds; `None` where it is not known.
     pub server_ns: Option<f64>,
+    /// Median time from a message's departure until a member has it, and what one in a hundred takes longer than, in
+    /// microseconds.
+    pub p50_us: f64,
+    /// The latter.
+    pub p99_us: f64,
     /// Time that the broadcasting task spent on a member, in nanoseconds, where the server tells.
     pub enqueue_ns: Option<f64>,
 }
@@ -58,7 +63,7 @@ const DISTINCT: usize = 64;
 /// # Errors
 /// Whatever is not as it should be.
 pub fn run(plan: &Plan) -> Result<Report, LoadError> {
-    if plan.members == 0 || plan.messages == 0 || plan.burst == 0 {
+    if plan.members == 0 || plan.length == Length::Messages(0) || plan.burst == 0 {
         return Err(LoadError::NothingToDo);
     }
     let mut room = Room::enter(plan)?;
@@ -66,15 +71,17 @@ pub fn run(plan: &Plan) -> Result<Report, LoadError> {
     if plan.tells {
         room.ask()?;
     }
-    let before = room.settled_time()?;
+    let (before, said) = (settled_time(plan.server)?, room.said);
     let start = Instant::now();
-    room.say(plan.messages)?;
+    room.say(plan.length)?;
     let time = start.elapsed();
-    let spent = before.zip(room.settled_time()?).map(|(before, after)| after.saturating_sub(before));
+    let spent = before.zip(settled_time(plan.server)?).map(|(before, after)| after.saturating_sub(before));
     let enqueue_ns = if plan.tells { Some(room.ask()?) } else { None };
-    let deliveries = (plan.messages * plan.members) as u64;
+    let deliveries = ((room.said - said) * plan.members) as u64;
     let server_ns = spent.map(|spent| spent.as_nanos() as f64 / deliveries as f64);
-    Ok(Report { deliveries, time, server_ns, enqueue_ns })
+    let quantile = |part| room.latencies.quantile(part).map_or(0.0, |nanos| nanos as f64 / 1e3);
+    let (p50_us, p99_us) = (quantile(0.5), quantile(0.99));
+    Ok(Report { deliveries, time, server_ns, p50_us, p99_us, enqueue_ns })
 }
 
 struct Room<'a> {
@@ -87,6 +94,8 @@ struct Room<'a> {
     down: Vec<Vec<u8>>,
     /// Messages said so far.
     said: usize,
+    /// Of this phase.
+    latencies: Histogram,
 }
 
 struct Member {
@@ -121,23 +130,28 @@ impl<'a> Room<'a> {
             up: (0..DISTINCT).map(|n| frame(&payload(n), true)).collect(),
             down: (0..DISTINCT).map(|n| frame(&payload(n), false)).collect(),
             said: 0,
+            latencies: Histogram::new(),
         })
     }
 
-    /// The server's processor time, read when it has had a moment to fall asleep.
-    fn settled_time(&self) -> io::Result<Option<Duration>> {
-        std::thread::sleep(Duration::from_millis(20));
-        cpu::spent(self.plan.server)
-    }
-
     /// Has messages said by one member after the other, and received by all.
-    fn say(&mut self, messages: usize) -> Result<(), LoadError> {
-        let end = self.said + messages;
+    fn say(&mut self, length: Length) -> Result<(), LoadError> {
+        self.latencies = Histogram::new();
+        let start = Instant::now();
+        let (end, until) = match length {
+            Length::Messages(messages) => (self.said + messages as usize, None),
+            Length::Time(time) => (usize::MAX, Some(start + time)),
+        };
+        let mut departure = start;
         let mut buffer = vec![0; 64 << 10];
         // Messages that have yet to reach a member.
         let mut left = 0;
-        while left > 0 || self.said < end {
+        loop {
             if left == 0 {
+                departure = Instant::now();
+                if self.said >= end || until.is_some_and(|until| departure >= until) {
+                    return Ok(());
+                }
                 let burst = self.plan.burst.min(end - self.said);
                 let frames: Vec<u8> =
                     (self.said..self.said + burst).flat_map(|n| self.up[n % DISTINCT].clone()).collect();
@@ -158,10 +172,11 @@ impl<'a> Room<'a> {
                 let member = &mut self.members[event.token().0];
                 let before = member.heard;
                 member.read(&self.down, self.said, &mut buffer)?;
+                let nanos = departure.elapsed().as_nanos() as u64;
+                (before..member.heard).for_each(|_| self.latencies.record(nanos));
                 left -= member.heard - before;
             }
         }
-        Ok(())
     }
 
     /// Asks what broadcasts took since the last time, for each place.
@@ -241,6 +256,16 @@ impl Member {
             }
         }
     }
+}
+
+/// Bytes of a server's frame with a payload of so many.
+pub fn frame_len(size: usize) -> usize {
+    let header = match size {
+        0..=125 => 2,
+        126..=0xFFFF => 4,
+        _ => 10,
+    };
+    header + size
 }
 
 /// A text frame, as RFC 6455, section 5.2, has it; a member's is masked.

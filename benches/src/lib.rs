@@ -7,25 +7,32 @@
 //! - [`deflate`]: how the generator compresses, and how it inflates what comes back.
 //! - [`check`]: what one connection receives, held against the tape.
 //! - [`load`]: connections, the event loop, the two phases of a run; [`report`] is what comes out.
-//! - [`workload`]: the named cells of the comparison tables.
-//! - [`contest`]: starts servers, interleaves rounds; [`table`] turns the figures into Markdown.
 //! - [`fanout`]: a room whose members check all that they hear.
+//! - [`opening`]: connections by the hundred, opened and closed; [`idle`]: ten thousand that stay, and what they hold.
+//! - [`workload`]: the named cells of the comparison tables; [`contestant`]: who takes part, in what.
+//! - [`contest`]: interleaves rounds; [`process`] starts servers; [`table`] turns the figures into Markdown.
 //! - [`heap`]: an allocator that counts, and answers when it is asked.
+//! - [`bare`]: the little WebSocket that the limits speak.
 //! - [`micro`]: loops in memory, without sockets.
 //! - [`serve`]: what the echo servers over tokio share.
 //!
 //! Servers run on one thread and take the address to listen on as their first argument.
 
+pub mod bare;
 pub mod check;
 pub mod contest;
+pub mod contestant;
 pub mod cpu;
 pub mod deflate;
 pub mod fanout;
 pub mod flags;
 pub mod heap;
 pub mod histogram;
+pub mod idle;
 pub mod load;
 pub mod micro;
+pub mod opening;
+pub mod process;
 pub mod report;
 pub mod serve;
 pub mod table;

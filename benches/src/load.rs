@@ -128,7 +128,7 @@ pub fn run(plan: &Plan) -> Result<Report, LoadError> {
 }
 
 /// The server's processor time, read when it has had a moment to fall asleep.
-fn settled_time(server: Option<u32>) -> io::Result<Option<Duration>> {
+pub(crate) fn settled_time(server: Option<u32>) -> io::Result<Option<Duration>> {
     let Some(pid) = server else { return Ok(None) };
     std::thread::sleep(Duration::from_millis(2));
     cpu::spent(pid)
@@ -356,28 +356,19 @@ impl Connection {
     }
 }
 
-/// Sends the request and holds the answer against section 4.2.2. Nothing may follow the head: an echo server has
-/// nothing to say yet. With `compression`, the server has to agree to it.
-pub fn shake_hands(
-    stream: &mut std::net::TcpStream,
-    compression: Option<&Compression>,
-) -> Result<(), LoadError> {
+/// The request of every connection.
+pub(crate) fn request(compression: Option<&Compression>) -> Vec<u8> {
     let mut request = REQUEST.to_vec();
     if let Some(compression) = compression {
         request.extend(format!("Sec-WebSocket-Extensions: {}\r\n", compression.offer()).bytes());
     }
     request.extend(b"\r\n");
-    stream.write_all(&request)?;
-    let mut head = Vec::new();
-    let mut buffer = [0; 1024];
-    while !head.ends_with(b"\r\n\r\n") {
-        let read = stream.read(&mut buffer)?;
-        head.extend_from_slice(&buffer[..read]);
-        if read == 0 || head.len() > 16 * 1024 {
-            return Err(LoadError::Handshake(String::from_utf8_lossy(&head).into_owned()));
-        }
-    }
-    let text = String::from_utf8_lossy(&head);
+    request
+}
+
+/// Holds the head of an answer against section 4.2.2. With `compression`, the server has to agree to it.
+pub(crate) fn check_answer(head: &[u8], compression: Option<&Compression>) -> Result<(), LoadError> {
+    let text = String::from_utf8_lossy(head);
     let field = |wanted: &str| {
         let mut fields = text.lines().filter_map(|line| line.split_once(':'));
         fields.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
@@ -391,4 +382,22 @@ pub fn shake_hands(
     } else {
         Err(LoadError::Handshake(text.into_owned()))
     }
+}
+
+/// Sends the request and checks the answer. Nothing may follow the head: a server has nothing to say yet.
+pub fn shake_hands(
+    stream: &mut std::net::TcpStream,
+    compression: Option<&Compression>,
+) -> Result<(), LoadError> {
+    stream.write_all(&request(compression))?;
+    let mut head = Vec::new();
+    let mut buffer = [0; 1024];
+    while !head.ends_with(b"\r\n\r\n") {
+        let read = stream.read(&mut buffer)?;
+        head.extend_from_slice(&buffer[..read]);
+        if read == 0 || head.len() > 16 * 1024 {
+            return Err(LoadError::Handshake(String::from_utf8_lossy(&head).into_owned()));
+        }
+    }
+    check_answer(&head, compression)
 }

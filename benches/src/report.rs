@@ -3,10 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What a run of the load generator measured.
+/// What a run of the load generator measured. A message is one that came back, one that reached a member of a room, or an
+/// open connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Report {
-    /// Messages that came back, every one checked.
+    /// Messages, every one checked.
     pub messages: u64,
     /// Bytes that came in for a message, frame headers included.
     pub bytes: f64,
@@ -46,14 +47,17 @@ impl fmt::Display for Report {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAReport;
 
+/// The value of a word `name=value`.
+pub(crate) fn word<'a>(line: &'a str, name: &str) -> Result<&'a str, NotAReport> {
+    let mut words = line.split_ascii_whitespace().filter_map(|word| word.split_once('='));
+    words.find(|(key, _)| *key == name).map(|(_, value)| value).ok_or(NotAReport)
+}
+
 impl FromStr for Report {
     type Err = NotAReport;
 
     fn from_str(line: &str) -> Result<Self, NotAReport> {
-        let word = |name: &str| {
-            let mut words = line.split_ascii_whitespace().filter_map(|word| word.split_once('='));
-            words.find(|(key, _)| *key == name).map(|(_, value)| value).ok_or(NotAReport)
-        };
+        let word = |name: &str| word(line, name);
         let number = |name: &str| word(name)?.parse().map_err(|_| NotAReport);
         Ok(Self {
             messages: word("messages")?.parse().map_err(|_| NotAReport)?,

@@ -1,4 +1,5 @@
-//! The cells of the tables: how many connections, how much in flight, how large, binary or text, compressed or not.
+//! The cells of the tables: what clients do, how many there are, how much is in flight, how large, binary or text,
+//! compressed or not.
 
 /// What the messages of a run are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,21 +22,42 @@ impl Kind {
     }
 }
 
-/// The shape of a load.
+/// A named load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Workload {
     /// What tables and flags call it.
     pub name: &'static str,
-    /// Connections, opened before the clock starts.
+    /// Connections: open before the clock starts, but for [`Shape::Open`], where so many are on their way at once.
     pub connections: usize,
-    /// Messages that each connection has under way at any time.
-    pub in_flight: usize,
-    /// Payload of a message in bytes.
-    pub size: usize,
-    /// Text or binary.
-    pub kind: Kind,
-    /// Compressed: whether both sides keep their context from message to message. Level and window are the contest's.
-    pub takeover: Option<bool>,
+    /// What clients do.
+    pub shape: Shape,
+}
+
+/// What clients do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Messages come back to the one who sent them.
+    Echo {
+        /// Messages that each connection has under way at any time.
+        in_flight: usize,
+        /// Payload of a message in bytes.
+        size: usize,
+        /// Text or binary.
+        kind: Kind,
+        /// Compressed: whether both sides keep their context from message to message. Level and window are the contest's.
+        takeover: Option<bool>,
+    },
+    /// What one says, all get.
+    Broadcast {
+        /// Messages that one says at once; the next one speaks when all have them.
+        burst: usize,
+        /// Payload of a message in bytes.
+        size: usize,
+    },
+    /// Connections are opened, and nothing is said.
+    Open,
+    /// Connections are open, and silent but for a message or two: what they hold counts, not what they spend.
+    Idle,
 }
 
 /// The workloads of a comparison, in the order of the table's columns.
@@ -43,32 +65,52 @@ pub struct Workload {
 /// Sixty-four connections keep the server busy with more than one socket a wake-up. The large ones use fewer, so
 /// that what is under way stays a few MiB: beyond that the sockets' buffers are measured and no longer the servers.
 pub const ALL: &[Workload] = &[
-    binary("echo-32", 64, 1, 32),
-    binary("echo-32-p16", 64, 16, 32),
-    binary("echo-1k", 64, 1, 1 << 10),
-    binary("echo-1k-p16", 64, 16, 1 << 10),
-    Workload {
-        name: "text-1k-p16",
-        connections: 64,
-        in_flight: 16,
-        size: 1 << 10,
-        kind: Kind::Text,
-        takeover: None,
-    },
-    binary("echo-16k", 64, 1, 16 << 10),
-    binary("echo-16k-p16", 16, 16, 16 << 10),
-    binary("echo-1m", 4, 1, 1 << 20),
+    echo("echo-32", 64, 1, 32, Kind::Binary),
+    echo("echo-32-p16", 64, 16, 32, Kind::Binary),
+    echo("echo-1k", 64, 1, 1 << 10, Kind::Binary),
+    echo("echo-1k-p16", 64, 16, 1 << 10, Kind::Binary),
+    echo("text-1k-p16", 64, 16, 1 << 10, Kind::Text),
+    echo("echo-16k", 64, 1, 16 << 10, Kind::Binary),
+    echo("echo-16k-p16", 16, 16, 16 << 10, Kind::Binary),
+    echo("echo-1m", 4, 1, 1 << 20, Kind::Binary),
+    echo("echo-many", 2_000, 1, 125, Kind::Binary),
+    broadcast("broadcast-128", 1, 128),
+    broadcast("broadcast-128-p16", 16, 128),
+    broadcast("broadcast-16k", 1, 16 << 10),
+    Workload { name: "connect", connections: 64, shape: Shape::Open },
     deflate("deflate-1k", 64, 1 << 10, false),
     deflate("deflate-1k-ctx", 64, 1 << 10, true),
     deflate("deflate-16k", 16, 16 << 10, false),
     deflate("deflate-16k-ctx", 16, 16 << 10, true),
+    Workload { name: "idle", connections: 10_000, shape: Shape::Idle },
 ];
 
-const fn binary(name: &'static str, connections: usize, in_flight: usize, size: usize) -> Workload {
-    Workload { name, connections, in_flight, size, kind: Kind::Binary, takeover: None }
+impl Workload {
+    /// Whether messages are compressed.
+    pub const fn is_compressed(&self) -> bool {
+        matches!(self.shape, Shape::Echo { takeover: Some(_), .. })
+    }
+
+    /// The contestant that does the least which can be done here.
+    pub const fn wall(&self) -> &'static str {
+        match self.shape {
+            Shape::Echo { .. } => "limit-raw-mio",
+            Shape::Broadcast { .. } => "limit-send-loop",
+            Shape::Open | Shape::Idle => "limit-ws-mio",
+        }
+    }
+}
+
+const fn echo(name: &'static str, connections: usize, in_flight: usize, size: usize, kind: Kind) -> Workload {
+    Workload { name, connections, shape: Shape::Echo { in_flight, size, kind, takeover: None } }
+}
+
+const fn broadcast(name: &'static str, burst: usize, size: usize) -> Workload {
+    Workload { name, connections: 1_000, shape: Shape::Broadcast { burst, size } }
 }
 
 /// Four in flight: enough to keep the server from sleeping, and little enough that buffers do not decide.
 const fn deflate(name: &'static str, connections: usize, size: usize, takeover: bool) -> Workload {
-    Workload { name, connections, in_flight: 4, size, kind: Kind::Json, takeover: Some(takeover) }
+    let shape = Shape::Echo { in_flight: 4, size, kind: Kind::Json, takeover: Some(takeover) };
+    Workload { name, connections, shape }
 }

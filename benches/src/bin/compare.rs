@@ -1,9 +1,11 @@
-//! Runs echo servers beside each other and prints tables of what a message costs each of them.
+//! Runs servers beside each other and prints tables of what a message costs each of them, what a connection costs, and
+//! what one holds.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use ws_benches::contest::{self, Contest, Contestant};
+use ws_benches::contest::Contest;
+use ws_benches::contestant::{self, Contestant};
 use ws_benches::cpu;
 use ws_benches::flags::Flags;
 use ws_benches::table;
@@ -17,17 +19,17 @@ const USAGE: &str = "usage: compare [flags] [NAME=PROGRAM ...]
   --workloads A,B       only these
   --level N             of compression, for all who compress (1)
   --window-bits N       of compression, both ways (15)
-  --wall NAME           what the ratios divide by (limit-raw-mio)
+  --wall NAME           what the ratios divide by (limit-raw-mio for echoes, a limit of their own for the rest)
   --list                show contestants and workloads, run nothing
 NAME=PROGRAM adds any echo server that takes its address as its argument.
-It builds nothing: cargo build --release -p ws-benches --features peers
-                   cargo build --release -p ws-tokio --example echo-server
-                   cargo build --release -p ws-benches --example deflate-echo-server
+It builds nothing: cargo build --release -p ws-benches --features peers --bins --examples
+                   cargo build --release -p ws-tokio --example echo-server --example broadcast-server
+                   cargo build --release -p ws-mio --features deflate --examples
                    (cd benches/npm && npm install)";
 
 fn main() -> ExitCode {
     match prepare() {
-        Ok(Some((contest, wall))) => compare(&contest, &wall),
+        Ok(Some((contest, wall))) => compare(&contest, wall.as_deref()),
         Ok(None) => ExitCode::SUCCESS,
         Err(reason) => {
             eprintln!("{reason}\n{USAGE}");
@@ -36,14 +38,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn prepare() -> Result<Option<(Contest, String)>, String> {
+fn prepare() -> Result<Option<(Contest, Option<String>)>, String> {
     let mut flags = Flags::of_this_process();
     let quick = flags.has("--quick");
     let rounds = flags.value("--rounds")?.unwrap_or(if quick { 3 } else { 7 });
     let seconds = flags.value("--seconds")?.unwrap_or(if quick { 0.25 } else { 1.0 });
     let only_contestants = list(flags.text("--contestants")?);
     let only_workloads = list(flags.text("--workloads")?);
-    let wall = flags.text("--wall")?.unwrap_or_else(|| "limit-raw-mio".to_owned());
+    let wall = flags.text("--wall")?;
     let level = flags.value("--level")?.unwrap_or(1);
     let window_bits = flags.value("--window-bits")?.unwrap_or(15);
     if !(1..=9).contains(&level) || !(9..=15).contains(&window_bits) {
@@ -54,10 +56,16 @@ fn prepare() -> Result<Option<(Contest, String)>, String> {
 
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let directory = own.parent().ok_or("this program lies nowhere")?;
-    let known = contest::known(directory);
+    let known = contestant::known(directory);
     if show {
-        for contestant in &known {
-            let built = if contestant.is_built(workload::ALL) { "" } else { " (not built)" };
+        for mut contestant in known {
+            let missing = contestant.forget_missing(workload::ALL);
+            let missing: Vec<_> = missing.iter().map(|path| path.display().to_string()).collect();
+            let built = if missing.is_empty() {
+                String::new()
+            } else {
+                format!(" (not built: {})", missing.join(", "))
+            };
             println!("contestant {}{built}", contestant.name);
         }
         workload::ALL.iter().for_each(|workload| println!("workload {}", workload.name));
@@ -74,16 +82,19 @@ fn prepare() -> Result<Option<(Contest, String)>, String> {
     let workloads: Vec<_> =
         workload::ALL.iter().filter(|workload| wanted(&only_workloads, workload.name)).copied().collect();
     let mut contestants = Vec::new();
-    for contestant in known {
-        if !wanted(&only_contestants, &contestant.name) || !contestant.joins(&workloads) {
+    for mut contestant in known {
+        if !wanted(&only_contestants, &contestant.name) {
             continue;
         }
-        if contestant.is_built(&workloads) {
+        for path in contestant.forget_missing(&workloads) {
+            let message = format!("{}: {} is not built", contestant.name, path.display());
+            if only_contestants.is_some() {
+                return Err(message);
+            }
+            eprintln!("compare: {message}");
+        }
+        if contestant.joins(&workloads) {
             contestants.push(contestant);
-        } else if only_contestants.is_some() {
-            return Err(format!("{} is not built", contestant.name));
-        } else {
-            eprintln!("compare: {} is not built and does not take part", contestant.name);
         }
     }
     for word in added {
@@ -108,7 +119,7 @@ fn prepare() -> Result<Option<(Contest, String)>, String> {
     )))
 }
 
-fn compare(contest: &Contest, wall: &str) -> ExitCode {
+fn compare(contest: &Contest, wall: Option<&str>) -> ExitCode {
     if !contest.pin {
         eprintln!("compare: no two cores or no taskset: nothing is pinned, and the figures will wander");
     }

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ws_benches::contest::{Program, Server};
+use ws_benches::contestant::Program;
 use ws_benches::fanout::{Plan, Report, run};
 use ws_benches::flags::Flags;
+use ws_benches::load::Length;
+use ws_benches::process::Server;
 use ws_benches::{cpu, table};
 
 const USAGE: &str = "usage: fanout [flags]
@@ -137,11 +139,11 @@ impl Contest {
             address: server.address(),
             members: self.members,
             size: self.size,
-            messages: self.messages,
-            warm_up: self.messages.div_ceil(4),
+            length: Length::Messages(self.messages as u64),
+            warm_up: Length::Messages(self.messages.div_ceil(4) as u64),
             burst: self.burst,
             patience: Duration::from_secs(10),
-            server: server.pid(),
+            server: Some(server.pid()),
             tells: contestant.tells,
         })
         .map_err(|error| error.to_string())

@@ -1,15 +1,18 @@
-//! The load generator: connects to an echo server, keeps messages under way, checks every byte that comes back.
+//! The load generator: connects to an echo server, keeps messages under way, checks every byte that comes back. Or to a
+//! room, where one says what all get; or it opens connections and no more; or opens many, and looks at what they hold.
 //!
 //! Prints one line of figures. Ends with status 1 and a reason when a server answers wrongly or not at all.
 
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use ws_benches::deflate::Compression;
 use ws_benches::flags::Flags;
-use ws_benches::load::{self, Length, Plan};
+use ws_benches::load::{self, Length, LoadError, Plan};
+use ws_benches::report::Report;
 use ws_benches::workload::Kind;
+use ws_benches::{fanout, idle, opening};
 
 const USAGE: &str = "usage: load ADDRESS [flags]
   --connections N   connections (64)
@@ -25,33 +28,65 @@ const USAGE: &str = "usage: load ADDRESS [flags]
   --seconds S       how long to send (1)
   --messages N      send so many instead
   --warm-up S       the same load before the clock starts (0.2)
+  --broadcast       a room: one says what all get, `--in-flight` of it at once, and the next one when they have
+  --open N          opens so many connections, `--connections` of them on their way at once
+  --idle            opens connections, says something small and something large on each, prints resident memory (Linux)
   --patience S      give up when no message comes back for so long (10)
   --server PID      a process whose processor time is divided by the messages (Linux)";
 
+/// What to do.
+enum Task {
+    Echo(Plan),
+    Broadcast(fanout::Plan),
+    Open(opening::Plan),
+    Idle(idle::Plan),
+}
+
 fn main() -> ExitCode {
-    let plan = match plan() {
-        Ok(plan) => plan,
+    let (address, task) = match task() {
+        Ok(task) => task,
         Err(reason) => {
             eprintln!("{reason}\n{USAGE}");
             return ExitCode::from(2);
         }
     };
-    if plan.server.is_some() && !cfg!(target_os = "linux") {
-        eprintln!("load: the server's processor time is known on Linux only; wall-clock figures follow");
-    }
-    match load::run(&plan) {
-        Ok(report) => {
-            println!("{report}");
+    let line = match &task {
+        Task::Echo(plan) => load::run(plan).map(|report| report.to_string()),
+        Task::Broadcast(plan) => fanout::run(plan).map(|room| deliveries(plan, &room).to_string()),
+        Task::Open(plan) => opening::run(plan).map(|report| report.to_string()),
+        Task::Idle(plan) => idle::run(plan).map(|holds| holds.to_string()),
+    };
+    match line {
+        Ok(line) => {
+            println!("{line}");
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("load: {}: {error}", plan.address);
+            let hint = match &error {
+                LoadError::Io(io) if io.raw_os_error() == Some(24) => {
+                    "; each connection is a file descriptor: ulimit -n"
+                }
+                _ => "",
+            };
+            eprintln!("load: {address}: {error}{hint}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn plan() -> Result<Plan, String> {
+/// A room's figures, for each delivery.
+fn deliveries(plan: &fanout::Plan, room: &fanout::Report) -> Report {
+    Report {
+        messages: room.deliveries,
+        bytes: fanout::frame_len(plan.size) as f64,
+        seconds: room.time.as_secs_f64(),
+        p50_us: room.p50_us,
+        p99_us: room.p99_us,
+        server_ns: room.server_ns,
+    }
+}
+
+fn task() -> Result<(SocketAddr, Task), String> {
     let mut flags = Flags::of_this_process();
     let seconds = |value: Option<f64>, default| {
         Duration::try_from_secs_f64(value.unwrap_or(default)).map_err(|error| error.to_string())
@@ -79,21 +114,47 @@ fn plan() -> Result<Plan, String> {
     let takeover = !flags.has("--no-takeover");
     let compression = deflate.then_some(Compression { level, window_bits, takeover });
     let raw = flags.has("--raw");
-    let server = flags.value("--server")?;
+    let (broadcast, opens, is_idle) = (flags.has("--broadcast"), flags.value("--open")?, flags.has("--idle"));
+    let server: Option<u32> = flags.value("--server")?;
     let [address] = &flags.rest()?[..] else { return Err("one address, please".to_owned()) };
     let mut addresses = address.to_socket_addrs().map_err(|error| format!("{address}: {error}"))?;
     let address = addresses.next().ok_or_else(|| format!("{address} has no address"))?;
-    Ok(Plan {
-        address,
-        connections,
-        in_flight,
-        size,
-        kind,
-        raw,
-        compression,
-        warm_up,
-        length,
-        patience,
-        server,
-    })
+    if server.is_some() && !cfg!(target_os = "linux") {
+        eprintln!("load: the server's processor time is known on Linux only; wall-clock figures follow");
+    }
+    let task = match (broadcast, opens, is_idle) {
+        (false, None, false) => Task::Echo(Plan {
+            address,
+            connections,
+            in_flight,
+            size,
+            kind,
+            raw,
+            compression,
+            warm_up,
+            length,
+            patience,
+            server,
+        }),
+        (true, None, false) => Task::Broadcast(fanout::Plan {
+            address,
+            members: connections,
+            size,
+            length,
+            warm_up: Length::Time(warm_up),
+            burst: in_flight,
+            patience,
+            server,
+            tells: false,
+        }),
+        (false, Some(opens), false) => {
+            Task::Open(opening::Plan { address, at_once: connections, opens, patience, server })
+        }
+        (false, None, true) => {
+            let server = server.ok_or("--idle looks at a process: --server PID")?;
+            Task::Idle(idle::Plan { address, connections, patience, server })
+        }
+        _ => return Err("one of --broadcast, --open, --idle".to_owned()),
+    };
+    Ok((address, task))
 }

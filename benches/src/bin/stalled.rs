@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use ws_benches::contest::{Program, Server};
+use ws_benches::contestant::Program;
 use ws_benches::flags::Flags;
 use ws_benches::histogram::Histogram;
 use ws_benches::load::shake_hands;
+use ws_benches::process::Server;
 use ws_benches::{cpu, table};
 
 const USAGE: &str = "usage: stalled [flags]
