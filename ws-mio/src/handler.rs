@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use ws_core::{CloseFrame, Event, Message, Part, Prepared, Request};
 
+use crate::connect::{Answer, ConnectError};
 use crate::error::Error;
 use crate::link::Link;
 use crate::remote::{ConnId, Remote};
@@ -58,6 +59,15 @@ pub trait Handler {
 
     /// A connection ended before it was one: no request in time, a broken or a refused one.
     fn failed(&mut self, _error: Error) {}
+
+    /// A server has agreed to what [`Remote::connect`] asked for. Returns what is kept with the connection, which is
+    /// [open](Self::open) then; `None`: it is not wanted any more, and closed.
+    fn connected(&mut self, _answer: &Answer<'_>) -> Option<Self::State> {
+        None
+    }
+
+    /// Nothing came of a connection that [`Remote::connect`] asked for, with this [tag](crate::Connect::tag).
+    fn not_connected(&mut self, _tag: u64, _error: ConnectError) {}
 
     /// The system has no room for another connection, descriptors mostly. Nobody is let in for 100 ms.
     fn refused(&mut self, _error: io::Error) {}
@@ -118,10 +128,10 @@ impl<D> Acceptance<D> {
     }
 }
 
-/// An application's refusal.
+/// A refusal: the application's, or that of a server that was [asked](Remote::connect).
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    /// The HTTP status, 300 to 599.
+    /// The HTTP status; the application's is 300 to 599.
     pub status: u16,
     /// Header fields, such as `WWW-Authenticate` or `Location`.
     pub headers: Vec<(String, Vec<u8>)>,

@@ -70,6 +70,8 @@
 
 mod accept;
 mod buffers;
+mod client;
+mod connect;
 mod deflate;
 mod error;
 mod handler;
@@ -87,6 +89,7 @@ mod wire;
 mod worker;
 
 pub use buffers::Buffers;
+pub use connect::{Answer, Connect, ConnectError};
 pub use error::Error;
 pub use handler::{Acceptance, Handler, Peer, Refusal, Visitor};
 pub use remote::{ConnId, Remote, RemoteError};

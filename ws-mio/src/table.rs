@@ -194,7 +194,7 @@ impl<D> Table<D> {
 
 /// A socket without a connection to serve. Its own is never used.
 fn vacant(config: &ConfigRef, overflow: Overflow) -> Socket<Link> {
-    let mut socket = Socket::open_over(Link(None), Connection::server(config.clone(), Instant::ZERO));
+    let mut socket = Socket::open_over(Link::None, Connection::server(config.clone(), Instant::ZERO));
     socket.set_overflow(overflow);
     socket
 }
