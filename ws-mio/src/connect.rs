@@ -124,6 +124,12 @@ impl<'a> Answer<'a> {
         &self.response
     }
 
+    /// What TLS knows, if it is behind a `wss` address.
+    #[cfg(feature = "tls")]
+    pub fn tls(&self) -> Option<&rustls::Connection> {
+        self.link.tls()
+    }
+
     /// Where it is.
     ///
     /// # Errors

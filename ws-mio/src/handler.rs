@@ -94,6 +94,12 @@ impl<'a> Visitor<'a> {
         &self.request
     }
 
+    /// What TLS knows of him, where the server speaks it.
+    #[cfg(feature = "tls")]
+    pub fn tls(&self) -> Option<&rustls::Connection> {
+        self.link.tls()
+    }
+
     /// Where he is.
     ///
     /// # Errors

@@ -84,6 +84,8 @@ mod server;
 mod socket;
 mod stream;
 mod table;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod wheel;
 mod wire;
 mod worker;

@@ -13,6 +13,8 @@ use crate::stream::Stream;
 pub(crate) enum Link {
     None,
     Tcp(TcpStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<crate::tls::Stream>),
 }
 
 /// Has each kind do the same.
@@ -20,6 +22,8 @@ macro_rules! each {
     ($link:expr, $stream:ident => $work:expr) => {
         match $link {
             Link::Tcp($stream) => $work,
+            #[cfg(feature = "tls")]
+            Link::Tls($stream) => $work,
             Link::None => Err(ErrorKind::NotConnected.into()),
         }
     };
@@ -28,11 +32,30 @@ macro_rules! each {
 impl Link {
     /// What is registered.
     pub(crate) fn tcp(&mut self) -> io::Result<&mut TcpStream> {
-        each!(self, stream => Ok(stream))
+        match self {
+            Self::Tcp(stream) => Ok(stream),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => Ok(stream.io_mut()),
+            Self::None => Err(ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// What TLS knows, where there is any.
+    #[cfg(feature = "tls")]
+    pub(crate) fn tls(&self) -> Option<&rustls::Connection> {
+        match self {
+            Self::Tls(stream) => Some(stream.connection()),
+            Self::Tcp(_) | Self::None => None,
+        }
     }
 
     pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
-        each!(self, stream => stream.peer_addr())
+        match self {
+            Self::Tcp(stream) => stream.peer_addr(),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.io().peer_addr(),
+            Self::None => Err(ErrorKind::NotConnected.into()),
+        }
     }
 }
 
@@ -55,7 +78,7 @@ impl Write for Link {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        each!(self, stream => stream.flush())
     }
 }
 
@@ -64,7 +87,18 @@ impl Stream for Link {
     fn short_means_blocked(&self) -> bool {
         match self {
             Self::Tcp(stream) => stream.short_means_blocked(),
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => false,
             Self::None => false,
+        }
+    }
+
+    #[inline]
+    fn wants_flush(&self) -> bool {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.wants_flush(),
+            Self::Tcp(_) | Self::None => false,
         }
     }
 

@@ -206,6 +206,9 @@ pub struct Remote {
     pub(crate) inboxes: Arc<[Inbox]>,
     /// Whose turn it is to connect.
     pub(crate) turn: Arc<AtomicUsize>,
+    /// For `wss` addresses that bring none.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 impl Remote {
@@ -251,7 +254,19 @@ impl Remote {
     /// # Errors
     /// As for [`connect`](Self::connect); there is no such loop, it has ended.
     pub fn connect_on(&self, loop_index: usize, connect: Connect) -> Result<(), RemoteError> {
-        self.inboxes.get(loop_index).ok_or(RemoteError::Stopped)?.connect(connect)
+        let inbox = self.inboxes.get(loop_index).ok_or(RemoteError::Stopped)?;
+        #[cfg(feature = "tls")]
+        let connect = self.with_tls(connect);
+        inbox.connect(connect)
+    }
+
+    /// The roots of the system are read here, once, and not while others wait for the loop.
+    #[cfg(feature = "tls")]
+    fn with_tls(&self, mut connect: Connect) -> Connect {
+        if connect.tls.is_none() && ws_core::Uri::parse(&connect.url).is_ok_and(|uri| uri.is_secure()) {
+            connect.tls = self.tls.clone().or_else(|| crate::tls::system_config().ok());
+        }
+        connect
     }
 
     /// Ends the server: nobody is let in any more, each connection is closed with 1001, and after `grace` those that

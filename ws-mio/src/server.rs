@@ -34,6 +34,12 @@ pub struct Settings {
     pub config: ConfigRef,
     /// The same for connections that the loops make. Default: [`Config::client`].
     pub client: ConfigRef,
+    /// Whoever comes shakes hands for TLS. Default: nobody does.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// For connections to `wss` addresses: certificates of your own, say. Default: the roots that the system trusts.
+    #[cfg(feature = "tls")]
+    pub tls_client: Option<Arc<rustls::ClientConfig>>,
     /// Most connections of a loop, those that it makes included; others wait in the backlog. Default: no limit but the system's.
     pub max_connections: usize,
     /// Most bytes that other threads may have waiting for a loop, messages and what is noted about them. Default 64 MiB.
@@ -52,6 +58,10 @@ impl Settings {
             loops: thread::available_parallelism().map_or(1, usize::from),
             config: Config::server().into(),
             client: Config::client().into(),
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "tls")]
+            tls_client: None,
             max_connections: usize::MAX,
             max_inbox: 64 << 20,
             overflow: Overflow::DropNew,
@@ -135,7 +145,12 @@ impl Server {
             inboxes.push(Inbox::new(Waker::new(poll.registry(), WAKER)?, settings.max_inbox));
             loops.push((poll, door));
         }
-        let remote = Remote { inboxes: Arc::from(inboxes), turn: Arc::new(AtomicUsize::new(0)) };
+        let remote = Remote {
+            inboxes: Arc::from(inboxes),
+            turn: Arc::new(AtomicUsize::new(0)),
+            #[cfg(feature = "tls")]
+            tls: settings.tls_client.clone(),
+        };
         Ok(Self { settings, loops, remote, address })
     }
 

@@ -252,7 +252,7 @@ impl<S: Stream> Socket<S> {
         }
         let (reads, writes) = match &self.opening {
             Some(opening) => match opening.handshake.transport() {
-                Transport::Open => (opening.handshake.deadline().is_some(), false),
+                Transport::Open => (opening.handshake.deadline().is_some(), !self.wire.is_flushed()),
                 Transport::Shutdown => (!self.eof, !self.shut),
                 Transport::Close => (false, false),
             },

@@ -65,7 +65,7 @@ pub(crate) struct Wire<S> {
     pub(crate) failure: Option<io::Error>,
     /// The transport takes no more, until the loop says that it does.
     pub(crate) blocked: bool,
-    /// Whether the transport may hold back what it took: TLS does, until it is flushed.
+    /// Whether the transport may hold back what it took, until it is flushed.
     dirty: bool,
     /// A write failed: nothing leaves any more, and what is queued is dropped.
     pub(crate) broken: bool,
@@ -112,7 +112,7 @@ impl<S: Stream> Wire<S> {
 
     #[inline]
     fn is_dirty(&self) -> bool {
-        self.dirty || self.io.wants_flush()
+        (self.dirty || self.io.wants_flush()) && !self.broken
     }
 
     /// Whether there is anything to it but the transport.
@@ -428,7 +428,7 @@ impl<S: Stream> Wire<S> {
             let written = self.io.write(&self.out[self.start..self.end]);
             self.written(buffers, written, wanted);
         }
-        while self.queued() == 0 && self.is_dirty() && !self.blocked && !self.broken {
+        while self.queued() == 0 && self.is_dirty() && !self.blocked {
             match self.io.flush() {
                 Ok(()) => self.dirty = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -62,6 +62,8 @@ struct Desk<H> {
     client: ConfigRef,
     /// Those that are being connected, by their places.
     calls: HashMap<u32, Call>,
+    #[cfg(feature = "tls")]
+    tls: Option<std::sync::Arc<rustls::ServerConfig>>,
     remote: Remote,
 }
 
@@ -89,7 +91,16 @@ impl<H: Handler> Worker<H> {
             ends: None,
             max_connections,
             index: usize::from(index),
-            desk: Desk { handler, buffers: Buffers::new(), config, client, calls: HashMap::new(), remote },
+            desk: Desk {
+                handler,
+                buffers: Buffers::new(),
+                config,
+                client,
+                calls: HashMap::new(),
+                #[cfg(feature = "tls")]
+                tls: settings.tls.clone(),
+                remote,
+            },
         }
     }
 
@@ -286,7 +297,20 @@ impl<H: Handler> Worker<H> {
             self.table.remove(at);
             return Err(error);
         }
-        let mut socket = Socket::accept_asking(Link::Tcp(stream), self.desk.config.clone(), now);
+        #[cfg(not(feature = "tls"))]
+        let link = Link::Tcp(stream);
+        #[cfg(feature = "tls")]
+        let link = match &self.desk.tls {
+            None => Link::Tcp(stream),
+            Some(config) => match crate::tls::Stream::accept(stream, config.clone()) {
+                Ok(stream) => Link::Tls(Box::new(stream)),
+                Err(error) => {
+                    self.table.remove(at);
+                    return Err(io::Error::other(error));
+                }
+            },
+        };
+        let mut socket = Socket::accept_asking(link, self.desk.config.clone(), now);
         socket.set_overflow(self.table.overflow());
         if let Some(deadline) = socket.deadline() {
             self.wheel.set(at, deadline);

@@ -111,7 +111,7 @@ impl<H: Handler> Worker<H> {
         if call.connect.tcp_nodelay {
             stream.set_nodelay(true).map_err(ConnectError::Connect)?;
         }
-        *socket.stream_mut() = self.desk.link_to(stream, uri, &call.connect)?;
+        *socket.stream_mut() = link_to(stream, uri, &call.connect)?;
         Ok(socket)
     }
 
@@ -136,13 +136,6 @@ impl<H: Handler> Worker<H> {
 }
 
 impl<H: Handler> Desk<H> {
-    fn link_to(&self, stream: TcpStream, uri: Uri<'_>, _: &Connect) -> Result<Link, ConnectError> {
-        if uri.is_secure() {
-            return Err(ConnectError::TlsUnavailable);
-        }
-        Ok(Link::Tcp(stream))
-    }
-
     /// Tells the application of an answer, and goes on with what it says.
     pub(super) fn greet(
         &mut self,
@@ -178,4 +171,22 @@ impl<H: Handler> Desk<H> {
         }
         socket.proceed(buffers, now, heard(handler, remote, id, state))
     }
+}
+
+#[cfg(not(feature = "tls"))]
+fn link_to(stream: TcpStream, uri: Uri<'_>, _: &Connect) -> Result<Link, ConnectError> {
+    if uri.is_secure() { Err(ConnectError::TlsUnavailable) } else { Ok(Link::Tcp(stream)) }
+}
+
+#[cfg(feature = "tls")]
+fn link_to(stream: TcpStream, uri: Uri<'_>, connect: &Connect) -> Result<Link, ConnectError> {
+    if !uri.is_secure() {
+        return Ok(Link::Tcp(stream));
+    }
+    let config = match &connect.tls {
+        Some(config) => config.clone(),
+        // Whoever asked has tried it, and this says why it did not work.
+        None => crate::tls::system_config().map_err(ConnectError::Tls)?,
+    };
+    Ok(Link::Tls(Box::new(crate::tls::Stream::connect(stream, uri.host(), config)?)))
 }
