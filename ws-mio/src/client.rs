@@ -292,7 +292,7 @@ impl<S: Stream> Socket<S> {
                     reader.recv(came, |piece| refusal.body.extend_from_slice(piece));
                 }
                 Stage::Establishing(_) | Stage::Asking | Stage::Answered => {
-                    dial.input.extend_from_slice(came)
+                    dial.input.extend_from_slice(came);
                 }
             }
         }
@@ -390,7 +390,7 @@ fn lost(error: io::Error) -> ConnectError {
 
 #[cfg(feature = "tls")]
 fn is_tls(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
 }
 
 #[cfg(not(feature = "tls"))]
