@@ -40,10 +40,13 @@ pub trait Handler {
     type State;
 
     /// Somebody asks for a WebSocket, and the request is well-formed. Any path and any origin is for you to judge.
+    /// Without this there is nothing to be found here, which is well for a program of clients alone.
     ///
     /// # Errors
     /// The refusal that he gets.
-    fn request(&mut self, visitor: &Visitor<'_>) -> Result<Acceptance<Self::State>, Refusal>;
+    fn request(&mut self, _visitor: &Visitor<'_>) -> Result<Acceptance<Self::State>, Refusal> {
+        Err(Refusal::new(404, "there is no WebSocket here\n"))
+    }
 
     /// A connection is open. What is sent here leaves with the 101.
     fn open(&mut self, _peer: &mut Peer<'_, Self::State>) {}

@@ -196,13 +196,33 @@ fn hc_17_an_answer_in_two_pieces() {
     }
 }
 
-/// HC-17: byte by byte, and to its clean end (X-10: the server ends the transport).
+/// HC-13: a server that chooses no subprotocol is taken, unless one was required.
+#[test]
+fn hc_13_no_choice() {
+    let server = listen();
+    for required in [false, true] {
+        let mut request = request();
+        request.require_protocol = required;
+        let mut caller = Caller::new(server.local_addr().expect("bound"), request, Config::client());
+        let (mut peer, head) = take(&server, &mut caller);
+        assert!(head.contains("Sec-WebSocket-Protocol: chat, echo\r\n"));
+        peer.write_all(&switch(&head, "")).expect("written");
+        if required {
+            let error = caller.failure();
+            assert!(matches!(error, ConnectError::Handshake(HandshakeError::ProtocolMissing)), "{error:?}");
+        } else {
+            caller.until("the answer", |caller| caller.answers == [(None, None)]);
+        }
+    }
+}
+
+/// HC-16, HC-17: byte by byte, whatever the fields say of a body, and to its clean end (X-10: the server ends the transport).
 #[test]
 fn hc_17_an_answer_byte_by_byte() {
     let server = listen();
     let mut caller = Caller::to(&server);
     let (mut peer, head) = take(&server, &mut caller);
-    let mut answer = switch(&head, "");
+    let mut answer = switch(&head, "Content-Length: 100\r\nTransfer-Encoding: chunked\r\n");
     answer.extend_from_slice(&plain(TEXT, b"hi"));
     for byte in answer {
         peer.write_all(&[byte]).expect("written");
@@ -267,7 +287,7 @@ fn hc_04_requests_that_may_not_be_sent() {
     assert_eq!(refused(&|request| request.extensions = ";"), RequestError::InvalidExtensions);
 }
 
-/// HC-09 to HC-16, HC-18: an answer that breaks a rule ends it at once, without a frame.
+/// HC-06, HC-09, HC-10, HC-11, HC-12, HC-14, HC-15, HC-18: an answer that breaks a rule ends it at once, without a frame.
 #[test]
 fn hc_09_to_18_bad_answers() {
     let server = listen();
