@@ -345,6 +345,41 @@ fn the_next_address() {
     assert!(matches!(Connect::resolve("ws://name.invalid/"), Err(ConnectError::Resolve(_))));
 }
 
+/// An address that swallows everything takes its share of the time, and the next one is tried.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_address_that_swallows_everything() {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let loopback: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    socket.bind(&loopback.into()).expect("bound");
+    socket.listen(0).expect("listening");
+    let full: SocketAddr = socket.local_addr().expect("bound").as_socket().expect("an address");
+    // Nobody accepts these, and there is no room for more.
+    let _waiting: Vec<_> =
+        (0..4).map(|_| TcpStream::connect_timeout(&full, Duration::from_millis(100))).collect();
+    let server = Running::server();
+    let clients = Running::start(false, None, |settings| {
+        let mut config = Config::client();
+        config.timeouts.handshake = Duration::from_millis(1_000);
+        settings.client = config.into();
+    });
+    let started = std::time::Instant::now();
+    let mut connect = to(full, "/echo", 1);
+    connect.addresses.push(server.address);
+    clients.remote.connect(connect).expect("room");
+    clients.connected();
+    let took = started.elapsed();
+    assert!(took >= Duration::from_millis(400) && took < Duration::from_millis(900), "{took:?}");
+    let mut connect = to(full, "/echo", 2);
+    connect.addresses.push(full);
+    clients.remote.connect(connect).expect("room");
+    match clients.failure() {
+        (2, ConnectError::Connect(error)) => assert_eq!(error.kind(), io::ErrorKind::TimedOut),
+        (2, ConnectError::Timeout) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
 /// HC-18: a server that does not answer, and one whose backlog is all that answers.
 #[test]
 fn hc_18_in_time() {
