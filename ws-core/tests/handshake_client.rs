@@ -1,6 +1,6 @@
 //! What a client sends, and what it makes of a response head: rows HC-01 to HC-18.
 
-use ws_core::handshake::{Body, HeadFault};
+use ws_core::handshake::{Body, BodyReader, HeadFault, MAX_BODY};
 use ws_core::{
     ClientHandshake, ClientRequest, Config, HandshakeError, Instant, RequestError, Transport, Uri, UriError,
 };
@@ -49,6 +49,8 @@ fn show(handshake: &mut ClientHandshake<'_>, input: &[u8]) -> Outcome {
 /// The outcome of a head shown at once, cut in two at every byte, and byte by byte.
 fn outcome(request: ClientRequest<'_>, head: &[u8]) -> Outcome {
     let at_once = show(&mut new(request), head);
+    #[cfg(feature = "alloc")]
+    assert_eq!(show(&mut new(request).into_owned(), head), at_once, "{:?}", String::from_utf8_lossy(head));
     let mut bytewise = new(request);
     let mut last = Outcome::More;
     for end in 0..=head.len() {
@@ -359,6 +361,76 @@ fn hc_07_refusals() {
         assert_eq!(&head[response.end()..], b"body");
     }
     assert_eq!((handshake.transport(), handshake.deadline()), (Transport::Open, None));
+}
+
+/// HC-07: a body is read as what it says, whatever pieces it comes in, and not beyond its end.
+#[test]
+fn hc_07_bodies() {
+    for (body, input, content, complete) in [
+        (Body::Empty, "abc", "", true),
+        (Body::Bytes(3), "ab", "ab", false),
+        (Body::Bytes(3), "abcd", "abc", true),
+        (Body::UntilEof, "abcd", "abcd", false),
+        (Body::Chunked, "0\r\n\r\n", "", true),
+        (Body::Chunked, "3\r\nabc\r\n0\r\n\r\n", "abc", true),
+        (Body::Chunked, "3;a=b\r\nabc\r\n0A\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n", "abc0123456789", true),
+        (Body::Chunked, "3\r\nab", "ab", false),
+        (Body::Chunked, "3\r\nabc\r\n", "abc", false),
+        (Body::Chunked, "3\r\nabcd\r\n", "abc", true),
+        (Body::Chunked, "x\r\nabc", "", true),
+        (Body::Chunked, "fffffffffffffffff\r\nabc", "", true),
+    ] {
+        for by in [1, 2, 3, input.len()] {
+            let (mut reader, mut out) = (BodyReader::new(body), Vec::new());
+            for piece in input.as_bytes().chunks(by) {
+                reader.recv(piece, |piece| out.extend_from_slice(piece));
+            }
+            assert_eq!(String::from_utf8_lossy(&out), content, "{body:?} {input:?}");
+            assert_eq!(reader.is_complete(), complete, "{body:?} {input:?}");
+        }
+    }
+}
+
+/// HC-07: 64 KiB of a body are read, whatever is announced and however it is wrapped.
+#[test]
+fn hc_07_a_body_is_bounded() {
+    let wrapped = "1;".to_owned() + &"x".repeat(98) + "\r\na\r\n";
+    for (body, input, most) in [
+        (Body::Bytes(u64::MAX), "abcdefgh", MAX_BODY),
+        (Body::UntilEof, "abcdefgh", MAX_BODY),
+        (Body::Chunked, "ffffffffff\r\n", MAX_BODY),
+        (Body::Chunked, &wrapped, 4 * MAX_BODY / 100),
+    ] {
+        let (mut reader, mut out, mut shown) = (BodyReader::new(body), 0, 0);
+        while !reader.is_complete() {
+            assert!(shown <= 4 * MAX_BODY, "{body:?}");
+            reader.recv(input.as_bytes(), |piece| out += piece.len());
+            shown += input.len();
+        }
+        assert!(out <= most && out > 0, "{out} bytes of {body:?}");
+    }
+}
+
+/// HC-03: a handshake that was cut loose cannot be written any more; its key has left, or never will.
+#[test]
+#[cfg(feature = "alloc")]
+fn hc_03_cut_loose() {
+    let mut handshake = {
+        let protocols = [String::from("chat")];
+        let protocols = [&*protocols[0]];
+        let mut all = request();
+        all.protocols = &protocols;
+        let mut handshake = new(all);
+        handshake.write(&mut [0; 512]).unwrap();
+        handshake.into_owned()
+    };
+    assert_eq!(handshake.write(&mut [0; 512]), Err(RequestError::Written));
+    assert_eq!(new(request()).into_owned().write(&mut [0; 512]), Err(RequestError::Written));
+    let mut fields = GOOD.to_vec();
+    fields.push(("Sec-WebSocket-Protocol", "chat"));
+    assert!(is_open(&show(&mut handshake.clone(), switch(&fields).as_bytes())));
+    fields[3].1 = "other";
+    assert_eq!(show(&mut handshake, switch(&fields).as_bytes()), Outcome::Failed(HandshakeError::Protocol));
 }
 
 /// HC-09: Upgrade is `websocket` in any case, and nothing else.

@@ -145,7 +145,7 @@ impl Server {
             };
         }
         match state {
-            Ok(State::Waiting | State::Asked) => {}
+            Ok(State::Waiting | State::Asked | State::Answered) => {}
             Ok(State::Again) => self.again.push(slot),
             Ok(State::Closed) => self.remove(slot),
             Err(error) => {

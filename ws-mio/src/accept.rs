@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
@@ -46,10 +45,6 @@ impl Door {
 
     pub(crate) fn listener(&mut self) -> &mut TcpListener {
         &mut self.listener
-    }
-
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
     }
 
     /// When to ask again without a knock: at once, or after a pause.

@@ -13,7 +13,7 @@ mod with {
 
     pub(crate) use ws_core::deflate::Agreement;
     use ws_core::deflate::{Line, Pool, PoolLimits};
-    use ws_core::{Config, ConfigRef, Connection, Part, Request, Session};
+    use ws_core::{Config, ConfigRef, Connection, HandshakeError, Part, Request, Response, Session};
 
     /// The configuration of one of several loops. Without a pool that was asked for, it has one to itself: what a
     /// connection compresses with was last used on the same core, and nobody waits for another loop.
@@ -33,6 +33,22 @@ mod with {
     /// A server's answer to what the client offers.
     pub(crate) fn accept(config: &Config, request: &Request<'_>) -> Option<(Agreement, Line)> {
         config.deflate.as_ref()?.accept(request.extensions())
+    }
+
+    /// What a client offers.
+    pub(crate) fn offer(config: &Config) -> Option<Line> {
+        Some(config.deflate.as_ref()?.offer())
+    }
+
+    /// What the server made of it.
+    pub(crate) fn check(
+        config: &Config,
+        response: &Response<'_>,
+    ) -> Result<Option<Agreement>, HandshakeError> {
+        match &config.deflate {
+            Some(settings) => settings.check(response.extensions()),
+            None => Ok(None),
+        }
     }
 
     pub(crate) fn enable(session: &mut Session<Vec<u8>>, agreement: &Agreement) {
@@ -75,7 +91,7 @@ mod with {
 mod without {
     use std::time::Duration;
 
-    use ws_core::{Config, ConfigRef, Connection, Part, Request, Session};
+    use ws_core::{Config, ConfigRef, Connection, HandshakeError, Part, Request, Response, Session};
 
     pub(crate) fn for_a_loop(config: &ConfigRef, _: usize) -> ConfigRef {
         config.clone()
@@ -86,6 +102,14 @@ mod without {
 
     pub(crate) fn accept(_: &Config, _: &Request<'_>) -> Option<(Agreement, &'static str)> {
         None
+    }
+
+    pub(crate) fn offer(_: &Config) -> Option<&'static str> {
+        None
+    }
+
+    pub(crate) fn check(_: &Config, _: &Response<'_>) -> Result<Option<Agreement>, HandshakeError> {
+        Ok(None)
     }
 
     pub(crate) fn enable(_: &mut Session<Vec<u8>>, agreement: &Agreement) {

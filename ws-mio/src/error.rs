@@ -2,6 +2,7 @@
 
 use std::{fmt, io};
 
+use crate::connect::ConnectError;
 use ws_core::{AnswerError, CloseCode, Failure, Rejection, SendError, Timer, Violation};
 
 /// Why a connection ended, or a call on it was refused. A clean end is no error but [`State::Closed`](crate::State).
@@ -14,6 +15,8 @@ pub enum Error {
     Rejected(u16),
     /// The application's answer to a request may not be sent. The request was answered with 500.
     Answer(AnswerError),
+    /// There is no connection: the server was not reached, or did not agree to one.
+    Connect(Box<ConnectError>),
     /// The peer broke the protocol or a limit. It was told so by a close frame.
     Violation(Violation),
     /// The peer let a deadline pass.
@@ -38,6 +41,7 @@ impl Error {
             Self::Request(_)
             | Self::Rejected(_)
             | Self::Answer(_)
+            | Self::Connect(_)
             | Self::Refused(_)
             | Self::NotOpen
             | Self::QueueFull => None,
@@ -51,6 +55,7 @@ impl fmt::Display for Error {
             Self::Request(rejection) => write!(f, "the request was refused: {rejection}"),
             Self::Rejected(status) => write!(f, "the request was refused with status {status}"),
             Self::Answer(error) => write!(f, "the answer may not be sent: {error}"),
+            Self::Connect(error) => error.fmt(f),
             Self::Violation(violation) => write!(f, "the peer broke the protocol: {violation}"),
             Self::Timeout(timer) => timer.fmt(f),
             Self::Lost(error) => write!(f, "the connection was lost: {error}"),
@@ -66,6 +71,7 @@ impl std::error::Error for Error {
         match self {
             Self::Request(rejection) => Some(rejection),
             Self::Answer(error) => Some(error),
+            Self::Connect(error) => Some(error),
             Self::Violation(violation) => Some(violation),
             Self::Lost(error) => Some(error),
             Self::Refused(error) => Some(error),

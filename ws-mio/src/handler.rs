@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use ws_core::{CloseFrame, Event, Message, Part, Prepared, Request};
 
+use crate::connect::{Answer, ConnectError};
 use crate::error::Error;
 use crate::link::Link;
 use crate::remote::{ConnId, Remote};
@@ -39,10 +40,13 @@ pub trait Handler {
     type State;
 
     /// Somebody asks for a WebSocket, and the request is well-formed. Any path and any origin is for you to judge.
+    /// Without this there is nothing to be found here, which is well for a program of clients alone.
     ///
     /// # Errors
     /// The refusal that he gets.
-    fn request(&mut self, visitor: &Visitor<'_>) -> Result<Acceptance<Self::State>, Refusal>;
+    fn request(&mut self, _visitor: &Visitor<'_>) -> Result<Acceptance<Self::State>, Refusal> {
+        Err(Refusal::new(404, "there is no WebSocket here\n"))
+    }
 
     /// A connection is open. What is sent here leaves with the 101.
     fn open(&mut self, _peer: &mut Peer<'_, Self::State>) {}
@@ -58,6 +62,15 @@ pub trait Handler {
 
     /// A connection ended before it was one: no request in time, a broken or a refused one.
     fn failed(&mut self, _error: Error) {}
+
+    /// A server has agreed to what [`Remote::connect`] asked for. Returns what is kept with the connection, which is
+    /// [open](Self::open) then; `None`: it is not wanted any more, and closed.
+    fn connected(&mut self, _answer: &Answer<'_>) -> Option<Self::State> {
+        None
+    }
+
+    /// Nothing came of a connection that [`Remote::connect`] asked for, with this [tag](crate::Connect::tag).
+    fn not_connected(&mut self, _tag: u64, _error: ConnectError) {}
 
     /// The system has no room for another connection, descriptors mostly. Nobody is let in for 100 ms.
     fn refused(&mut self, _error: io::Error) {}
@@ -82,6 +95,12 @@ impl<'a> Visitor<'a> {
     /// What he sent.
     pub fn request(&self) -> &Request<'a> {
         &self.request
+    }
+
+    /// What TLS knows of him, where the server speaks it.
+    #[cfg(feature = "tls")]
+    pub fn tls(&self) -> Option<&rustls::Connection> {
+        self.link.tls()
     }
 
     /// Where he is.
@@ -118,10 +137,10 @@ impl<D> Acceptance<D> {
     }
 }
 
-/// An application's refusal.
+/// A refusal: the application's, or that of a server that was [asked](Remote::connect).
 #[derive(Clone, Debug)]
 pub struct Refusal {
-    /// The HTTP status, 300 to 599.
+    /// The HTTP status; the application's is 300 to 599.
     pub status: u16,
     /// Header fields, such as `WWW-Authenticate` or `Location`.
     pub headers: Vec<(String, Vec<u8>)>,

@@ -2,15 +2,21 @@
 //!
 //! # What is here
 //! [`Server`], the whole of a server: a loop per core with a [`Handler`] that is called with messages where they stand,
-//! and a [`Remote`] to send from other threads. It has timers, limits, an orderly end.
+//! and a [`Remote`] to send from other threads. It has timers, limits, an orderly end. Its loops make connections of
+//! their own, too ([`Remote::connect`]); a program of clients alone has loops [without a listener](Server::unbound).
 //!
 //! [`Socket`], for a loop that you already have. It reads and writes when the loop says that it can, and calls you back
-//! with messages that stand in the loop's one receive buffer. A server's opening handshake is part of it.
+//! with messages that stand in the loop's one receive buffer. The opening handshake is part of it, a server's
+//! ([`Socket::accept`]) and a client's ([`Socket::connect`]).
 //!
 //! # What is not
-//! Topics, clients on the same loops, and TLS. None of it is here yet. A client brings a stream on which its handshake is
-//! done ([`Socket::from_upgraded`]; [`ClientHandshake`](ws_core::ClientHandshake) does it). There is no TLS of our own
-//! either: [`Stream`] can be implemented for a TLS stream, and anything beyond loopback should have one.
+//! Topics. They are not here yet. Nothing resolves names on a loop: [`Connect::resolve`] does it before, where waiting harms
+//! nobody. Redirects are not followed: [`ConnectError::Status`] has what it takes to connect again.
+//!
+//! # TLS
+//! Anything beyond loopback should have it. The feature `tls` is rustls with the ring provider: servers get a
+//! configuration (`Settings::tls`), clients a `wss` address, and loops of your own `tls::Stream`. [`Stream`] can be implemented
+//! for another one.
 //!
 //! # permessage-deflate
 //! The feature `deflate` (default) has it, and [`Config::deflate`](ws_core::Config) turns it on: it is agreed on in the
@@ -70,6 +76,8 @@
 
 mod accept;
 mod buffers;
+mod client;
+mod connect;
 mod deflate;
 mod error;
 mod handler;
@@ -82,11 +90,14 @@ mod server;
 mod socket;
 mod stream;
 mod table;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod wheel;
 mod wire;
 mod worker;
 
 pub use buffers::Buffers;
+pub use connect::{Answer, Connect, ConnectError};
 pub use error::Error;
 pub use handler::{Acceptance, Handler, Peer, Refusal, Visitor};
 pub use remote::{ConnId, Remote, RemoteError};

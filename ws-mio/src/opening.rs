@@ -131,6 +131,8 @@ impl<S: Stream> Socket<S> {
 
     /// Goes on with the handshake; `None`: it is done.
     pub(crate) fn open(&mut self, buffers: &mut Buffers, now: Instant) -> Option<Result<State, Error>> {
+        // What TLS has to say before there is an answer.
+        self.wire.write(buffers);
         for _ in 0..READS {
             let opening = self.opening.as_mut()?;
             match opening.handshake.transport() {

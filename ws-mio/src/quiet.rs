@@ -21,6 +21,7 @@ impl<S: Stream> Socket<S> {
     pub(crate) fn is_quiet(&self) -> bool {
         let connection = self.session.connection_ref();
         self.opening.is_none()
+            && self.dial.is_none()
             && !self.readable
             && !self.wire.is_in_use()
             && self.session.is_at_rest()
@@ -40,5 +41,7 @@ impl<S: Stream> Socket<S> {
     pub(crate) fn exchange(&mut self, quiet: &mut Quiet<S>) {
         self.session.exchange(&mut quiet.session);
         mem::swap(&mut self.wire.io, &mut quiet.io);
+        // A client's configuration is another than a server's.
+        self.wire.set_max_queue(self.session.connection_ref().config().limits.max_queue);
     }
 }

@@ -11,12 +11,21 @@ use std::{fmt, io, mem};
 use mio::Waker;
 use ws_core::{CloseCode, CloseFrame, Kind, Message, SendError};
 
+use crate::connect::Connect;
+
 /// Which connection. It is never used again for another one, and nothing is sent to the wrong one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnId {
     pub(crate) loop_index: u16,
     pub(crate) generation: u32,
     pub(crate) slot: u32,
+}
+
+impl ConnId {
+    /// The number of its loop.
+    pub fn loop_index(self) -> usize {
+        usize::from(self.loop_index)
+    }
 }
 
 /// Why nothing was sent from another thread.
@@ -63,6 +72,7 @@ pub(crate) struct Order {
 pub(crate) struct Batch {
     pub(crate) orders: Vec<Order>,
     bytes: Vec<u8>,
+    pub(crate) connects: Vec<Connect>,
     /// How long connections have to end.
     pub(crate) shutdown: Option<Duration>,
     stopped: bool,
@@ -79,13 +89,15 @@ impl Batch {
     pub(crate) fn clear(&mut self) {
         self.orders.clear();
         self.bytes.clear();
+        self.connects = Vec::new();
         self.orders.shrink_to(KEPT / size_of::<Order>());
         self.bytes.shrink_to(KEPT);
         self.shutdown = None;
     }
 
     fn size(&self) -> usize {
-        self.bytes.len() + self.orders.len() * size_of::<Order>()
+        let connects: usize = self.connects.iter().map(Connect::size).sum();
+        self.bytes.len() + self.orders.len() * size_of::<Order>() + connects
     }
 }
 
@@ -140,11 +152,23 @@ impl Inbox {
         true
     }
 
-    /// The loop has ended: nobody will look any more.
-    pub(crate) fn stop(&self) {
+    /// The loop has ended: nobody will look any more. What was to be connected is handed back, to be told.
+    pub(crate) fn stop(&self) -> Vec<Connect> {
         let mut batch = self.lock();
+        let connects = mem::take(&mut batch.connects);
         batch.clear();
         batch.stopped = true;
+        connects
+    }
+
+    fn connect(&self, connect: Connect) -> Result<(), RemoteError> {
+        self.leave(|batch| {
+            if !batch.connects.is_empty() && batch.size() + connect.size() > self.max {
+                return Err(RemoteError::Full);
+            }
+            batch.connects.push(connect);
+            Ok(())
+        })
     }
 
     fn leave(&self, change: impl FnOnce(&mut Batch) -> Result<(), RemoteError>) -> Result<(), RemoteError> {
@@ -180,6 +204,11 @@ impl Inbox {
 #[derive(Clone, Debug)]
 pub struct Remote {
     pub(crate) inboxes: Arc<[Inbox]>,
+    /// Whose turn it is to connect.
+    pub(crate) turn: Arc<AtomicUsize>,
+    /// For `wss` addresses that bring none.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 impl Remote {
@@ -206,6 +235,38 @@ impl Remote {
         }
         let reason = frame.map_or("", |frame| frame.reason);
         self.inbox(id)?.order(id, Action::Close(frame.map(|frame| frame.code)), reason.as_bytes())
+    }
+
+    /// Connects to a server, on one of the loops in turn, and does not wait. What comes of it the loop's handler learns,
+    /// once: [`Handler::connected`](crate::Handler::connected) or
+    /// [`Handler::not_connected`](crate::Handler::not_connected).
+    ///
+    /// # Errors
+    /// [`RemoteError::Full`] and [`RemoteError::Stopped`]; nothing comes of it then.
+    pub fn connect(&self, connect: Connect) -> Result<(), RemoteError> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        self.connect_on(turn % self.inboxes.len().max(1), connect)
+    }
+
+    /// The same, on the loop of this number: on that of another connection
+    /// ([`ConnId::loop_index`]), say, whose messages are passed on.
+    ///
+    /// # Errors
+    /// As for [`connect`](Self::connect); there is no such loop, it has ended.
+    pub fn connect_on(&self, loop_index: usize, connect: Connect) -> Result<(), RemoteError> {
+        let inbox = self.inboxes.get(loop_index).ok_or(RemoteError::Stopped)?;
+        #[cfg(feature = "tls")]
+        let connect = self.with_tls(connect);
+        inbox.connect(connect)
+    }
+
+    /// The roots of the system are read here, once, and not while others wait for the loop.
+    #[cfg(feature = "tls")]
+    fn with_tls(&self, mut connect: Connect) -> Connect {
+        if connect.tls.is_none() && ws_core::Uri::parse(&connect.url).is_ok_and(|uri| uri.is_secure()) {
+            connect.tls = self.tls.clone().or_else(|| crate::tls::system_config().ok());
+        }
+        connect
     }
 
     /// Ends the server: nobody is let in any more, each connection is closed with 1001, and after `grace` those that

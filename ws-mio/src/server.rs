@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::thread;
 use std::time::Duration;
 
@@ -31,7 +32,15 @@ pub struct Settings {
     /// With permessage-deflate and no pool in its settings, each loop has a pool of its own, with its share of the
     /// default limits.
     pub config: ConfigRef,
-    /// Most connections of a loop; others wait in the backlog. Default: no limit but the system's.
+    /// The same for connections that the loops make. Default: [`Config::client`].
+    pub client: ConfigRef,
+    /// Whoever comes shakes hands for TLS. Default: nobody does.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// For connections to `wss` addresses: certificates of your own, say. Default: the roots that the system trusts.
+    #[cfg(feature = "tls")]
+    pub tls_client: Option<Arc<rustls::ClientConfig>>,
+    /// Most connections of a loop, those that it makes included; others wait in the backlog. Default: no limit but the system's.
     pub max_connections: usize,
     /// Most bytes that other threads may have waiting for a loop, messages and what is noted about them. Default 64 MiB.
     pub max_inbox: usize,
@@ -48,6 +57,11 @@ impl Settings {
         Self {
             loops: thread::available_parallelism().map_or(1, usize::from),
             config: Config::server().into(),
+            client: Config::client().into(),
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "tls")]
+            tls_client: None,
             max_connections: usize::MAX,
             max_inbox: 64 << 20,
             overflow: Overflow::DropNew,
@@ -81,7 +95,7 @@ impl Default for Settings {
 #[derive(Debug)]
 pub struct Server {
     settings: Settings,
-    loops: Vec<(Poll, Door)>,
+    loops: Vec<(Poll, Option<Door>)>,
     remote: Remote,
     address: SocketAddr,
 }
@@ -102,20 +116,45 @@ impl Server {
             };
             listeners.push(next);
         }
-        let mut loops = Vec::with_capacity(count);
-        let mut inboxes = Vec::with_capacity(count);
-        for listener in listeners {
+        let address = listeners.first().map_or(Ok(address), std::net::TcpListener::local_addr)?;
+        let doors = listeners.into_iter().map(|listener| Some(Door::new(TcpListener::from_std(listener))));
+        Self::with_doors(doors, address, settings)
+    }
+
+    /// Loops without a listening socket, for clients alone: see [`Remote::connect`].
+    ///
+    /// # Errors
+    /// The system has no room for the loops.
+    pub fn unbound(settings: Settings) -> io::Result<Self> {
+        let count = settings.loops.clamp(1, usize::from(u16::MAX));
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        Self::with_doors((0..count).map(|_| None), nowhere, settings)
+    }
+
+    fn with_doors(
+        doors: impl Iterator<Item = Option<Door>>,
+        address: SocketAddr,
+        settings: Settings,
+    ) -> io::Result<Self> {
+        let (mut loops, mut inboxes) = (Vec::new(), Vec::new());
+        for mut door in doors {
             let poll = Poll::new()?;
-            let mut door = Door::new(TcpListener::from_std(listener));
-            poll.registry().register(door.listener(), LISTENER, Interest::READABLE)?;
+            if let Some(door) = &mut door {
+                poll.registry().register(door.listener(), LISTENER, Interest::READABLE)?;
+            }
             inboxes.push(Inbox::new(Waker::new(poll.registry(), WAKER)?, settings.max_inbox));
             loops.push((poll, door));
         }
-        let address = loops.first().map_or(Ok(address), |(_, door)| door.local_addr())?;
-        Ok(Self { settings, loops, remote: Remote { inboxes: Arc::from(inboxes) }, address })
+        let remote = Remote {
+            inboxes: Arc::from(inboxes),
+            turn: Arc::new(AtomicUsize::new(0)),
+            #[cfg(feature = "tls")]
+            tls: settings.tls_client.clone(),
+        };
+        Ok(Self { settings, loops, remote, address })
     }
 
-    /// Where it listens.
+    /// Where it listens; the unspecified address, port 0, if it does not.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
@@ -135,7 +174,7 @@ impl Server {
     /// A handler that panics takes its loop with it; the others are shut down, and the panic goes on from here.
     pub fn run<H: Handler>(self, handler: impl Fn(usize) -> H + Sync) -> io::Result<()> {
         let Self { settings, loops, remote, .. } = self;
-        let serve = |index: usize, poll: Poll, door: Door| {
+        let serve = |index: usize, poll: Poll, door: Option<Door>| {
             // Whatever ends a loop ends the server: half of one looks well and is not.
             let mut end = ShutDown { remote: &remote, is_orderly: false };
             let worker = Worker::new(index as u16, poll, door, &settings, remote.clone(), handler(index));

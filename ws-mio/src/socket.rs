@@ -13,6 +13,7 @@ use ws_core::{
 };
 
 use crate::buffers::Buffers;
+use crate::client::Dial;
 use crate::error::Error;
 use crate::opening::Opening;
 use crate::reply::Reply;
@@ -33,6 +34,9 @@ pub enum State {
     Again,
     /// A request waits for an answer: [`Socket::request`].
     Asked,
+    /// The server has agreed, and a client's connection is open: [`Socket::response`] is there until you call
+    /// [`Socket::proceed`], which goes on. Frames may be there already.
+    Answered,
     /// Closed cleanly, and the transport is done with: drop the socket.
     Closed,
 }
@@ -64,6 +68,8 @@ pub enum State {
 pub struct Socket<S> {
     /// The opening handshake, until it is done.
     pub(crate) opening: Option<Box<Opening>>,
+    /// The same of a client.
+    pub(crate) dial: Option<Box<Dial>>,
     pub(crate) session: Session<Vec<u8>>,
     pub(crate) wire: Wire<S>,
     /// Why the connection failed, until it is reported, which is when the transport is done with.
@@ -139,6 +145,7 @@ impl<S: Stream> Socket<S> {
         let max_queue = connection.config().limits.max_queue;
         Self {
             opening: None,
+            dial: None,
             session: Session::new(connection),
             wire: Wire::new(stream, max_queue),
             failed: None,
@@ -175,9 +182,10 @@ impl<S: Stream> Socket<S> {
         let ends = event.is_read_closed() || event.is_error();
         if event.is_readable() || ends {
             self.readable = true;
-            self.short_reads = S::SHORT_MEANS_BLOCKED && !ends;
+            self.short_reads = !ends && self.wire.io.short_means_blocked();
         }
-        if event.is_writable() {
+        // A transport with something of its own to say may have waited for the peer.
+        if event.is_writable() || self.wire.blocked && !self.wire.io.short_means_blocked() {
             self.wire.blocked = false;
         }
         self.proceed(buffers, now, on_event)
@@ -223,6 +231,7 @@ impl<S: Stream> Socket<S> {
     pub(crate) fn finish(&mut self, buffers: &mut Buffers) -> Result<State, Error> {
         self.finished = true;
         self.opening = None;
+        self.dial = None;
         self.wire.release(buffers);
         if let Some((storage, _)) = self.session.rest() {
             buffers.give(storage);
@@ -238,9 +247,12 @@ impl<S: Stream> Socket<S> {
         if self.finished {
             return None;
         }
+        if let Some(dial) = &self.dial {
+            return dial.interest(self.wire.is_flushed());
+        }
         let (reads, writes) = match &self.opening {
             Some(opening) => match opening.handshake.transport() {
-                Transport::Open => (opening.handshake.deadline().is_some(), false),
+                Transport::Open => (opening.handshake.deadline().is_some(), !self.wire.is_flushed()),
                 Transport::Shutdown => (!self.eof, !self.shut),
                 Transport::Close => (false, false),
             },
@@ -261,6 +273,9 @@ impl<S: Stream> Socket<S> {
 
     /// When [`tick`](Self::tick) wants to be called; `None`: not before something else happens.
     pub fn deadline(&self) -> Option<Instant> {
+        if let Some(dial) = &self.dial {
+            return dial.deadline();
+        }
         match &self.opening {
             _ if self.finished => None,
             Some(opening) => opening.handshake.deadline(),
@@ -291,6 +306,9 @@ impl<S: Stream> Socket<S> {
             // What comes behind a request needs its consumer.
             return self.open(buffers, now).unwrap_or(Ok(State::Again));
         }
+        if self.dial.is_some() {
+            return self.tick_dial(buffers, now);
+        }
         self.park(now);
         if let Err(failure) = self.session.connection().tick(now) {
             self.fail(failure);
@@ -306,7 +324,8 @@ impl<S: Stream> Socket<S> {
         if self.finished {
             return Ok(State::Closed);
         }
-        if self.opening.is_some() {
+        self.enter();
+        if !self.is_open() {
             return Ok(State::Waiting);
         }
         let had_room = self.wire.has_room();
@@ -379,9 +398,10 @@ impl<S: Stream> Socket<S> {
     /// A handle to send with outside of an event.
     ///
     /// # Errors
-    /// [`Error::NotOpen`]: HS-38, nothing is sent before the handshake is done.
+    /// [`Error::NotOpen`]: HS-38, HC-05, nothing is sent before the handshake is done.
     pub fn reply<'a>(&'a mut self, buffers: &'a mut Buffers, now: Instant) -> Result<Reply<'a, S>, Error> {
-        if self.opening.is_some() {
+        self.enter();
+        if !self.is_open() {
             return Err(Error::NotOpen);
         }
         let (connection, wire, buffered) = (self.session.connection(), &mut self.wire, usize::MAX);
@@ -398,13 +418,17 @@ impl<S: Stream> Socket<S> {
     /// [your own](Self::agree).
     #[cfg(feature = "deflate")]
     pub fn enable_deflate(&mut self, agreement: &ws_core::deflate::Agreement) {
+        self.enter();
         self.session.enable_deflate(agreement);
     }
 
     /// What was agreed on about permessage-deflate, if anything was.
     #[cfg(feature = "deflate")]
     pub fn agreement(&self) -> Option<&ws_core::deflate::Agreement> {
-        self.session.agreement()
+        match &self.dial {
+            Some(dial) => dial.agreement.as_ref(),
+            None => self.session.agreement(),
+        }
     }
 
     /// Whether live compression state is held. What is not used for
@@ -423,14 +447,15 @@ impl<S: Stream> Socket<S> {
 
     /// Whether the opening handshake is done.
     pub fn is_open(&self) -> bool {
-        self.opening.is_none() && !self.finished
+        self.opening.is_none() && self.dial.as_ref().is_none_or(|dial| dial.is_answered()) && !self.finished
     }
 
     /// Bytes of the buffers that this connection holds; none while it is idle. Compression state, and a message that is
     /// half inflated, are not counted.
     pub fn held(&self) -> usize {
         let opening = self.opening.as_ref().map_or(0, |opening| opening.held());
-        self.session.storage_len() + self.wire.held() + opening
+        let dial = self.dial.as_ref().map_or(0, |dial| dial.held());
+        self.session.storage_len() + self.wire.held() + opening + dial
     }
 
     /// The transport, to look at: for its addresses, say.

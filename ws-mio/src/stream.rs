@@ -1,14 +1,35 @@
 //! What a socket is made over.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 
-/// A non-blocking transport: it answers [`WouldBlock`](io::ErrorKind::WouldBlock) instead of waiting.
+use mio::Interest;
+
+/// A non-blocking transport: it answers [`WouldBlock`](io::ErrorKind::WouldBlock) instead of waiting, and
+/// [`Interrupted`](io::ErrorKind::Interrupted) where the same call is to be made again.
 pub trait Stream: Read + Write {
     /// Whether a short read has emptied the transport and a short write has filled it, so that the next one would block.
     ///
     /// It spares a system call a readiness. True of a socket under epoll, wrong for TLS; when in doubt, no.
-    const SHORT_MEANS_BLOCKED: bool = false;
+    #[inline]
+    fn short_means_blocked(&self) -> bool {
+        false
+    }
+
+    /// Whether the transport has something of its own to write, a TLS record say, which [`flush`](Write::flush) does.
+    #[inline]
+    fn wants_flush(&self) -> bool {
+        false
+    }
+
+    /// Goes on with connecting; `None`: it is connected, and `Some`: to be called again when this is ready. TLS shakes
+    /// hands here, too. Called for clients only, and not any more once it is connected.
+    ///
+    /// # Errors
+    /// Why it never will be.
+    fn establish(&mut self) -> io::Result<Option<Interest>> {
+        Ok(None)
+    }
 
     /// Ends the writing side and leaves the reading side open: FIN, or what stands for it.
     ///
@@ -17,8 +38,26 @@ pub trait Stream: Read + Write {
     fn shut_down(&mut self) -> io::Result<()>;
 }
 
+/// Whether short reads and writes say so much about a socket here.
+const SHORT_MEANS_BLOCKED: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
 impl Stream for mio::net::TcpStream {
-    const SHORT_MEANS_BLOCKED: bool = cfg!(any(target_os = "linux", target_os = "android"));
+    #[inline]
+    fn short_means_blocked(&self) -> bool {
+        SHORT_MEANS_BLOCKED
+    }
+
+    fn establish(&mut self) -> io::Result<Option<Interest>> {
+        if let Some(error) = self.take_error()? {
+            return Err(error);
+        }
+        match self.peer_addr() {
+            Ok(_) => Ok(None),
+            // Events may come before it is connected.
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(Some(Interest::WRITABLE)),
+            Err(error) => Err(error),
+        }
+    }
 
     fn shut_down(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
@@ -27,7 +66,10 @@ impl Stream for mio::net::TcpStream {
 
 #[cfg(unix)]
 impl Stream for mio::net::UnixStream {
-    const SHORT_MEANS_BLOCKED: bool = cfg!(any(target_os = "linux", target_os = "android"));
+    #[inline]
+    fn short_means_blocked(&self) -> bool {
+        SHORT_MEANS_BLOCKED
+    }
 
     fn shut_down(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)

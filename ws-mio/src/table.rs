@@ -194,11 +194,15 @@ impl<D> Table<D> {
 
 /// A socket without a connection to serve. Its own is never used.
 fn vacant(config: &ConfigRef, overflow: Overflow) -> Socket<Link> {
-    let mut socket = Socket::open_over(Link(None), Connection::server(config.clone(), Instant::ZERO));
+    let mut socket = Socket::open_over(Link::None, Connection::server(config.clone(), Instant::ZERO));
     socket.set_overflow(overflow);
     socket
 }
 
 // An idle connection, with its 12 to 24 bytes of timer: 256 and no more.
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Slot<()>>() <= 192);
+const _: () = assert!(size_of::<Slot<()>>() <= 192 + DEBUG);
+
+/// In debug builds mio keeps with a stream where it is registered.
+#[cfg(target_pointer_width = "64")]
+const DEBUG: usize = if cfg!(debug_assertions) { 8 } else { 0 };

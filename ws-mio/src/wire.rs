@@ -65,7 +65,7 @@ pub(crate) struct Wire<S> {
     pub(crate) failure: Option<io::Error>,
     /// The transport takes no more, until the loop says that it does.
     pub(crate) blocked: bool,
-    /// Whether the transport may hold back what it took: TLS does, until it is flushed.
+    /// Whether the transport may hold back what it took, until it is flushed.
     dirty: bool,
     /// A write failed: nothing leaves any more, and what is queued is dropped.
     pub(crate) broken: bool,
@@ -107,12 +107,17 @@ impl<S: Stream> Wire<S> {
 
     /// Whether everything has left, also from inside the transport.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.queued() == 0 && !self.dirty
+        self.queued() == 0 && !self.is_dirty()
+    }
+
+    #[inline]
+    fn is_dirty(&self) -> bool {
+        (self.dirty || self.io.wants_flush()) && !self.broken
     }
 
     /// Whether there is anything to it but the transport.
     pub(crate) fn is_in_use(&self) -> bool {
-        !self.out.is_empty() || self.dirty || self.broken || self.blocked || self.failure.is_some()
+        !self.out.is_empty() || self.is_dirty() || self.broken || self.blocked || self.failure.is_some()
     }
 
     /// Sends a message: behind what waits, or, a large one, straight from where it stands. Never waits.
@@ -391,6 +396,20 @@ impl<S: Stream> Wire<S> {
         }
     }
 
+    /// Has a client's request wait until the transport is connected.
+    pub(crate) fn hold(&mut self, request: Vec<u8>) {
+        (self.start, self.end) = (0, request.len());
+        self.cut = request.len();
+        self.out = request;
+        self.blocked = true;
+    }
+
+    /// Another connection is served, with a limit of its own.
+    #[inline]
+    pub(crate) fn set_max_queue(&mut self, max_queue: usize) {
+        self.max_queue = max_queue;
+    }
+
     /// Queues control frames, as long as little enough waits before them: a ping counts as sent when it gets here.
     pub(crate) fn queue_control(&mut self, buffers: &mut Buffers, connection: &mut Connection) {
         while connection.pending() > 0 && self.queued() < CORK && !self.broken {
@@ -409,7 +428,7 @@ impl<S: Stream> Wire<S> {
             let written = self.io.write(&self.out[self.start..self.end]);
             self.written(buffers, written, wanted);
         }
-        while self.queued() == 0 && self.dirty && !self.blocked {
+        while self.queued() == 0 && self.is_dirty() && !self.blocked {
             match self.io.flush() {
                 Ok(()) => self.dirty = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -439,7 +458,7 @@ impl<S: Stream> Wire<S> {
         };
         self.dirty = true;
         self.cut = if n < wanted { self.cut_after(n) } else { 0 };
-        self.blocked = S::SHORT_MEANS_BLOCKED && n < wanted;
+        self.blocked = n < wanted && self.io.short_means_blocked();
         let queued = n.min(self.queued());
         self.start += queued;
         if self.start == self.end {

@@ -3,6 +3,7 @@
 //! A turn is: wait, serve what is ready, do what other threads ask, let time pass, let others in. One receive buffer
 //! serves them all, one reading of the clock serves the turn.
 
+use std::collections::HashMap;
 use std::io::{self, ErrorKind};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use ws_core::{Accept, CloseCode, CloseFrame, ConfigRef, Event, Instant, Kind, Me
 
 use crate::accept::{Arrival, Door};
 use crate::buffers::Buffers;
+use crate::connect::ConnectError;
 use crate::deflate;
 use crate::error::Error;
 use crate::handler::{Acceptance, Handler, Peer, Refusal, Visitor};
@@ -23,6 +25,10 @@ use crate::server::Settings;
 use crate::socket::{Socket, State};
 use crate::table::Table;
 use crate::wheel::Wheel;
+
+mod call;
+
+use call::Call;
 
 pub(crate) const LISTENER: Token = Token(usize::MAX);
 pub(crate) const WAKER: Token = Token(usize::MAX - 1);
@@ -53,6 +59,11 @@ struct Desk<H> {
     handler: H,
     buffers: Buffers,
     config: ConfigRef,
+    client: ConfigRef,
+    /// Those that are being connected, by their places.
+    calls: HashMap<u32, Call>,
+    #[cfg(feature = "tls")]
+    tls: Option<std::sync::Arc<rustls::ServerConfig>>,
     remote: Remote,
 }
 
@@ -60,16 +71,17 @@ impl<H: Handler> Worker<H> {
     pub(crate) fn new(
         index: u16,
         poll: Poll,
-        door: Door,
+        door: Option<Door>,
         settings: &Settings,
         remote: Remote,
         handler: H,
     ) -> Self {
-        let Settings { config, max_connections, overflow, loops, .. } = settings.clone();
+        let Settings { config, client, max_connections, overflow, loops, .. } = settings.clone();
         let config = deflate::for_a_loop(&config, loops);
+        let client = deflate::for_a_loop(&client, loops);
         Self {
             poll,
-            door: Some(door),
+            door,
             table: Table::new(index, config.clone(), overflow),
             wheel: Wheel::new(Instant::ZERO),
             epoch: std::time::Instant::now(),
@@ -79,7 +91,16 @@ impl<H: Handler> Worker<H> {
             ends: None,
             max_connections,
             index: usize::from(index),
-            desk: Desk { handler, buffers: Buffers::new(), config, remote },
+            desk: Desk {
+                handler,
+                buffers: Buffers::new(),
+                config,
+                client,
+                calls: HashMap::new(),
+                #[cfg(feature = "tls")]
+                tls: settings.tls.clone(),
+                remote,
+            },
         }
     }
 
@@ -118,7 +139,9 @@ impl<H: Handler> Worker<H> {
                 break Ok(());
             }
         };
-        self.inbox().stop();
+        for connect in self.inbox().stop() {
+            self.desk.handler.not_connected(connect.tag, ConnectError::Stopped);
+        }
         result
     }
 
@@ -165,6 +188,9 @@ impl<H: Handler> Worker<H> {
         if matches!(result, Ok(State::Asked)) {
             result = self.desk.decide(socket, now, id, state);
         }
+        if matches!(result, Ok(State::Answered)) {
+            result = self.desk.greet(at, socket, now, id, state);
+        }
         match result {
             Ok(State::Closed) => self.remove(at, id, Ok(())),
             Err(error) => self.remove(at, id, Err(error)),
@@ -185,6 +211,9 @@ impl<H: Handler> Worker<H> {
         self.wheel.clear(at);
         let state = self.table.remove(at);
         self.inbox().connections.store(self.table.count(), Ordering::Relaxed);
+        if let Some(call) = self.desk.calls.remove(&at) {
+            return self.hang_up(call, end);
+        }
         match (state, end) {
             (Some(state), end) => self.desk.handler.closed(id, state, end),
             (None, Err(error)) => self.desk.handler.failed(error),
@@ -203,6 +232,9 @@ impl<H: Handler> Worker<H> {
                 self.obey_for(group, &batch, now);
             }
             batch.orders = orders;
+            for connect in std::mem::take(&mut batch.connects) {
+                self.call(connect, now);
+            }
             if let Some(grace) = batch.shutdown {
                 self.begin_shutdown(grace, now);
             }
@@ -265,7 +297,20 @@ impl<H: Handler> Worker<H> {
             self.table.remove(at);
             return Err(error);
         }
-        let mut socket = Socket::accept_asking(Link(Some(stream)), self.desk.config.clone(), now);
+        #[cfg(not(feature = "tls"))]
+        let link = Link::Tcp(stream);
+        #[cfg(feature = "tls")]
+        let link = match &self.desk.tls {
+            None => Link::Tcp(stream),
+            Some(config) => match crate::tls::Stream::accept(stream, config.clone()) {
+                Ok(stream) => Link::Tls(Box::new(stream)),
+                Err(error) => {
+                    self.table.remove(at);
+                    return Err(io::Error::other(error));
+                }
+            },
+        };
+        let mut socket = Socket::accept_asking(link, self.desk.config.clone(), now);
         socket.set_overflow(self.table.overflow());
         if let Some(deadline) = socket.deadline() {
             self.wheel.set(at, deadline);

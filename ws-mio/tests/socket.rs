@@ -180,7 +180,9 @@ impl Write for Counted {
 }
 
 impl Stream for Counted {
-    const SHORT_MEANS_BLOCKED: bool = <mio::net::TcpStream as Stream>::SHORT_MEANS_BLOCKED;
+    fn short_means_blocked(&self) -> bool {
+        self.io.short_means_blocked()
+    }
 
     fn shut_down(&mut self) -> io::Result<()> {
         self.io.shut_down()

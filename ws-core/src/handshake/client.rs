@@ -15,6 +15,9 @@ use crate::config::ConfigRef;
 use crate::event::Transport;
 use crate::time::Instant;
 
+#[cfg(feature = "alloc")]
+use alloc::boxed::Box;
+
 /// What a client asks for.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -64,7 +67,8 @@ impl<'a> ClientRequest<'a> {
 
 /// The opening handshake of a client.
 ///
-/// The parts of the request are borrowed, because the response is held against them.
+/// The parts of the request are borrowed, because the response is held against them. Once it is written, an adapter that
+/// cannot keep them beside it [cuts it loose](Self::into_owned).
 ///
 /// ```
 /// use ws_core::{ClientHandshake, ClientRequest, Config, Instant, Uri};
@@ -87,7 +91,7 @@ impl<'a> ClientRequest<'a> {
 pub struct ClientHandshake<'a> {
     config: ConfigRef,
     now: Instant,
-    request: ClientRequest<'a>,
+    asked: Asked<'a>,
     key: [u8; 24],
     is_written: bool,
     interim: usize,
@@ -95,6 +99,61 @@ pub struct ClientHandshake<'a> {
     fields: Option<FieldLines>,
     place: Place,
     state: State,
+}
+
+/// What the response is held against.
+#[derive(Clone, Debug)]
+enum Asked<'a> {
+    Lent(ClientRequest<'a>),
+    #[cfg(feature = "alloc")]
+    Kept {
+        protocols: Box<[Box<str>]>,
+        require_protocol: bool,
+        extensions: Box<str>,
+    },
+}
+
+impl Asked<'_> {
+    fn offer(&self) -> Offer<'_> {
+        match self {
+            Self::Lent(request) => Offer {
+                protocols: Protocols::Lent(request.protocols),
+                require_protocol: request.require_protocol,
+                extensions: request.extensions,
+            },
+            #[cfg(feature = "alloc")]
+            Self::Kept { protocols, require_protocol, extensions } => Offer {
+                protocols: Protocols::Kept(protocols),
+                require_protocol: *require_protocol,
+                extensions,
+            },
+        }
+    }
+}
+
+/// The part of a request that a response answers.
+#[derive(Clone, Copy)]
+pub(super) struct Offer<'a> {
+    protocols: Protocols<'a>,
+    pub(super) require_protocol: bool,
+    pub(super) extensions: &'a str,
+}
+
+#[derive(Clone, Copy)]
+enum Protocols<'a> {
+    Lent(&'a [&'a str]),
+    #[cfg(feature = "alloc")]
+    Kept(&'a [Box<str>]),
+}
+
+impl Offer<'_> {
+    pub(super) fn has_protocol(&self, name: &[u8]) -> bool {
+        match self.protocols {
+            Protocols::Lent(protocols) => protocols.iter().any(|offer| offer.as_bytes() == name),
+            #[cfg(feature = "alloc")]
+            Protocols::Kept(protocols) => protocols.iter().any(|offer| offer.as_bytes() == name),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +183,7 @@ impl<'a> ClientHandshake<'a> {
         Ok(Self {
             config,
             now,
-            request,
+            asked: Asked::Lent(request),
             key: client_key(&nonce),
             is_written: false,
             interim: 0,
@@ -143,7 +202,8 @@ impl<'a> ClientHandshake<'a> {
         if self.is_written {
             return Err(RequestError::Written);
         }
-        let request = &self.request;
+        #[cfg_attr(not(feature = "alloc"), expect(irrefutable_let_patterns, reason = "nothing is kept"))]
+        let Asked::Lent(request) = &self.asked else { return Err(RequestError::Written) };
         let put = |out: &mut Out<'_>| {
             out.put("GET ");
             out.put(request.uri.path());
@@ -176,6 +236,24 @@ impl<'a> ClientHandshake<'a> {
         let len = write(out, put).map_err(|needed| RequestError::NoSpace { needed })?;
         self.is_written = true;
         Ok(len)
+    }
+
+    /// The handshake without the loan: what the response is held against is copied. The request is written before, or
+    /// it never is.
+    #[cfg(feature = "alloc")]
+    pub fn into_owned(self) -> ClientHandshake<'static> {
+        let Self { config, now, asked, key, is_written: _, interim, line, fields, place, state } = self;
+        let asked = match asked {
+            Asked::Lent(request) => Asked::Kept {
+                protocols: request.protocols.iter().map(|&protocol| Box::from(protocol)).collect(),
+                require_protocol: request.require_protocol,
+                extensions: request.extensions.into(),
+            },
+            Asked::Kept { protocols, require_protocol, extensions } => {
+                Asked::Kept { protocols, require_protocol, extensions }
+            }
+        };
+        ClientHandshake { config, now, asked, key, is_written: true, interim, line, fields, place, state }
     }
 
     /// Reads the response. `input` is all that has come since the connection began: what was shown is shown again, with more
@@ -247,7 +325,7 @@ impl<'a> ClientHandshake<'a> {
         }
         let Some(response) = Response::new(input, self.place)? else { return Ok(None) };
         if response.is_open() {
-            response.check_open(&self.request, &accept_key(&self.key))?;
+            response.check_open(&self.asked.offer(), &accept_key(&self.key))?;
         }
         Ok(Some(response))
     }

@@ -9,7 +9,7 @@
 //! | `request_line`, `status_line`, `head` | the grammar of lines, and the limits, at the byte that decides |
 //! | `request`, `rules` | what the fields of a request say, and what a server must refuse |
 //! | `server`, `answer` | deadlines, lingering, `101` and refusals |
-//! | `client`, `response` | the request that is sent, and what a client must refuse |
+//! | `client`, `response`, `body` | the request that is sent, what a client must refuse, and what a refusal says |
 //! | `target`, `authority`, `origin`, `uri` | addresses |
 //! | `tokens`, `extensions`, `framing`, `grammar` | lists, extension offers, message bodies, character classes |
 //!
@@ -21,6 +21,7 @@
 mod accept_key;
 mod answer;
 mod authority;
+mod body;
 mod client;
 mod error;
 mod extensions;
@@ -43,6 +44,7 @@ mod uri;
 pub use accept_key::accept_key;
 pub use answer::Accept;
 pub use authority::Authority;
+pub use body::BodyReader;
 pub use client::{ClientHandshake, ClientRequest};
 pub use error::{AnswerError, HandshakeError, HeadFault, Rejection, RequestError, UriError};
 pub use extensions::{Extension, Extensions, ParamValue, Params};

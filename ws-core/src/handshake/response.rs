@@ -1,6 +1,6 @@
 //! A response, as a small view of its head, and what a client must refuse in one (RFC 6455, section 4.1).
 
-use super::client::ClientRequest;
+use super::client::Offer;
 use super::error::HandshakeError;
 use super::extensions::{Extensions, all_offered, is_extension_list, share_rsv1};
 use super::fields::{Fields, Only};
@@ -111,11 +111,7 @@ impl<'b> Response<'b> {
     }
 
     /// Whether this 101 answers that request.
-    pub(super) fn check_open(
-        &self,
-        request: &ClientRequest<'_>,
-        accept: &[u8],
-    ) -> Result<(), HandshakeError> {
+    pub(super) fn check_open(&self, offer: &Offer<'_>, accept: &[u8]) -> Result<(), HandshakeError> {
         // 4.2.2: "a Status-Line with a 101 response code as per RFC 2616", which HTTP/1.0 does not have.
         if self.place.minor == 0 {
             return Err(HandshakeError::HttpVersion);
@@ -135,23 +131,23 @@ impl<'b> Response<'b> {
             Only::One(value) if value == accept => {}
             Only::One(_) | Only::Absent | Only::Several => return Err(HandshakeError::Accept),
         }
-        self.check_extensions(request)?;
+        self.check_extensions(offer)?;
         // (6) "[…] indicates the use of a subprotocol that was not present in the client's handshake".
         match Only::of(self.fields().lines(PROTOCOL)) {
-            Only::Absent if request.require_protocol => Err(HandshakeError::ProtocolMissing),
+            Only::Absent if offer.require_protocol => Err(HandshakeError::ProtocolMissing),
             Only::Absent => Ok(()),
-            Only::One(value) if request.protocols.iter().any(|offer| offer.as_bytes() == value) => Ok(()),
+            Only::One(value) if offer.has_protocol(value) => Ok(()),
             // 11.3.4: "MUST NOT appear more than once in an HTTP response".
             Only::One(_) | Only::Several => Err(HandshakeError::Protocol),
         }
     }
 
     /// (5) "[…] indicates the use of an extension that was not present in the client's handshake".
-    fn check_extensions(&self, request: &ClientRequest<'_>) -> Result<(), HandshakeError> {
+    fn check_extensions(&self, offer: &Offer<'_>) -> Result<(), HandshakeError> {
         if !self.fields().lines(EXTENSIONS).all(is_extension_list) {
             return Err(HandshakeError::Extensions);
         }
-        let offers = Extensions::of_value(request.extensions.as_bytes());
+        let offers = Extensions::of_value(offer.extensions.as_bytes());
         if !all_offered(self.extensions(), &offers) {
             return Err(HandshakeError::ExtensionNotOffered);
         }

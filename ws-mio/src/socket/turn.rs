@@ -53,6 +53,11 @@ impl<S: Stream> Socket<S> {
         {
             return state;
         }
+        if self.dial.is_some()
+            && let Some(state) = self.go_on_dialling(buffers, now)
+        {
+            return state;
+        }
         let (mut reads, mut inflates) = (0, INFLATED);
         let state = loop {
             let pause = self.deliver(buffers, now, &mut inflates, &mut on_event);

@@ -1,0 +1,242 @@
+//! Connecting from a server's loops: what to ask for, what comes of it, and why it failed.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+#[cfg(feature = "tls")]
+use std::sync::Arc;
+use std::{fmt, io};
+
+use ws_core::{ConfigRef, HandshakeError, RequestError, Response, Uri, UriError};
+
+use crate::error::Error;
+use crate::handler::Refusal;
+use crate::link::Link;
+use crate::remote::ConnId;
+
+/// Where to connect to, and what to ask for; for [`Remote::connect`](crate::Remote::connect).
+///
+/// A loop does not resolve names, which takes as long as it takes: the addresses come with it.
+///
+/// ```
+/// let mut connect = ws_mio::Connect::new("ws://example.com/chat", "192.0.2.1:80".parse().unwrap());
+/// connect.protocols = vec!["chat.v2".to_owned()];
+/// connect.tag = 7; // comes back with the answer
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Connect {
+    /// The address as the server knows it: `ws://host[:port]/path?query`, or `wss` with the feature `tls`. Its host goes
+    /// into the request, and into TLS.
+    pub url: String,
+    /// Where that is. They are tried one after the other, each with its share of the time.
+    pub addresses: Vec<SocketAddr>,
+    /// Comes back with the answer, and with the failure. Default 0.
+    pub tag: u64,
+    /// Subprotocols on offer, most wanted first.
+    pub protocols: Vec<String>,
+    /// Whether a server that chooses none of them fails the handshake, as browsers have it. Default: no.
+    pub require_protocol: bool,
+    /// Header fields of the request, such as `Authorization`, `Cookie` or `Origin`.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// Limits and deadlines of the connection. [`Timeouts::handshake`](ws_core::Timeouts::handshake) is one deadline for
+    /// all of connecting: TCP, TLS, and the response. Default: [`Settings::client`](crate::Settings::client).
+    pub config: Option<ConfigRef>,
+    /// Whether small writes leave at once (`TCP_NODELAY`). Default: yes.
+    pub tcp_nodelay: bool,
+    /// For `wss`: certificates of your own, say. Default: [`Settings::tls_client`](crate::Settings::tls_client).
+    #[cfg(feature = "tls")]
+    pub tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+impl Connect {
+    /// A plain request for this URL at this address.
+    pub fn new(url: impl Into<String>, address: SocketAddr) -> Self {
+        Self::at(url.into(), vec![address])
+    }
+
+    /// The same, with the addresses that the system knows for the URL's host. It waits for them: not on a loop's thread.
+    ///
+    /// # Errors
+    /// [`ConnectError::Uri`], and [`ConnectError::Resolve`] when the host has no address.
+    pub fn resolve(url: impl Into<String>) -> Result<Self, ConnectError> {
+        let url = url.into();
+        let uri = Uri::parse(&url)?;
+        let found = (uri.host(), uri.port()).to_socket_addrs().map_err(ConnectError::Resolve)?;
+        let addresses: Vec<_> = found.collect();
+        if addresses.is_empty() {
+            return Err(ConnectError::Resolve(io::ErrorKind::NotFound.into()));
+        }
+        Ok(Self::at(url, addresses))
+    }
+
+    fn at(url: String, addresses: Vec<SocketAddr>) -> Self {
+        Self {
+            url,
+            addresses,
+            tag: 0,
+            protocols: Vec::new(),
+            require_protocol: false,
+            headers: Vec::new(),
+            config: None,
+            tcp_nodelay: true,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// The memory that it takes, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        let protocols = self.protocols.iter().map(|protocol| protocol.capacity() + size_of::<String>());
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, value)| name.capacity() + value.capacity() + size_of::<(String, Vec<u8>)>());
+        size_of::<Self>()
+            + self.url.capacity()
+            + self.addresses.capacity() * size_of::<SocketAddr>()
+            + protocols.chain(headers).sum::<usize>()
+    }
+}
+
+/// A server has agreed to what it was asked for.
+#[derive(Debug)]
+pub struct Answer<'a> {
+    pub(crate) id: ConnId,
+    pub(crate) tag: u64,
+    pub(crate) response: Response<'a>,
+    pub(crate) link: &'a Link,
+    #[cfg(feature = "deflate")]
+    pub(crate) agreement: Option<ws_core::deflate::Agreement>,
+}
+
+impl<'a> Answer<'a> {
+    /// The name that the connection will have.
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// The [tag](Connect::tag) that it was asked with.
+    pub fn tag(&self) -> u64 {
+        self.tag
+    }
+
+    /// What it sent: its fields, and the subprotocol that it chose.
+    pub fn response(&self) -> &Response<'a> {
+        &self.response
+    }
+
+    /// What TLS knows, if it is behind a `wss` address.
+    #[cfg(feature = "tls")]
+    pub fn tls(&self) -> Option<&rustls::Connection> {
+        self.link.tls()
+    }
+
+    /// Where it is.
+    ///
+    /// # Errors
+    /// It has gone.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.link.peer_addr()
+    }
+
+    /// What was agreed on about permessage-deflate.
+    #[cfg(feature = "deflate")]
+    pub fn agreement(&self) -> Option<ws_core::deflate::Agreement> {
+        self.agreement
+    }
+}
+
+/// Why connecting failed. The transport is closed already.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The address is none of a WebSocket. Nothing was sent.
+    Uri(UriError),
+    /// The request has a field or a subprotocol that may not be sent. Nothing was sent.
+    Request(RequestError),
+    /// The system has no entropy for the key and the masks. Nothing was sent, and there is no weak fallback.
+    Entropy(io::Error),
+    /// The host's name has no address.
+    Resolve(io::Error),
+    /// None of the addresses takes the connection, or there is none; this is what the last said.
+    Connect(io::Error),
+    /// TLS failed: a certificate that is not trusted, or not for this host.
+    Tls(io::Error),
+    /// The address is `wss`, and the crate was built without its feature `tls`.
+    TlsUnavailable,
+    /// The transport broke during the handshake.
+    Lost(io::Error),
+    /// [`Timeouts::handshake`](ws_core::Timeouts::handshake) passed before the response was complete.
+    Timeout,
+    /// The response breaks a rule.
+    Handshake(HandshakeError),
+    /// The server answered with another status than 101, a redirect for example: its fields, and at most 64 KiB of its
+    /// body, are here.
+    Status(Box<Refusal>),
+    /// The loop has as many connections as [`Settings::max_connections`](crate::Settings::max_connections) allows.
+    Full,
+    /// The loop was shut down.
+    Stopped,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uri(error) => error.fmt(f),
+            Self::Request(error) => error.fmt(f),
+            Self::Entropy(error) => write!(f, "no entropy: {error}"),
+            Self::Resolve(error) => write!(f, "the host was not found: {error}"),
+            Self::Connect(error) => write!(f, "the host does not take the connection: {error}"),
+            Self::Tls(error) => write!(f, "TLS failed: {error}"),
+            Self::TlsUnavailable => f.write_str("wss needs the feature `tls` of ws-mio"),
+            Self::Lost(error) => write!(f, "the connection was lost during the handshake: {error}"),
+            Self::Timeout => f.write_str("connecting took too long"),
+            Self::Handshake(error) => error.fmt(f),
+            Self::Status(refusal) => write!(f, "the server refused with status {}", refusal.status),
+            Self::Full => f.write_str("the loop has as many connections as it may have"),
+            Self::Stopped => f.write_str("the loop was shut down"),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Uri(error) => Some(error),
+            Self::Request(error) => Some(error),
+            Self::Entropy(error)
+            | Self::Resolve(error)
+            | Self::Connect(error)
+            | Self::Tls(error)
+            | Self::Lost(error) => Some(error),
+            Self::Handshake(error) => Some(error),
+            Self::TlsUnavailable | Self::Timeout | Self::Status(_) | Self::Full | Self::Stopped => None,
+        }
+    }
+}
+
+impl From<UriError> for ConnectError {
+    fn from(error: UriError) -> Self {
+        Self::Uri(error)
+    }
+}
+
+impl From<RequestError> for ConnectError {
+    fn from(error: RequestError) -> Self {
+        Self::Request(error)
+    }
+}
+
+impl From<HandshakeError> for ConnectError {
+    fn from(error: HandshakeError) -> Self {
+        match error {
+            HandshakeError::Timeout => Self::Timeout,
+            error => Self::Handshake(error),
+        }
+    }
+}
+
+impl From<ConnectError> for Error {
+    fn from(error: ConnectError) -> Self {
+        Self::Connect(Box::new(error))
+    }
+}
