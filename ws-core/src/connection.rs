@@ -277,6 +277,11 @@ impl Connection {
         self.sender.is_open()
     }
 
+    /// Whether a message is open for more parts; see [`Sender::has_open_message`].
+    pub fn has_open_message(&self) -> bool {
+        self.sender.has_open_message()
+    }
+
     /// Whether messages may still come: until the peer's close frame, a failure or the end of the transport.
     pub fn can_recv(&self) -> bool {
         self.receiver.is_open()

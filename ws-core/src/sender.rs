@@ -553,6 +553,12 @@ impl Sender {
         self.state == State::Open
     }
 
+    /// Whether a message is open for more parts: none but these, and control frames, can be sent meanwhile.
+    #[inline]
+    pub fn has_open_message(&self) -> bool {
+        self.message.is_some()
+    }
+
     /// Whether a keepalive ping has left since this was last asked; the receiving half wants to know
     /// ([`Receiver::ping_left`](crate::Receiver::ping_left)).
     #[inline]

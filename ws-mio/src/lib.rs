@@ -4,11 +4,14 @@
 //! [`Server`], the whole of a server: a loop per core with a [`Handler`] that is called with messages where they stand,
 //! and a [`Remote`] to send from other threads. It has timers, limits, an orderly end.
 //!
+//! Topics: [`Peer::subscribe`], [`Peer::publish`], [`Remote::publish`]. What one says, all members get, on all loops: framed
+//! once, and written from where it stands.
+//!
 //! [`Socket`], for a loop that you already have. It reads and writes when the loop says that it can, and calls you back
 //! with messages that stand in the loop's one receive buffer. A server's opening handshake is part of it.
 //!
 //! # What is not
-//! Topics, clients on the same loops, and TLS. None of it is here yet. A client brings a stream on which its handshake is
+//! Clients on the same loops, and TLS. None of it is here yet. A client brings a stream on which its handshake is
 //! done ([`Socket::from_upgraded`]; [`ClientHandshake`](ws_core::ClientHandshake) does it). There is no TLS of our own
 //! either: [`Stream`] can be implemented for a TLS stream, and anything beyond loopback should have one.
 //!
@@ -82,6 +85,7 @@ mod server;
 mod socket;
 mod stream;
 mod table;
+mod topics;
 mod wheel;
 mod wire;
 mod worker;
@@ -94,5 +98,6 @@ pub use reply::Reply;
 pub use server::{Server, Settings};
 pub use socket::{Socket, State};
 pub use stream::Stream;
+pub use topics::{Deliveries, MAX_TOPIC, Published, TopicError};
 pub use wire::Overflow;
 pub use ws_core as core;

@@ -9,7 +9,9 @@ use std::time::Duration;
 use std::{fmt, io, mem};
 
 use mio::Waker;
-use ws_core::{CloseCode, CloseFrame, Kind, Message, SendError};
+use ws_core::{CloseCode, CloseFrame, Kind, Message, Prepared, SendError};
+
+use crate::topics::{self, Deliveries, Directory, Draft, Published, TopicError, TopicId};
 
 /// Which connection. It is never used again for another one, and nothing is sent to the wrong one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -29,6 +31,8 @@ pub enum RemoteError {
     Stopped,
     /// A close frame that may not travel.
     Unsendable(SendError),
+    /// A topic that nobody can be in.
+    Topic(TopicError),
 }
 
 impl fmt::Display for RemoteError {
@@ -37,6 +41,7 @@ impl fmt::Display for RemoteError {
             Self::Full => f.write_str("the loop's inbox is full"),
             Self::Stopped => f.write_str("the loop has ended"),
             Self::Unsendable(error) => error.fmt(f),
+            Self::Topic(error) => error.fmt(f),
         }
     }
 }
@@ -48,6 +53,8 @@ impl std::error::Error for RemoteError {}
 pub(crate) enum Action {
     Send(Kind),
     Close(Option<CloseCode>),
+    /// To the members of a topic: the next of [`Batch::published`].
+    Publish(TopicId),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,11 +65,20 @@ pub(crate) struct Order {
     len: usize,
 }
 
+impl Order {
+    pub(crate) fn is_publish(&self) -> bool {
+        matches!(self.action, Action::Publish(_))
+    }
+}
+
 /// What came since the loop last looked.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) orders: Vec<Order>,
     bytes: Vec<u8>,
+    /// What is published, in order.
+    pub(crate) published: Vec<Prepared>,
+    published_bytes: usize,
     /// How long connections have to end.
     pub(crate) shutdown: Option<Duration>,
     stopped: bool,
@@ -79,13 +95,16 @@ impl Batch {
     pub(crate) fn clear(&mut self) {
         self.orders.clear();
         self.bytes.clear();
+        self.published.clear();
+        self.published_bytes = 0;
+        self.published.shrink_to(KEPT / size_of::<Order>());
         self.orders.shrink_to(KEPT / size_of::<Order>());
         self.bytes.shrink_to(KEPT);
         self.shutdown = None;
     }
 
     fn size(&self) -> usize {
-        self.bytes.len() + self.orders.len() * size_of::<Order>()
+        self.bytes.len() + self.published_bytes + self.orders.len() * size_of::<Order>()
     }
 }
 
@@ -99,6 +118,7 @@ pub(crate) struct Inbox {
     waker: Waker,
     max: usize,
     pub(crate) connections: AtomicUsize,
+    pub(crate) topics: Directory,
 }
 
 impl fmt::Debug for Inbox {
@@ -110,7 +130,8 @@ impl fmt::Debug for Inbox {
 impl Inbox {
     pub(crate) fn new(waker: Waker, max: usize) -> Self {
         let (batch, any) = (Mutex::default(), AtomicBool::new(false));
-        Self { batch, any, awake: AtomicBool::new(true), waker, max, connections: AtomicUsize::new(0) }
+        let (awake, connections, topics) = (AtomicBool::new(true), AtomicUsize::new(0), Directory::default());
+        Self { batch, any, awake, waker, max, connections, topics }
     }
 
     fn lock(&self) -> MutexGuard<'_, Batch> {
@@ -163,6 +184,20 @@ impl Inbox {
         Ok(())
     }
 
+    /// Leaves a message to a topic of this loop's.
+    pub(crate) fn publish(&self, topic: TopicId, message: &Prepared) -> Result<(), RemoteError> {
+        self.leave(|batch| {
+            if !batch.orders.is_empty() && batch.size() + message.len() + size_of::<Order>() > self.max {
+                return Err(RemoteError::Full);
+            }
+            let id = ConnId { loop_index: 0, generation: 0, slot: u32::MAX };
+            batch.orders.push(Order { id, action: Action::Publish(topic), start: 0, len: 0 });
+            batch.published.push(message.clone());
+            batch.published_bytes += message.len();
+            Ok(())
+        })
+    }
+
     fn order(&self, id: ConnId, action: Action, payload: &[u8]) -> Result<(), RemoteError> {
         self.leave(|batch| {
             // An empty batch takes anything, or a long message could never be sent.
@@ -194,6 +229,52 @@ impl Remote {
     pub fn send<'m>(&self, id: ConnId, message: impl Into<Message<'m>>) -> Result<(), RemoteError> {
         let message = message.into();
         self.inbox(id)?.order(id, Action::Send(message.kind()), message.as_bytes())
+    }
+
+    /// Publishes a message to a topic's members on all loops, and does not wait. Messages of one thread keep their
+    /// order, those that it [sends](Self::send) to a member included. It is framed once for all loops; one that has no
+    /// members is not woken.
+    ///
+    /// What each loop could deliver is counted: see [`deliveries`](Self::deliveries).
+    ///
+    /// In a handler, [`Peer::publish`](crate::Peer::publish) goes before this, which is done at the end of the turn;
+    /// but this works everywhere, also where there is no connection in hand.
+    ///
+    /// # Errors
+    /// [`RemoteError::Topic`] for a name that is too long; [`RemoteError::Full`] when no loop that has members takes
+    /// it (where some do, [`Published::dropped`] says how many members of others do not get it);
+    /// [`RemoteError::Stopped`].
+    pub fn publish<'m>(
+        &self,
+        topic: &str,
+        message: impl Into<Message<'m>>,
+    ) -> Result<Published, RemoteError> {
+        topics::check(topic).map_err(RemoteError::Topic)?;
+        let (mut published, mut draft, mut stopped) =
+            (Published::default(), Draft::new(message.into()), false);
+        for inbox in &*self.inboxes {
+            stopped |= !draft.leave(inbox, topic, &mut published);
+        }
+        match published {
+            Published { elsewhere: 0, dropped: 1.., .. } => Err(RemoteError::Full),
+            Published { elsewhere: 0, .. } if stopped => Err(RemoteError::Stopped),
+            published => Ok(published),
+        }
+    }
+
+    /// How many members a topic has, on all loops.
+    pub fn topic_len(&self, topic: &str) -> usize {
+        self.inboxes.iter().filter_map(|inbox| inbox.topics.find(topic)).map(|entry| entry.members).sum()
+    }
+
+    /// What became of all that was published since the server began, on all loops.
+    pub fn deliveries(&self) -> Deliveries {
+        let mut sum = Deliveries::default();
+        for inbox in &*self.inboxes {
+            sum.made += inbox.topics.made.load(Ordering::Relaxed);
+            sum.dropped += inbox.topics.dropped.load(Ordering::Relaxed);
+        }
+        sum
     }
 
     /// Begins the closing handshake of a connection of any loop.
