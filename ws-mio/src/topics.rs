@@ -642,7 +642,8 @@ impl Topics {
     /// Makes the counts known.
     pub(crate) fn tell(&mut self) {
         if (self.made, self.dropped) != (0, 0)
-            && let Some(inbox) = self.inboxes.get(self.index) {
+            && let Some(inbox) = self.inboxes.get(self.index)
+        {
             inbox.topics.tally(mem::take(&mut self.made), mem::take(&mut self.dropped));
         }
     }
