@@ -11,7 +11,7 @@ use std::{fmt, io, mem};
 use mio::Waker;
 use ws_core::{CloseCode, CloseFrame, Kind, Message, Prepared, SendError};
 
-use crate::topics::{self, Deliveries, Directory, Draft, Published, TopicError, TopicId};
+use crate::topics::{self, Deliveries, Directory, Published, TopicError, TopicId};
 
 /// Which connection. It is never used again for another one, and nothing is sent to the wrong one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -185,15 +185,15 @@ impl Inbox {
     }
 
     /// Leaves a message to a topic of this loop's.
-    pub(crate) fn publish(&self, topic: TopicId, message: &Prepared) -> Result<(), RemoteError> {
+    pub(crate) fn publish(&self, topic: TopicId, message: Prepared) -> Result<(), RemoteError> {
         self.leave(|batch| {
             if !batch.orders.is_empty() && batch.size() + message.len() + size_of::<Order>() > self.max {
                 return Err(RemoteError::Full);
             }
             let id = ConnId { loop_index: 0, generation: 0, slot: u32::MAX };
             batch.orders.push(Order { id, action: Action::Publish(topic), start: 0, len: 0 });
-            batch.published.push(message.clone());
             batch.published_bytes += message.len();
+            batch.published.push(message);
             Ok(())
         })
     }
@@ -249,17 +249,7 @@ impl Remote {
         topic: &str,
         message: impl Into<Message<'m>>,
     ) -> Result<Published, RemoteError> {
-        topics::check(topic).map_err(RemoteError::Topic)?;
-        let (mut published, mut draft, mut stopped) =
-            (Published::default(), Draft::new(message.into()), false);
-        for inbox in &*self.inboxes {
-            stopped |= !draft.leave(inbox, topic, &mut published);
-        }
-        match published {
-            Published { elsewhere: 0, dropped: 1.., .. } => Err(RemoteError::Full),
-            Published { elsewhere: 0, .. } if stopped => Err(RemoteError::Stopped),
-            published => Ok(published),
-        }
+        topics::publish(&self.inboxes, topic, message.into())
     }
 
     /// How many members a topic has, on all loops.
