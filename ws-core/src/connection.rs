@@ -159,6 +159,13 @@ impl Connection {
         self.sender.prepared(prepared)
     }
 
+    /// Whether any message for many goes out plain now; see [`Sender::shares_plain`].
+    #[cfg(feature = "alloc")]
+    #[inline]
+    pub fn shares_plain(&self) -> bool {
+        self.sender.shares_plain()
+    }
+
     /// Queues a ping of at most 125 bytes.
     ///
     /// # Errors

@@ -117,7 +117,9 @@ impl Prepared {
         None
     }
 
-    pub(crate) fn plain(&self) -> &[u8] {
+    /// The frame for those that compress nothing.
+    #[inline]
+    pub fn plain(&self) -> &[u8] {
         &self.0.plain
     }
 

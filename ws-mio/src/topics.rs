@@ -166,7 +166,7 @@ impl Topics {
             free_members: Vec::new(),
             topics: Vec::new(),
             free_topics: Vec::new(),
-            log: Log::default(),
+            log: Log::new(),
             dirty: Vec::new(),
             made: 0,
             dropped: 0,

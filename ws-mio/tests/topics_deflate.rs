@@ -83,10 +83,10 @@ fn each_gets_his_own_form() {
         }
 
         // And what each is answered, between two of them: a text that is compressed by itself, with its context.
-        for at in 0..members.len() {
+        for (at, member) in members.iter_mut().enumerate() {
             let own = another_text(at, 2_000).replace(' ', "_");
-            members[at].guest.say(&own);
-            members[at].expect(&format!("what is {:?}", (&*own, "", "")), true);
+            member.guest.say(&own);
+            member.expect(&format!("what is {:?}", (&*own, "", "")), true);
         }
     }
 }

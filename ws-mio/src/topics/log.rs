@@ -11,6 +11,8 @@
 //!
 //! So what one member after another has to be written is the same bytes, gathered once.
 
+use std::mem;
+
 use ws_core::{Connection, Prepared};
 
 pub(super) const NIL: u32 = u32::MAX;
@@ -35,19 +37,24 @@ struct Node {
     bytes: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Log {
     messages: Vec<Prepared>,
     /// Their length, in bytes.
     bytes: usize,
     nodes: Vec<Node>,
-    /// The frames of the history `joined_for`, uncompressed; of none, if that is [`NIL`].
+    /// The plain frames of the history `joined_for`; of none, if that is [`NIL`].
     joined: Vec<u8>,
     joined_for: u32,
     order: Vec<u32>,
 }
 
 impl Log {
+    pub(super) fn new() -> Self {
+        let (messages, nodes, joined, order) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { messages, bytes: 0, nodes, joined, joined_for: NIL, order }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
@@ -111,41 +118,45 @@ impl Log {
         self.order.iter().rev().filter_map(|&message| self.messages.get(message as usize))
     }
 
-    /// What a connection that nothing waits for is to be written: all frames of a history together. `None`: it gets
-    /// none now, and nothing has changed. `is_plain`: it compresses nothing.
-    #[inline]
-    pub(super) fn frames(
-        &mut self,
-        connection: &mut Connection,
-        history: u32,
-        is_plain: bool,
-    ) -> Option<&[u8]> {
+    /// Has the plain frames of a history stand together.
+    pub(super) fn gather(&mut self, history: u32) {
+        if self.depth(history) > 1 && self.joined_for != history {
+            let mut joined = mem::take(&mut self.joined);
+            joined.clear();
+            self.history(history).for_each(|message| joined.extend_from_slice(message.plain()));
+            (self.joined, self.joined_for) = (joined, history);
+        }
+    }
+
+    /// Its plain frames, [gathered](Self::gather) before.
+    pub(super) fn gathered(&self, history: u32) -> &[u8] {
+        match self.nodes.get(history as usize) {
+            Some(node) if node.depth == 1 => {
+                self.messages.get(node.message as usize).map_or(&[], Prepared::plain)
+            }
+            Some(_) if self.joined_for == history => &self.joined,
+            _ => &[],
+        }
+    }
+
+    /// The frames of a history as one connection is to get them. `None`: it gets none now, and nothing has changed.
+    pub(super) fn frames(&mut self, connection: &mut Connection, history: u32) -> Option<&[u8]> {
         let node = *self.nodes.get(history as usize)?;
         if node.depth == 1 {
             return connection.prepared(self.messages.get(node.message as usize)?).ok();
         }
-        if !is_plain || self.joined_for != history || self.joined.is_empty() {
-            self.join(connection, history, is_plain)?;
-        } else {
-            // What allows one message allows all of them.
-            connection.prepared(self.messages.get(node.message as usize)?).ok()?;
-        }
-        Some(&self.joined)
-    }
-
-    fn join(&mut self, connection: &mut Connection, history: u32, is_plain: bool) -> Option<()> {
-        let mut joined = std::mem::take(&mut self.joined);
+        let mut joined = mem::take(&mut self.joined);
         joined.clear();
         let mut allows = true;
         for message in self.history(history) {
+            // What forbids one message forbids all.
             match connection.prepared(message) {
                 Ok(frame) => joined.extend_from_slice(frame),
                 Err(_) => allows = false,
             }
         }
-        self.joined = joined;
-        self.joined_for = if is_plain && allows { history } else { NIL };
-        allows.then_some(())
+        (self.joined, self.joined_for) = (joined, NIL);
+        allows.then_some(&self.joined)
     }
 
     /// Everybody has got everything.

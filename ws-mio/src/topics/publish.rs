@@ -4,18 +4,19 @@ use std::io::{self, Write};
 use std::mem;
 
 use ws_core::frame::{Header, MAX_HEADER};
-use ws_core::{Message, Part, Prepared};
+use ws_core::{Message, Prepared};
 
 use super::directory::{Directory, Entry, TopicId};
-use super::log::NIL;
+use super::log::{Log, NIL};
 use super::{Member, Published, Standing, TopicError, Topics, check};
-use crate::deflate;
+use crate::buffers::Buffers;
 use crate::link::Link;
 use crate::quiet::Quiet;
 use crate::remote::{Inbox, RemoteError};
 use crate::reply::Reply;
 use crate::socket::Socket;
-use crate::wire::{CORK, Overflow, is_full};
+use crate::table::Table;
+use crate::wire::{CORK, Overflow, Wire, is_full};
 
 /// Noted messages beyond this, with what is noted about them, are delivered without waiting for the end of the turn.
 const MUCH: usize = CORK;
@@ -101,6 +102,32 @@ pub(crate) enum Written<'a> {
     Part(&'a [u8], io::Result<usize>),
 }
 
+impl Member {
+    /// Whether a member that is not simply ready gets a message nevertheless.
+    #[cold]
+    fn has_room(&self, log: &Log, overflow: Overflow, needed: usize) -> bool {
+        match self.standing {
+            Standing::Ready => true,
+            // Older ones make room.
+            Standing::Stuck { .. } if overflow == Overflow::DropOld => true,
+            Standing::Stuck { queued, most } => {
+                !is_full(queued.saturating_add(log.bytes(self.history)), needed, most)
+            }
+            Standing::Midway | Standing::Overflown => false,
+        }
+    }
+
+    /// It has no room: whether it is to be closed for that, from now on.
+    #[cold]
+    fn overflows(&mut self, overflow: Overflow) -> bool {
+        let closes = overflow == Overflow::Close && matches!(self.standing, Standing::Stuck { .. });
+        if closes {
+            self.standing = Standing::Overflown;
+        }
+        closes
+    }
+}
+
 impl Topics {
     /// Publishes a message of a connection that is in hand. It gets the message itself only if `own` is there, at once.
     pub(crate) fn publish(
@@ -153,35 +180,32 @@ impl Topics {
         };
         let needed = message.len().saturating_add(MAX_HEADER);
         let frame_len = Header::len_for(message.len() as u64, false).saturating_add(message.len());
+        let except = except.unwrap_or(NIL);
         let (mut reached, mut dropped, mut first) = (0, 0, NIL);
+        // Most members have the same history, and get the same one.
+        let (mut before, mut after) = (NIL, NIL);
+        dirty.reserve(topic.seats.len());
         for seat in &topic.seats {
             let Some(member) = members.get_mut(seat.member as usize) else { continue };
-            if Some(member.slot) == except {
+            if member.slot == except {
                 continue;
             }
-            match member.standing {
-                Standing::Ready => {}
-                Standing::Stuck { queued, most } => {
-                    let queued = queued.saturating_add(log.bytes(member.history));
-                    if *overflow != Overflow::DropOld && is_full(queued, needed, most) {
-                        dropped += 1;
-                        if *overflow == Overflow::Close {
-                            member.standing = Standing::Overflown;
-                            dirty.push(seat.member);
-                        }
-                        continue;
-                    }
+            if member.standing != Standing::Ready && !member.has_room(log, *overflow, needed) {
+                dropped += 1;
+                if member.overflows(*overflow) {
+                    dirty.push(seat.member);
                 }
-                Standing::Midway | Standing::Overflown => {
-                    dropped += 1;
-                    continue;
-                }
+                continue;
             }
             reached += 1;
             if member.history == NIL {
                 dirty.push(seat.member);
             }
-            member.history = log.extend(member.history, &mut first, frame_len);
+            if member.history != before || after == NIL {
+                before = member.history;
+                after = log.extend(before, &mut first, frame_len);
+            }
+            member.history = after;
         }
         if reached > 0 {
             log.push(message.clone());
@@ -279,8 +303,61 @@ impl Topics {
         (member.history != NIL || member.standing == Standing::Overflown).then_some(member.slot)
     }
 
-    /// Writes to a connection at rest what is noted for it, from where it stands.
-    #[inline]
+    /// Writes to those of `dirty` who are at rest and compress nothing: each gets the bytes that stand there, and nothing
+    /// else is touched. Returns how many are done with, and what came of writing to the next one, if that was tried.
+    pub(crate) fn write_plain<D>(
+        &mut self,
+        dirty: &[u32],
+        table: &mut Table<D>,
+    ) -> (usize, Option<io::Result<usize>>) {
+        let Self { members, log, made, .. } = self;
+        let (mut run, mut depth, mut frames) = (NIL, 0, &[][..]);
+        for (done, &member) in dirty.iter().enumerate() {
+            let Some(member) = members.get_mut(member as usize) else { return (done, None) };
+            if member.standing != Standing::Ready || member.places.is_empty() {
+                return (done, None);
+            }
+            if member.history != run {
+                if member.history == NIL {
+                    continue;
+                }
+                if log.bytes(member.history) > GATHERED && log.depth(member.history) > 1 {
+                    return (done, None);
+                }
+                run = member.history;
+                log.gather(run);
+                (depth, frames) = (log.depth(run), log.gathered(run));
+            }
+            let Some(quiet) = table.at_rest(member.slot) else { return (done, None) };
+            if !quiet.session.connection_ref().shares_plain() {
+                return (done, None);
+            }
+            let written = quiet.io.write(frames);
+            if !written.as_ref().is_ok_and(|&n| n == frames.len()) || quiet.io.flush().is_err() {
+                return (done, Some(written));
+            }
+            member.history = NIL;
+            *made += depth;
+        }
+        (dirty.len(), None)
+    }
+
+    /// Has a socket go on where [`write_plain`](Self::write_plain) stopped.
+    #[cold]
+    pub(crate) fn resume_plain(
+        &mut self,
+        member: u32,
+        wire: &mut Wire<Link>,
+        buffers: &mut Buffers,
+        written: io::Result<usize>,
+    ) {
+        if let Some(Member { history, .. }) = self.members.get_mut(member as usize) {
+            wire.resume(buffers, self.log.gathered(*history), written);
+            self.made += self.log.depth(mem::replace(history, NIL));
+        }
+    }
+
+    /// Writes to a connection at rest what is noted for it, in the form in which it gets it.
     pub(crate) fn write(&mut self, member: u32, quiet: &mut Quiet<Link>) -> Written<'_> {
         let Some(Member { history, standing, places, .. }) = self.members.get_mut(member as usize) else {
             return Written::Unfit;
@@ -290,8 +367,7 @@ impl Topics {
         if *standing != Standing::Ready || places.is_empty() || !fits {
             return Written::Unfit;
         }
-        let is_plain = !deflate::compresses(quiet.session.connection_ref(), usize::MAX, Part::Whole);
-        let Some(frames) = self.log.frames(quiet.session.connection(), *history, is_plain) else {
+        let Some(frames) = self.log.frames(quiet.session.connection(), *history) else {
             return Written::Unfit;
         };
         *history = NIL;
@@ -315,7 +391,7 @@ impl Topics {
     /// The turn's messages are delivered. `dirty` is what [`take_dirty`](Self::take_dirty) lent.
     pub(crate) fn end_turn(&mut self, mut dirty: Vec<u32>) {
         dirty.clear();
-        dirty.shrink_to(4096);
+        dirty.shrink_to(self.members.len());
         if self.dirty.is_empty() {
             self.dirty = dirty;
         }

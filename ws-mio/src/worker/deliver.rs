@@ -38,10 +38,19 @@ impl<H: Handler> Worker<H> {
 
     fn deliver_all(&mut self, now: Instant) {
         let dirty = self.desk.topics.take_dirty();
-        for &member in &dirty {
-            let Some(at) = self.desk.topics.addressee(member) else { continue };
+        let mut rest = &dirty[..];
+        loop {
             let Desk { topics, buffers, .. } = &mut self.desk;
-            if let Some(quiet) = self.table.at_rest(at) {
+            let (done, stopped) = topics.write_plain(rest, &mut self.table);
+            let Some((&member, others)) = rest.get(done..).and_then(<[u32]>::split_first) else { break };
+            rest = others;
+            let Some(at) = topics.addressee(member) else { continue };
+            if let Some(written) = stopped {
+                if let Some((socket, ..)) = self.table.lend(at) {
+                    topics.resume_plain(member, &mut socket.wire, buffers, written);
+                    self.table.give_back(at);
+                }
+            } else if let Some(quiet) = self.table.at_rest(at) {
                 match topics.write(member, quiet) {
                     Written::All => continue,
                     Written::Part(frames, written) => {
