@@ -11,7 +11,7 @@ use std::{fmt, io, mem};
 use mio::Waker;
 use ws_core::{CloseCode, CloseFrame, Kind, Message, Prepared, SendError};
 
-use crate::topics::{self, Deliveries, Directory, Published, TopicError, TopicId};
+use crate::topics::{self, Deliveries, Directory, Published, Spares, TopicError, TopicId};
 
 /// Which connection. It is never used again for another one, and nothing is sent to the wrong one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,6 +119,7 @@ pub(crate) struct Inbox {
     max: usize,
     pub(crate) connections: AtomicUsize,
     pub(crate) topics: Directory,
+    pub(crate) spares: Spares,
 }
 
 impl fmt::Debug for Inbox {
@@ -130,8 +131,9 @@ impl fmt::Debug for Inbox {
 impl Inbox {
     pub(crate) fn new(waker: Waker, max: usize) -> Self {
         let (batch, any) = (Mutex::default(), AtomicBool::new(false));
-        let (awake, connections, topics) = (AtomicBool::new(true), AtomicUsize::new(0), Directory::default());
-        Self { batch, any, awake, waker, max, connections, topics }
+        let (awake, connections) = (AtomicBool::new(true), AtomicUsize::new(0));
+        let (topics, spares) = (Directory::default(), Spares::default());
+        Self { batch, any, awake, waker, max, connections, topics, spares }
     }
 
     fn lock(&self) -> MutexGuard<'_, Batch> {

@@ -22,10 +22,12 @@ mod directory;
 mod log;
 mod members;
 mod publish;
+mod spares;
 
 pub(crate) use directory::{Directory, TopicId};
 use log::{Log, NIL};
 pub(crate) use publish::{Written, publish};
+pub(crate) use spares::Spares;
 
 /// The longest name of a topic, in bytes.
 pub const MAX_TOPIC: usize = 256;

@@ -6,8 +6,9 @@ use std::mem;
 use ws_core::frame::{Header, MAX_HEADER};
 use ws_core::{Message, Prepared};
 
-use super::directory::{Directory, Entry, TopicId};
+use super::directory::{Entry, TopicId};
 use super::log::{Log, NIL};
+use super::spares::Spares;
 use super::{Member, Published, Standing, TopicError, Topics, check};
 use crate::buffers::Buffers;
 use crate::link::Link;
@@ -27,23 +28,22 @@ const GATHERED: usize = 256 << 10;
 /// A message that is framed when it turns out that somebody gets it.
 struct Draft<'m> {
     message: Message<'m>,
+    spares: Option<&'m Spares>,
     prepared: Option<Prepared>,
 }
 
-impl Draft<'_> {
-    fn frame(&mut self, directory: &Directory, topic: &str) -> Option<(Entry, &Prepared)> {
-        let entry = match self.prepared {
-            Some(_) => directory.find(topic)?,
-            None => {
-                let (entry, spare) = directory.find_for(topic)?;
-                self.prepared = Some(match spare {
-                    Some(spare) => spare.prepare(self.message),
-                    None => Prepared::new(self.message),
-                });
-                entry
-            }
-        };
-        Some((entry, self.prepared.as_ref()?))
+impl<'m> Draft<'m> {
+    fn new(message: Message<'m>, inboxes: &'m [Inbox]) -> Self {
+        Self { message, spares: spares(inboxes), prepared: None }
+    }
+
+    fn frame(&mut self, inbox: &Inbox, topic: &str) -> Option<(Entry, &Prepared)> {
+        let entry = inbox.topics.find(topic)?;
+        let prepared = self.prepared.get_or_insert_with(|| match self.spares {
+            Some(spares) => spares.prepare(self.message),
+            None => Prepared::new(self.message),
+        });
+        Some((entry, prepared))
     }
 
     /// Leaves it for other loops; the last gets it itself, so that whoever is done with it last can use its memory again.
@@ -65,7 +65,7 @@ impl Draft<'_> {
             }
         };
         for inbox in inboxes {
-            if let Some((entry, message)) = self.frame(&inbox.topics, topic)
+            if let Some((entry, message)) = self.frame(inbox, topic)
                 && let Some((inbox, entry)) = last.replace((inbox, entry))
             {
                 leave(inbox, entry, message.clone());
@@ -78,6 +78,11 @@ impl Draft<'_> {
     }
 }
 
+/// Where the loops keep memory for messages: with the first.
+fn spares(inboxes: &[Inbox]) -> Option<&Spares> {
+    Some(&inboxes.first()?.spares)
+}
+
 /// Leaves a message to all loops that have members of a topic.
 pub(crate) fn publish(
     inboxes: &[Inbox],
@@ -86,7 +91,7 @@ pub(crate) fn publish(
 ) -> Result<Published, RemoteError> {
     check(topic).map_err(RemoteError::Topic)?;
     let mut published = Published::default();
-    match (Draft { message, prepared: None }.leave(inboxes.iter(), topic, &mut published)) {
+    match Draft::new(message, inboxes).leave(inboxes.iter(), topic, &mut published) {
         Err(error) if published.elsewhere == 0 => Err(error),
         _ => Ok(published),
     }
@@ -143,9 +148,9 @@ impl Topics {
             return Err(TopicError::Full);
         }
         let mut published = Published::default();
-        let mut draft = Draft { message, prepared: None };
+        let mut draft = Draft::new(message, inboxes);
         if let Some(inbox) = inboxes.get(self.index)
-            && let Some((Entry { topic, .. }, prepared)) = draft.frame(&inbox.topics, name)
+            && let Some((Entry { topic, .. }, prepared)) = draft.frame(inbox, name)
         {
             if let Some(reply) = own
                 && self.place(slot, topic.slot).is_some()
@@ -164,8 +169,8 @@ impl Topics {
         // What is not left is counted.
         let _ = draft.leave(others.map(|(_, inbox)| inbox), name, &mut published);
         // Nobody got it: its memory is for the next.
-        if let Some(directory) = self.directory() {
-            directory.keep(draft.prepared.into_iter());
+        if let Some(spares) = draft.spares {
+            spares.keep(draft.prepared.into_iter());
         }
         Ok(published)
     }
@@ -184,7 +189,6 @@ impl Topics {
         let (mut reached, mut dropped, mut first) = (0, 0, NIL);
         // Most members have the same history, and get the same one.
         let (mut before, mut after) = (NIL, NIL);
-        dirty.reserve(topic.seats.len());
         for seat in &topic.seats {
             let Some(member) = members.get_mut(seat.member as usize) else { continue };
             if member.slot == except {
@@ -391,12 +395,14 @@ impl Topics {
     /// The turn's messages are delivered. `dirty` is what [`take_dirty`](Self::take_dirty) lent.
     pub(crate) fn end_turn(&mut self, mut dirty: Vec<u32>) {
         dirty.clear();
-        dirty.shrink_to(self.members.len());
+        // It is as long as the members are many, or a few times that.
+        dirty.shrink_to(self.members.len().saturating_mul(4));
         if self.dirty.is_empty() {
             self.dirty = dirty;
         }
-        if let Some(inbox) = self.inboxes.get(self.index) {
-            inbox.topics.keep(self.log.clear());
+        let done = self.log.clear();
+        if let Some(spares) = spares(&self.inboxes) {
+            spares.keep(done);
         }
     }
 
