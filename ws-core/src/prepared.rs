@@ -54,12 +54,12 @@ struct Shared {
 impl Prepared {
     /// Frames a message.
     pub fn new(message: Message<'_>) -> Self {
-        let payload = message.as_bytes();
-        let head = Header::len_for(payload.len() as u64, false);
+        let mut plain = Vec::new();
+        let head = put_frame(&mut plain, message.kind(), 0, message.as_bytes());
         Self(Arc::new(Shared {
             kind: message.kind(),
             head,
-            plain: frame(message.kind(), 0, payload),
+            plain,
             #[cfg(feature = "deflate")]
             deflated: Default::default(),
         }))
