@@ -159,6 +159,13 @@ impl Connection {
         self.sender.prepared(prepared)
     }
 
+    /// Whether any message for many goes out plain now; see [`Sender::shares_plain`].
+    #[cfg(feature = "alloc")]
+    #[inline]
+    pub fn shares_plain(&self) -> bool {
+        self.sender.shares_plain()
+    }
+
     /// Queues a ping of at most 125 bytes.
     ///
     /// # Errors
@@ -275,6 +282,11 @@ impl Connection {
     /// Whether messages may still be sent: until a close frame is queued.
     pub fn can_send(&self) -> bool {
         self.sender.is_open()
+    }
+
+    /// Whether a message is open for more parts; see [`Sender::has_open_message`].
+    pub fn has_open_message(&self) -> bool {
+        self.sender.has_open_message()
     }
 
     /// Whether messages may still come: until the peer's close frame, a failure or the end of the transport.

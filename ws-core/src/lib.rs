@@ -153,7 +153,7 @@ pub use handshake::{
     Response, ServerHandshake, Uri, UriError, accept_key, same_host,
 };
 #[cfg(feature = "alloc")]
-pub use prepared::{Held, Prepared};
+pub use prepared::{Held, Prepared, Spare};
 pub use receiver::{Receiver, Recv};
 pub use sender::{Reply, Sender};
 pub use session::{Advance, AtRest, Endpoint, Session};

@@ -54,15 +54,27 @@ struct Shared {
 impl Prepared {
     /// Frames a message.
     pub fn new(message: Message<'_>) -> Self {
-        let payload = message.as_bytes();
-        let head = Header::len_for(payload.len() as u64, false);
+        let mut plain = Vec::new();
+        let head = put_frame(&mut plain, message.kind(), 0, message.as_bytes());
         Self(Arc::new(Shared {
             kind: message.kind(),
             head,
-            plain: frame(message.kind(), 0, payload),
+            plain,
             #[cfg(feature = "deflate")]
             deflated: Default::default(),
         }))
+    }
+
+    /// The memory of a message that nobody else holds any more, for the next one; `None`: somebody does.
+    pub fn reclaim(mut self) -> Option<Spare> {
+        #[cfg(not(feature = "deflate"))]
+        Arc::get_mut(&mut self.0)?;
+        #[cfg(feature = "deflate")]
+        {
+            // What it was compressed to is given up: only the plain frame's memory is used again.
+            Arc::get_mut(&mut self.0)?.deflated = Default::default();
+        }
+        Some(Spare(self))
     }
 
     /// The message, for those that need a frame of their own: clients, who mask.
@@ -105,7 +117,9 @@ impl Prepared {
         None
     }
 
-    pub(crate) fn plain(&self) -> &[u8] {
+    /// The frame for those that compress nothing.
+    #[inline]
+    pub fn plain(&self) -> &[u8] {
         &self.0.plain
     }
 
@@ -125,6 +139,34 @@ impl Prepared {
             (len < payload.len()).then(|| frame(self.0.kind, RSV1, &out[..len]))
         });
         frame.as_deref()
+    }
+}
+
+/// The memory of a [`Prepared`] message that is done with: see [`Prepared::reclaim`].
+///
+/// Who publishes much keeps a few, and prepares without allocating.
+pub struct Spare(Prepared);
+
+impl Spare {
+    /// Frames a message in this memory, which grows if it has to.
+    pub fn prepare(mut self, message: Message<'_>) -> Prepared {
+        let Some(shared) = Arc::get_mut(&mut self.0.0) else { return Prepared::new(message) };
+        let payload = message.as_bytes();
+        shared.kind = message.kind();
+        shared.plain.clear();
+        shared.head = put_frame(&mut shared.plain, message.kind(), 0, payload);
+        self.0
+    }
+
+    /// The length of a frame that needs no more memory.
+    pub fn capacity(&self) -> usize {
+        self.0.0.plain.capacity()
+    }
+}
+
+impl fmt::Debug for Spare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spare").field("capacity", &self.capacity()).finish()
     }
 }
 
@@ -152,7 +194,15 @@ impl AsRef<[u8]> for Held {
 #[cfg(feature = "deflate")]
 const LOOKAHEAD: usize = 262;
 
+#[cfg(feature = "deflate")]
 fn frame(kind: Kind, rsv: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    put_frame(&mut frame, kind, rsv, payload);
+    frame
+}
+
+/// Returns the length of the header.
+fn put_frame(out: &mut Vec<u8>, kind: Kind, rsv: u8, payload: &[u8]) -> usize {
     let opcode = match kind {
         Kind::Text => Opcode::Text,
         Kind::Binary => Opcode::Binary,
@@ -160,7 +210,10 @@ fn frame(kind: Kind, rsv: u8, payload: &[u8]) -> Vec<u8> {
     let header = Header { fin: true, rsv, opcode, mask: None, len: payload.len() as u64 };
     let mut head = [0; MAX_HEADER];
     let len = header.encode(&mut head);
-    [&head[..len], payload].concat()
+    out.reserve_exact(len + payload.len());
+    out.extend_from_slice(&head[..len]);
+    out.extend_from_slice(payload);
+    len
 }
 
 impl fmt::Debug for Prepared {

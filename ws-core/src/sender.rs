@@ -271,6 +271,18 @@ impl Sender {
         Ok(prepared.plain())
     }
 
+    /// Whether [`prepared`](Sender::prepared) would lend the [plain](Prepared::plain) frame of any message now. Who writes
+    /// that to many connections asks only this of each, and has sent it then.
+    #[cfg(feature = "alloc")]
+    #[inline]
+    pub fn shares_plain(&self) -> bool {
+        #[cfg(feature = "deflate")]
+        if self.outflow.is_some() {
+            return false;
+        }
+        self.keys.is_none() && self.state == State::Open && self.message.is_none() && self.sent == 0
+    }
+
     /// Whether such a part of a message would be compressed.
     #[cfg(feature = "deflate")]
     #[inline]
@@ -551,6 +563,12 @@ impl Sender {
     #[inline]
     pub fn is_open(&self) -> bool {
         self.state == State::Open
+    }
+
+    /// Whether a message is open for more parts: none but these, and control frames, can be sent meanwhile.
+    #[inline]
+    pub fn has_open_message(&self) -> bool {
+        self.message.is_some()
     }
 
     /// Whether a keepalive ping has left since this was last asked; the receiving half wants to know

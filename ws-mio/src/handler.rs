@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::link::Link;
 use crate::remote::{ConnId, Remote};
 use crate::reply::Reply;
+use crate::topics::{Published, TopicError, Topics};
 
 /// The application's side of a loop. Everything is called on the loop's thread, and nothing may wait there.
 ///
@@ -164,6 +165,7 @@ pub struct Peer<'a, D> {
     /// What was [accepted](Acceptance::state) for it.
     pub state: &'a mut D,
     pub(crate) remote: &'a Remote,
+    pub(crate) topics: &'a mut Topics,
 }
 
 impl<D> Peer<'_, D> {
@@ -191,6 +193,7 @@ impl<D> Peer<'_, D> {
     /// As for [`Reply::send`].
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Error> {
+        self.catch_up();
         self.reply.send(message)
     }
 
@@ -199,6 +202,7 @@ impl<D> Peer<'_, D> {
     /// # Errors
     /// As for [`Reply::send_part`].
     pub fn send_part<'m>(&mut self, message: impl Into<Message<'m>>, part: Part) -> Result<(), Error> {
+        self.catch_up();
         self.reply.send_part(message, part)
     }
 
@@ -207,6 +211,7 @@ impl<D> Peer<'_, D> {
     /// # Errors
     /// As for [`Reply::send_prepared`].
     pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
+        self.catch_up();
         self.reply.send_prepared(prepared)
     }
 
@@ -221,6 +226,7 @@ impl<D> Peer<'_, D> {
     /// # Errors
     /// As for [`Reply::ping`].
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
+        self.catch_up();
         self.reply.ping(payload)
     }
 
@@ -229,11 +235,71 @@ impl<D> Peer<'_, D> {
     /// # Errors
     /// As for [`Reply::close`].
     pub fn close(&mut self, frame: Option<CloseFrame<'_>>) -> Result<(), Error> {
+        self.catch_up();
         self.reply.close(frame)
     }
 
     /// Bytes that wait for the peer to read.
     pub fn queued(&self) -> usize {
         self.reply.queued()
+    }
+
+    /// Makes it a member of a topic: it gets what is published from now on. A topic is there as long as it has members,
+    /// its name is any text of at most [`MAX_TOPIC`](crate::MAX_TOPIC) bytes, and names are compared byte by byte.
+    ///
+    /// A connection leaves all its topics when it ends, or begins to.
+    ///
+    /// Returns whether it was none before.
+    ///
+    /// # Errors
+    /// [`TopicError::TooLong`] and [`TopicError::TooMany`].
+    pub fn subscribe(&mut self, topic: &str) -> Result<bool, TopicError> {
+        self.topics.subscribe(self.id.slot, topic)
+    }
+
+    /// Ends its membership, if it is a member: what was published before still comes. Returns whether it was.
+    pub fn unsubscribe(&mut self, topic: &str) -> bool {
+        self.topics.unsubscribe(self.id.slot, topic)
+    }
+
+    /// The topics that it is in, in no particular order.
+    pub fn topics(&self) -> impl Iterator<Item = &str> {
+        self.topics.names(self.id.slot)
+    }
+
+    /// Publishes a message to all other members of a topic, on all loops; it need not be one itself.
+    ///
+    /// All members of a loop get a topic's messages in the same order, and each gets them in the order of the calls,
+    /// what it is sent for itself included. What is published in a turn of the loop leaves at its end, for each member in
+    /// one write, or as soon as 64 KiB have come together. The message is framed once, and compressed at most once
+    /// for each window in use.
+    ///
+    /// # Errors
+    /// [`TopicError::TooLong`] and [`TopicError::Full`].
+    pub fn publish<'m>(
+        &mut self,
+        topic: &str,
+        message: impl Into<Message<'m>>,
+    ) -> Result<Published, TopicError> {
+        self.topics.publish(&self.remote.inboxes, self.id.slot, topic, message.into(), None)
+    }
+
+    /// As [`publish`](Self::publish); if it is a member itself, it gets the message, too.
+    ///
+    /// # Errors
+    /// As for [`publish`](Self::publish).
+    pub fn publish_to_all<'m>(
+        &mut self,
+        topic: &str,
+        message: impl Into<Message<'m>>,
+    ) -> Result<Published, TopicError> {
+        let own = Some(&mut self.reply);
+        self.topics.publish(&self.remote.inboxes, self.id.slot, topic, message.into(), own)
+    }
+
+    /// What was published for it before goes before what it sends.
+    #[inline]
+    fn catch_up(&mut self) {
+        self.topics.catch_up(self.id.slot, &mut self.reply);
     }
 }

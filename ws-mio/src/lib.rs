@@ -5,13 +5,16 @@
 //! and a [`Remote`] to send from other threads. It has timers, limits, an orderly end. Its loops make connections of
 //! their own, too ([`Remote::connect`]); a program of clients alone has loops [without a listener](Server::unbound).
 //!
+//! Topics: [`Peer::subscribe`], [`Peer::publish`], [`Remote::publish`]. What one says, all members get, on all loops: framed
+//! once, and written from where it stands.
+//!
 //! [`Socket`], for a loop that you already have. It reads and writes when the loop says that it can, and calls you back
 //! with messages that stand in the loop's one receive buffer. The opening handshake is part of it, a server's
 //! ([`Socket::accept`]) and a client's ([`Socket::connect`]).
 //!
 //! # What is not
-//! Topics. They are not here yet. Nothing resolves names on a loop: [`Connect::resolve`] does it before, where waiting harms
-//! nobody. Redirects are not followed: [`ConnectError::Status`] has what it takes to connect again.
+//! Nothing resolves names on a loop: [`Connect::resolve`] does it before, where waiting harms nobody. Redirects are not
+//! followed: [`ConnectError::Status`] has what it takes to connect again.
 //!
 //! # TLS
 //! Anything beyond loopback should have it. The feature `tls` is rustls with the ring provider: servers get a
@@ -92,6 +95,7 @@ mod stream;
 mod table;
 #[cfg(feature = "tls")]
 pub mod tls;
+mod topics;
 mod wheel;
 mod wire;
 mod worker;
@@ -105,5 +109,6 @@ pub use reply::Reply;
 pub use server::{Server, Settings};
 pub use socket::{Socket, State};
 pub use stream::Stream;
+pub use topics::{Deliveries, MAX_TOPIC, Published, TopicError};
 pub use wire::Overflow;
 pub use ws_core as core;

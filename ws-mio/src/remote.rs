@@ -9,7 +9,9 @@ use std::time::Duration;
 use std::{fmt, io, mem};
 
 use mio::Waker;
-use ws_core::{CloseCode, CloseFrame, Kind, Message, SendError};
+use ws_core::{CloseCode, CloseFrame, Kind, Message, Prepared, SendError};
+
+use crate::topics::{self, Deliveries, Directory, Published, Spares, TopicError, TopicId};
 
 use crate::connect::Connect;
 
@@ -38,6 +40,8 @@ pub enum RemoteError {
     Stopped,
     /// A close frame that may not travel.
     Unsendable(SendError),
+    /// A topic that nobody can be in.
+    Topic(TopicError),
 }
 
 impl fmt::Display for RemoteError {
@@ -46,6 +50,7 @@ impl fmt::Display for RemoteError {
             Self::Full => f.write_str("the loop's inbox is full"),
             Self::Stopped => f.write_str("the loop has ended"),
             Self::Unsendable(error) => error.fmt(f),
+            Self::Topic(error) => error.fmt(f),
         }
     }
 }
@@ -57,6 +62,8 @@ impl std::error::Error for RemoteError {}
 pub(crate) enum Action {
     Send(Kind),
     Close(Option<CloseCode>),
+    /// To the members of a topic: the next of [`Batch::published`].
+    Publish(TopicId),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,12 +74,21 @@ pub(crate) struct Order {
     len: usize,
 }
 
+impl Order {
+    pub(crate) fn is_publish(&self) -> bool {
+        matches!(self.action, Action::Publish(_))
+    }
+}
+
 /// What came since the loop last looked.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     pub(crate) orders: Vec<Order>,
     bytes: Vec<u8>,
     pub(crate) connects: Vec<Connect>,
+    /// What is published, in order.
+    pub(crate) published: Vec<Prepared>,
+    published_bytes: usize,
     /// How long connections have to end.
     pub(crate) shutdown: Option<Duration>,
     stopped: bool,
@@ -90,6 +106,9 @@ impl Batch {
         self.orders.clear();
         self.bytes.clear();
         self.connects = Vec::new();
+        self.published.clear();
+        self.published_bytes = 0;
+        self.published.shrink_to(KEPT / size_of::<Order>());
         self.orders.shrink_to(KEPT / size_of::<Order>());
         self.bytes.shrink_to(KEPT);
         self.shutdown = None;
@@ -97,7 +116,7 @@ impl Batch {
 
     fn size(&self) -> usize {
         let connects: usize = self.connects.iter().map(Connect::size).sum();
-        self.bytes.len() + self.orders.len() * size_of::<Order>() + connects
+        self.bytes.len() + self.published_bytes + self.orders.len() * size_of::<Order>() + connects
     }
 }
 
@@ -111,6 +130,8 @@ pub(crate) struct Inbox {
     waker: Waker,
     max: usize,
     pub(crate) connections: AtomicUsize,
+    pub(crate) topics: Directory,
+    pub(crate) spares: Spares,
 }
 
 impl fmt::Debug for Inbox {
@@ -122,7 +143,9 @@ impl fmt::Debug for Inbox {
 impl Inbox {
     pub(crate) fn new(waker: Waker, max: usize) -> Self {
         let (batch, any) = (Mutex::default(), AtomicBool::new(false));
-        Self { batch, any, awake: AtomicBool::new(true), waker, max, connections: AtomicUsize::new(0) }
+        let (awake, connections) = (AtomicBool::new(true), AtomicUsize::new(0));
+        let (topics, spares) = (Directory::default(), Spares::default());
+        Self { batch, any, awake, waker, max, connections, topics, spares }
     }
 
     fn lock(&self) -> MutexGuard<'_, Batch> {
@@ -187,6 +210,20 @@ impl Inbox {
         Ok(())
     }
 
+    /// Leaves a message to a topic of this loop's.
+    pub(crate) fn publish(&self, topic: TopicId, message: Prepared) -> Result<(), RemoteError> {
+        self.leave(|batch| {
+            if !batch.orders.is_empty() && batch.size() + message.len() + size_of::<Order>() > self.max {
+                return Err(RemoteError::Full);
+            }
+            let id = ConnId { loop_index: 0, generation: 0, slot: u32::MAX };
+            batch.orders.push(Order { id, action: Action::Publish(topic), start: 0, len: 0 });
+            batch.published_bytes += message.len();
+            batch.published.push(message);
+            Ok(())
+        })
+    }
+
     fn order(&self, id: ConnId, action: Action, payload: &[u8]) -> Result<(), RemoteError> {
         self.leave(|batch| {
             // An empty batch takes anything, or a long message could never be sent.
@@ -223,6 +260,42 @@ impl Remote {
     pub fn send<'m>(&self, id: ConnId, message: impl Into<Message<'m>>) -> Result<(), RemoteError> {
         let message = message.into();
         self.inbox(id)?.order(id, Action::Send(message.kind()), message.as_bytes())
+    }
+
+    /// Publishes a message to a topic's members on all loops, and does not wait. Messages of one thread keep their
+    /// order, those that it [sends](Self::send) to a member included. It is framed once for all loops; one that has no
+    /// members is not woken.
+    ///
+    /// What each loop could deliver is counted: see [`deliveries`](Self::deliveries).
+    ///
+    /// In a handler, [`Peer::publish`](crate::Peer::publish) goes before this, which is done at the end of the turn;
+    /// but this works everywhere, also where there is no connection in hand.
+    ///
+    /// # Errors
+    /// [`RemoteError::Topic`] for a name that is too long; [`RemoteError::Full`] when no loop that has members takes
+    /// it (where some do, [`Published::dropped`] says how many members of others do not get it);
+    /// [`RemoteError::Stopped`].
+    pub fn publish<'m>(
+        &self,
+        topic: &str,
+        message: impl Into<Message<'m>>,
+    ) -> Result<Published, RemoteError> {
+        topics::publish(&self.inboxes, topic, message.into())
+    }
+
+    /// How many members a topic has, on all loops.
+    pub fn topic_len(&self, topic: &str) -> usize {
+        self.inboxes.iter().filter_map(|inbox| inbox.topics.find(topic)).map(|entry| entry.members).sum()
+    }
+
+    /// What became of all that was published since the server began, on all loops.
+    pub fn deliveries(&self) -> Deliveries {
+        let mut sum = Deliveries::default();
+        for inbox in &*self.inboxes {
+            sum.made += inbox.topics.made.load(Ordering::Relaxed);
+            sum.dropped += inbox.topics.dropped.load(Ordering::Relaxed);
+        }
+        sum
     }
 
     /// Begins the closing handshake of a connection of any loop.

@@ -65,7 +65,7 @@ impl<S: Stream> Reply<'_, S> {
     }
 
     #[cold]
-    fn overflow(&mut self) -> Error {
+    pub(crate) fn overflow(&mut self) -> Error {
         if self.wire.overflow == Overflow::Close {
             self.wire.drop_oldest(self.buffers, self.connection, usize::MAX);
             let frame = CloseFrame { code: CloseCode::TRY_AGAIN, reason: "" };

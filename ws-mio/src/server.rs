@@ -47,6 +47,8 @@ pub struct Settings {
     /// What becomes of messages for a peer that does not read, beyond [`Limits::max_queue`](ws_core::Limits::max_queue).
     /// Default: they are refused.
     pub overflow: Overflow,
+    /// Most topics that a connection may be in at a time. Default 1 024.
+    pub max_topics: usize,
     /// Connections of a loop that the system holds ready to be accepted. Default 1024.
     pub backlog: i32,
 }
@@ -65,6 +67,7 @@ impl Settings {
             max_connections: usize::MAX,
             max_inbox: 64 << 20,
             overflow: Overflow::DropNew,
+            max_topics: 1024,
             backlog: 1024,
         }
     }

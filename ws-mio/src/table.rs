@@ -153,6 +153,15 @@ impl<D> Table<D> {
         }
     }
 
+    /// A connection at rest, to write to: what the transport does not take at once is a [socket](Self::lend)'s.
+    #[inline]
+    pub(crate) fn at_rest(&mut self, at: u32) -> Option<&mut Quiet<Link>> {
+        match &mut self.slot(at)?.place {
+            Place::AtRest(quiet) => Some(quiet),
+            Place::Busy(_) | Place::Free { .. } | Place::Out => None,
+        }
+    }
+
     /// Has a socket that has something in hand stand in a place.
     #[cold]
     pub(crate) fn put(&mut self, at: u32, socket: Socket<Link>) {

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::stream::Stream;
 
 /// Replies are gathered up to this many bytes; then they leave even if more input waits.
-const CORK: usize = SIZE;
+pub(crate) const CORK: usize = SIZE;
 
 /// From this length on a payload goes out beside the header instead of being copied behind it.
 const LARGE: usize = 32 << 10;
@@ -48,6 +48,16 @@ pub enum Overflow {
     Close,
 }
 
+/// Below so many bytes that wait, another message is taken, however long.
+fn room(max_queue: usize) -> usize {
+    max_queue.clamp(1, CORK)
+}
+
+/// Whether a queue that `queued` bytes wait in has no room for `needed` more.
+pub(crate) fn is_full(queued: usize, needed: usize, max_queue: usize) -> bool {
+    queued >= room(max_queue) && queued.saturating_add(needed) > max_queue
+}
+
 #[derive(Debug)]
 pub(crate) struct Wire<S> {
     pub(crate) io: S,
@@ -59,7 +69,7 @@ pub(crate) struct Wire<S> {
     cut: usize,
     max_queue: usize,
     /// Below so many bytes that wait, another message is taken, however long, and input is read (C-06, N-05).
-    room: u32,
+    room: usize,
     pub(crate) overflow: Overflow,
     /// The first write that failed, until it is reported.
     pub(crate) failure: Option<io::Error>,
@@ -80,7 +90,7 @@ impl<S: Stream> Wire<S> {
             end: 0,
             cut: 0,
             max_queue,
-            room: max_queue.clamp(1, CORK) as u32,
+            room: room(max_queue),
             overflow: Overflow::DropNew,
             failure: None,
             blocked: false,
@@ -102,7 +112,7 @@ impl<S: Stream> Wire<S> {
 
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        self.queued() < self.room as usize
+        self.queued() < self.room
     }
 
     /// Whether everything has left, also from inside the transport.
@@ -248,6 +258,12 @@ impl<S: Stream> Wire<S> {
         }
     }
 
+    /// Takes over from a write that was made past it, with nothing queued: of whole frames, which were sent.
+    pub(crate) fn resume(&mut self, buffers: &mut Buffers, frames: &[u8], written: io::Result<usize>) {
+        self.copy(buffers, frames);
+        self.written(buffers, written, frames.len());
+    }
+
     /// Whether the bound of the queue allows `needed` bytes more. What waits is written first, if it does not.
     #[cold]
     fn check_room(
@@ -343,7 +359,7 @@ impl<S: Stream> Wire<S> {
     }
 
     fn is_full(&self, needed: usize) -> bool {
-        !self.has_room() && self.queued().saturating_add(needed) > self.max_queue
+        is_full(self.queued(), needed, self.max_queue)
     }
 
     /// Makes `needed` bytes of free space.

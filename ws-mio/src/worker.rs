@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
+use std::mem;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -24,9 +25,11 @@ use crate::reply::Reply;
 use crate::server::Settings;
 use crate::socket::{Socket, State};
 use crate::table::Table;
+use crate::topics::Topics;
 use crate::wheel::Wheel;
 
 mod call;
+mod deliver;
 
 use call::Call;
 
@@ -65,6 +68,7 @@ struct Desk<H> {
     #[cfg(feature = "tls")]
     tls: Option<std::sync::Arc<rustls::ServerConfig>>,
     remote: Remote,
+    topics: Topics,
 }
 
 impl<H: Handler> Worker<H> {
@@ -79,6 +83,7 @@ impl<H: Handler> Worker<H> {
         let Settings { config, client, max_connections, overflow, loops, .. } = settings.clone();
         let config = deflate::for_a_loop(&config, loops);
         let client = deflate::for_a_loop(&client, loops);
+        let topics = Topics::new(remote.inboxes.clone(), usize::from(index), settings);
         Self {
             poll,
             door,
@@ -100,6 +105,7 @@ impl<H: Handler> Worker<H> {
                 #[cfg(feature = "tls")]
                 tls: settings.tls.clone(),
                 remote,
+                topics,
             },
         }
     }
@@ -118,22 +124,25 @@ impl<H: Handler> Worker<H> {
             let now = self.now();
             for slot in self.those_with_more_to_do() {
                 self.work(slot, now, |socket, desk, id, state| {
-                    socket.proceed(&mut desk.buffers, now, heard(&mut desk.handler, &desk.remote, id, state))
+                    let Desk { handler, buffers, remote, topics, .. } = desk;
+                    socket.proceed(buffers, now, heard(handler, remote, topics, id, state))
                 });
             }
             for event in &events {
+                self.deliver_much(now);
                 match event.token() {
                     WAKER => {}
                     LISTENER => self.door.iter_mut().for_each(|door| door.knocked = true),
                     Token(slot) => self.work(slot as u32, now, |socket, desk, id, state| {
-                        let heard = heard(&mut desk.handler, &desk.remote, id, state);
-                        socket.on_ready(event, &mut desk.buffers, now, heard)
+                        let Desk { handler, buffers, remote, topics, .. } = desk;
+                        socket.on_ready(event, buffers, now, heard(handler, remote, topics, id, state))
                     }),
                 }
             }
             self.obey(now);
             self.pass_time(now);
             self.let_in(now);
+            self.deliver(now);
             if self.ends.is_some_and(|ends| self.table.count() == 0 || ends <= now) {
                 self.drop_the_rest();
                 break Ok(());
@@ -168,7 +177,7 @@ impl<H: Handler> Worker<H> {
     }
 
     fn those_with_more_to_do(&mut self) -> Vec<u32> {
-        let mut again = std::mem::take(&mut self.again);
+        let mut again = mem::take(&mut self.again);
         again.sort_unstable();
         again.dedup();
         again
@@ -201,6 +210,7 @@ impl<H: Handler> Worker<H> {
                 if let Some(deadline) = socket.deadline() {
                     self.wheel.set(at, deadline);
                 }
+                self.desk.topics.review(at, socket);
                 self.table.give_back(at);
             }
         }
@@ -209,6 +219,7 @@ impl<H: Handler> Worker<H> {
     #[cold]
     fn remove(&mut self, at: u32, id: ConnId, end: Result<(), Error>) {
         self.wheel.clear(at);
+        self.desk.topics.leave(at);
         let state = self.table.remove(at);
         self.inbox().connections.store(self.table.count(), Ordering::Relaxed);
         if let Some(call) = self.desk.calls.remove(&at) {
@@ -223,19 +234,32 @@ impl<H: Handler> Worker<H> {
 
     /// Does what other threads ask: each connection gets all of its own at once.
     fn obey(&mut self, now: Instant) {
-        let mut batch = std::mem::take(&mut self.batch);
+        let mut batch = mem::take(&mut self.batch);
         if self.inbox().take(&mut batch) {
-            let mut orders = std::mem::take(&mut batch.orders);
-            // Stable: what one thread sends to a connection keeps its order.
-            orders.sort_by_key(|order| order.id.slot);
-            for group in orders.chunk_by(|one, other| one.id.slot == other.id.slot) {
-                self.obey_for(group, &batch, now);
+            let mut orders = mem::take(&mut batch.orders);
+            let mut published = mem::take(&mut batch.published);
+            let mut messages = published.drain(..);
+            for run in orders.chunk_by_mut(|one, other| one.is_publish() == other.is_publish()) {
+                if run.first().is_some_and(Order::is_publish) {
+                    run.iter()
+                        .zip(&mut messages)
+                        .for_each(|(order, message)| self.publish(order, &message, now));
+                    continue;
+                }
+                // Stable: what one thread sends to a connection keeps its order.
+                run.sort_by_key(|order| order.id.slot);
+                for group in run.chunk_by(|one, other| one.id.slot == other.id.slot) {
+                    self.obey_for(group, &batch, now);
+                }
             }
+            drop(messages);
+            batch.published = published;
             batch.orders = orders;
             for connect in std::mem::take(&mut batch.connects) {
                 self.call(connect, now);
             }
             if let Some(grace) = batch.shutdown {
+                self.deliver(now);
                 self.begin_shutdown(grace, now);
             }
             batch.clear();
@@ -251,6 +275,7 @@ impl<H: Handler> Worker<H> {
             }
             for order in group.iter().filter(|order| order.id == id) {
                 let Ok(mut reply) = socket.reply(&mut desk.buffers, now) else { break };
+                desk.topics.catch_up(at, &mut reply);
                 follow(&mut reply, order, batch.payload(order));
             }
             socket.flush(&mut desk.buffers, now)
@@ -258,7 +283,7 @@ impl<H: Handler> Worker<H> {
     }
 
     fn pass_time(&mut self, now: Instant) {
-        let mut due = std::mem::take(&mut self.due);
+        let mut due = mem::take(&mut self.due);
         let table = &mut self.table;
         self.wheel.expire(now, |wheel, at| match table.deadline(at) {
             Some(deadline) if deadline <= now => due.push(at),
@@ -359,7 +384,7 @@ impl<H: Handler> Desk<H> {
         id: ConnId,
         state: &mut Option<H::State>,
     ) -> Result<State, Error> {
-        let Self { handler, buffers, remote, .. } = self;
+        let Self { handler, buffers, remote, topics, .. } = self;
         let Some((request, link)) = socket.asked(now) else { return Ok(State::Waiting) };
         let visitor = Visitor {
             id,
@@ -376,7 +401,7 @@ impl<H: Handler> Desk<H> {
                     Ok(()) => {
                         let state = state.insert(kept);
                         if let Ok(reply) = socket.reply(buffers, now) {
-                            handler.open(&mut Peer { reply, id, state, remote });
+                            handler.open(&mut Peer { reply, id, state, remote, topics });
                         }
                     }
                     Err(error) => {
@@ -392,7 +417,7 @@ impl<H: Handler> Desk<H> {
                 }
             }
         }
-        socket.proceed(buffers, now, heard(handler, remote, id, state))
+        socket.proceed(buffers, now, heard(handler, remote, topics, id, state))
     }
 }
 
@@ -405,12 +430,13 @@ fn fields(headers: &[(String, Vec<u8>)]) -> Vec<(&str, &[u8])> {
 fn heard<'a, H: Handler>(
     handler: &'a mut H,
     remote: &'a Remote,
+    topics: &'a mut Topics,
     id: ConnId,
     state: &'a mut Option<H::State>,
 ) -> impl FnMut(Event<'_>, &mut Reply<'_, Link>) + 'a {
     move |event, reply| {
         if let Some(state) = state {
-            handler.event(event, &mut Peer { reply: reply.again(), id, state, remote });
+            handler.event(event, &mut Peer { reply: reply.again(), id, state, remote, topics });
         }
     }
 }
@@ -423,6 +449,7 @@ fn follow(reply: &mut Reply<'_, Link>, order: &Order, payload: &[u8]) {
             Ok(text) => reply.send(Message::Text(text)),
             Err(_) => Ok(()),
         },
+        Action::Publish(_) => Ok(()),
         Action::Close(code) => {
             let reason = str::from_utf8(payload).unwrap_or_default();
             reply.close(code.map(|code| CloseFrame { code, reason }))

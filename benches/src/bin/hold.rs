@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use ws_benches::check::Checker;
-use ws_benches::contest::{Program, Server};
+use ws_benches::contestant::Program;
 use ws_benches::cpu;
 use ws_benches::flags::Flags;
 use ws_benches::histogram::Histogram;
 use ws_benches::load::shake_hands;
+use ws_benches::process::Server;
 use ws_benches::tape::Tape;
 use ws_benches::workload::Kind;
 

@@ -23,6 +23,12 @@ impl<C> AtRest<C> {
     pub fn connection_ref(&self) -> &C {
         &self.connection
     }
+
+    /// The connection, to send with. What it sends is the only thing in flight then.
+    #[inline]
+    pub fn connection(&mut self) -> &mut C {
+        &mut self.connection
+    }
 }
 
 impl<B: Storage, C: Endpoint> Session<B, C> {

@@ -146,7 +146,7 @@ impl<H: Handler> Desk<H> {
         state: &mut Option<H::State>,
     ) -> Result<State, Error> {
         let tag = self.calls.remove(&at).map_or(0, |call| call.connect.tag);
-        let Self { handler, buffers, remote, .. } = self;
+        let Self { handler, buffers, remote, topics, .. } = self;
         #[cfg(feature = "deflate")]
         let agreement = socket.agreement().copied();
         let Some((response, link)) = socket.answered() else { return Ok(State::Waiting) };
@@ -162,14 +162,14 @@ impl<H: Handler> Desk<H> {
             Some(kept) => {
                 let state = state.insert(kept);
                 let reply = socket.reply(buffers, now)?;
-                handler.open(&mut Peer { reply, id, state, remote });
+                handler.open(&mut Peer { reply, id, state, remote, topics });
             }
             None => {
                 let frame = CloseFrame { code: CloseCode::GOING_AWAY, reason: "" };
                 socket.close(buffers, now, Some(frame))?;
             }
         }
-        socket.proceed(buffers, now, heard(handler, remote, id, state))
+        socket.proceed(buffers, now, heard(handler, remote, topics, id, state))
     }
 }
 

@@ -3,6 +3,7 @@
 
 #[cfg(feature = "deflate")]
 pub(crate) mod compressed;
+pub(crate) mod hall;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

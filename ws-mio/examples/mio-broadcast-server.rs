@@ -1,0 +1,74 @@
+//! What one says, all hear: `mio-broadcast-server [ADDRESS [THREADS]]`.
+//!
+//! One topic, and everybody is in it. A message is framed once, and compressed at most once for each window in use,
+//! whatever the number of members and of threads. Who falls behind by more than 4 MiB is closed with 1013.
+//!
+//! One thread unless told otherwise, each with a loop of its own. It prints one line when it listens.
+
+use std::io::{self, ErrorKind};
+use std::net::ToSocketAddrs;
+
+use ws_mio::core::{Config, Event, deflate};
+use ws_mio::{Acceptance, ConnId, Error, Handler, Overflow, Peer, Refusal, Server, Settings, Visitor};
+
+/// Where everybody is.
+const TOPIC: &str = "all";
+
+struct Broadcast;
+
+impl Handler for Broadcast {
+    type State = ();
+
+    fn request(&mut self, _: &Visitor<'_>) -> Result<Acceptance<()>, Refusal> {
+        Ok(Acceptance::default())
+    }
+
+    fn open(&mut self, peer: &mut Peer<'_, ()>) {
+        if let Err(error) = peer.subscribe(TOPIC) {
+            eprintln!("{error}");
+        }
+    }
+
+    fn event(&mut self, event: Event<'_>, peer: &mut Peer<'_, ()>) {
+        let result = match event {
+            Event::Text(text) => peer.publish_to_all(TOPIC, text),
+            Event::Binary(bytes) => peer.publish_to_all(TOPIC, &*bytes),
+            _ => return,
+        };
+        if let Err(error) = result {
+            eprintln!("{error}");
+        }
+    }
+
+    fn closed(&mut self, _: ConnId, (): (), end: Result<(), Error>) {
+        if let Err(error) = end {
+            eprintln!("{error}");
+        }
+    }
+
+    fn failed(&mut self, error: Error) {
+        eprintln!("{error}");
+    }
+
+    fn refused(&mut self, error: io::Error) {
+        eprintln!("accept: {error}");
+    }
+}
+
+pub(crate) fn main() -> io::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:9001".to_owned());
+    let address = address.to_socket_addrs()?.next().ok_or(ErrorKind::AddrNotAvailable)?;
+    let loops = arguments.next().map_or(Ok(1), |count| count.parse()).map_err(io::Error::other)?;
+
+    let mut config = Config::server();
+    config.limits.max_queue = 4 << 20;
+    config.deflate = Some(deflate::Settings::client());
+    let mut settings = Settings::new();
+    settings.config = config.into();
+    settings.loops = loops;
+    settings.overflow = Overflow::Close;
+    let server = Server::bind(address, settings)?;
+    println!("listening on ws://{}", server.local_addr());
+    server.run(|_| Broadcast)
+}

@@ -1,0 +1,235 @@
+//! A server with topics, told by its clients what to do; and such a client.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ws_mio::core::{Event, Part};
+use ws_mio::{
+    Acceptance, ConnId, Error, Handler, Peer, Published, Refusal, Remote, Server, Settings, TopicError,
+    Visitor,
+};
+
+use super::{REQUEST, TEXT, masked, read_head};
+
+/// Does what a text says, and answers with what came of it.
+pub(crate) struct Usher {
+    remote: Remote,
+}
+
+impl Handler for Usher {
+    /// What it says to the topic `ends` when it is over.
+    type State = Option<String>;
+
+    fn request(&mut self, _: &Visitor<'_>) -> Result<Acceptance<Option<String>>, Refusal> {
+        Ok(Acceptance::default())
+    }
+
+    fn open(&mut self, peer: &mut Peer<'_, Option<String>>) {
+        peer.publish("opens", "somebody came").expect("a topic");
+    }
+
+    fn event(&mut self, event: Event<'_>, peer: &mut Peer<'_, Option<String>>) {
+        let Event::Text(text) = event else { return };
+        let mut words = text.split(' ');
+        let mut word = || words.next().unwrap_or_default();
+        let answer = match (word(), word(), word()) {
+            ("join", topic, _) => match peer.subscribe(topic) {
+                Ok(new) => format!("joined {new}"),
+                Err(error) => format!("{error:?}"),
+            },
+            ("leave", topic, _) => format!("left {}", peer.unsubscribe(topic)),
+            ("topics", ..) => {
+                let mut names: Vec<&str> = peer.topics().collect();
+                names.sort_unstable();
+                names.join(",")
+            }
+            ("tell", topic, message) => told(peer.publish(topic, message)),
+            ("say", topic, message) => told(peer.publish_to_all(topic, message)),
+            ("burst", topic, size) => {
+                let (count, len) = size.split_once('x').expect("COUNTxLEN");
+                let mut sum = Published::default();
+                for at in 0..count.parse::<u32>().expect("a number") {
+                    let one =
+                        peer.publish(topic, &numbered(at, len.parse().expect("a number"))).expect("room");
+                    sum.reached += one.reached;
+                    sum.elsewhere += one.elsewhere;
+                    sum.dropped += one.dropped;
+                }
+                told(Ok(sum))
+            }
+            ("mix", topic, _) => {
+                peer.send("own 1").expect("room");
+                peer.publish_to_all(topic, "all 1").expect("room");
+                peer.send("own 2").expect("room");
+                peer.publish(topic, "others").expect("room");
+                peer.publish_to_all(topic, "all 2").expect("room");
+                "own 3".to_owned()
+            }
+            ("away", topic, message) => {
+                // Said, joined, said, left, said: only the second time it is a member.
+                peer.publish_to_all(topic, format!("{message}1").as_str()).expect("room");
+                peer.subscribe(topic).expect("room");
+                peer.publish_to_all(topic, format!("{message}2").as_str()).expect("room");
+                peer.unsubscribe(topic);
+                told(peer.publish_to_all(topic, format!("{message}3").as_str()))
+            }
+            ("last", words, _) => {
+                *peer.state = Some(words.to_owned());
+                "noted".to_owned()
+            }
+            ("nap", ..) => {
+                std::thread::sleep(Duration::from_millis(200));
+                "woken".to_owned()
+            }
+            ("begin", ..) => return peer.send_part("in ", Part::First).expect("room"),
+            ("end", ..) => return peer.send_part("parts", Part::Last).expect("room"),
+            ("bye", topic, message) => {
+                peer.publish_to_all(topic, message).expect("room");
+                return peer.close(None).expect("open");
+            }
+            other => format!("what is {other:?}"),
+        };
+        peer.send(answer.as_str()).expect("room");
+    }
+
+    fn closed(&mut self, _: ConnId, state: Option<String>, _: Result<(), Error>) {
+        if let Some(words) = state {
+            self.remote.publish("ends", words.as_str()).expect("room");
+        }
+    }
+}
+
+pub(crate) fn told(result: Result<Published, TopicError>) -> String {
+    match result {
+        Ok(Published { reached, elsewhere, dropped, .. }) => format!("{reached} {elsewhere} {dropped}"),
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+/// A message that says which it is.
+pub(crate) fn numbered(at: u32, len: usize) -> Vec<u8> {
+    let mut message = at.to_be_bytes().to_vec();
+    message.resize(len.max(4), at as u8);
+    message
+}
+
+/// A server on threads of its own. Dropped, it ends.
+pub(crate) struct Hall {
+    pub(crate) address: SocketAddr,
+    pub(crate) remote: Remote,
+    thread: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+impl Hall {
+    pub(crate) fn open(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings::new();
+        settings.loops = 1;
+        change(&mut settings);
+        let server = Server::bind("127.0.0.1:0".parse().expect("an address"), settings).expect("bound");
+        let (address, remote) = (server.local_addr(), server.remote());
+        let theirs = remote.clone();
+        let thread = Some(std::thread::spawn(move || server.run(|_| Usher { remote: theirs.clone() })));
+        Self { address, remote, thread }
+    }
+
+    pub(crate) fn guest(&self) -> Guest {
+        self.guest_who(REQUEST).0
+    }
+
+    /// With a request of his own; and the answer.
+    pub(crate) fn guest_who(&self, request: &[u8]) -> (Guest, String) {
+        let mut peer = TcpStream::connect(self.address).expect("connected");
+        peer.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
+        peer.set_nodelay(true).expect("set");
+        peer.write_all(request).expect("written");
+        let head = read_head(&mut peer);
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        (Guest(peer), head)
+    }
+
+    /// Waits until a topic has so many members.
+    pub(crate) fn await_len(&self, topic: &str, len: usize) {
+        let began = Instant::now();
+        while self.remote.topic_len(topic) != len {
+            assert!(
+                began.elapsed() < Duration::from_secs(10),
+                "{topic} has {}",
+                self.remote.topic_len(topic)
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    pub(crate) fn await_deliveries(&self, made: usize, dropped: usize) {
+        let began = Instant::now();
+        loop {
+            let now = self.remote.deliveries();
+            if (now.made, now.dropped) == (made, dropped) {
+                return;
+            }
+            assert!(began.elapsed() < Duration::from_secs(10), "{now:?}, not {made} and {dropped}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Hall {
+    fn drop(&mut self) {
+        self.remote.shut_down(Duration::ZERO);
+        if let Some(thread) = self.thread.take() {
+            let end = thread.join();
+            assert!(std::thread::panicking() || end.is_ok_and(|result| result.is_ok()));
+        }
+    }
+}
+
+/// A client.
+pub(crate) struct Guest(pub(crate) TcpStream);
+
+impl Guest {
+    pub(crate) fn say(&mut self, words: &str) {
+        self.0.write_all(&masked(TEXT, words.as_bytes())).expect("written");
+    }
+
+    /// Says something, and expects this answer.
+    pub(crate) fn ask(&mut self, words: &str, answer: &str) {
+        self.say(words);
+        assert_eq!(self.hear(), answer, "after {words}");
+    }
+
+    /// The next frame: its first byte, and its payload.
+    pub(crate) fn frame(&mut self) -> (u8, Vec<u8>) {
+        let mut head = [0; 2];
+        self.0.read_exact(&mut head).expect("a frame");
+        let len = match head[1] {
+            126 => {
+                let mut len = [0; 2];
+                self.0.read_exact(&mut len).expect("a frame");
+                usize::from(u16::from_be_bytes(len))
+            }
+            127 => {
+                let mut len = [0; 8];
+                self.0.read_exact(&mut len).expect("a frame");
+                u64::from_be_bytes(len) as usize
+            }
+            len => usize::from(len),
+        };
+        let mut payload = vec![0; len];
+        self.0.read_exact(&mut payload).expect("a frame");
+        (head[0], payload)
+    }
+
+    /// The next message, a text in one frame.
+    pub(crate) fn hear(&mut self) -> String {
+        let (first, payload) = self.frame();
+        assert_eq!(first, TEXT, "{:?}", &payload[..payload.len().min(40)]);
+        String::from_utf8(payload).expect("text")
+    }
+
+    /// Nothing else has come: what is asked is answered next.
+    pub(crate) fn expect_silence(&mut self) {
+        self.ask("silence", "what is (\"silence\", \"\", \"\")");
+    }
+}

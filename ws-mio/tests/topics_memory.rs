@@ -1,0 +1,241 @@
+//! What topics cost: allocations, and memory for members that do not read; counted, not claimed.
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicIsize, Ordering::SeqCst};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use support::hall::{Guest, Hall, numbered};
+use support::{BINARY, CLOSE, REQUEST, expect, masked, plain, read_head};
+use ws_mio::core::{Config, Event};
+use ws_mio::{Acceptance, Handler, Overflow, Peer, Refusal, Remote, Server, Settings, Visitor};
+
+struct Counting;
+
+static LIVE: AtomicIsize = AtomicIsize::new(0);
+static PEAK: AtomicIsize = AtomicIsize::new(0);
+static CALLS: AtomicIsize = AtomicIsize::new(0);
+
+fn account(bytes: isize) {
+    let live = LIVE.fetch_add(bytes, SeqCst) + bytes;
+    PEAK.fetch_max(live, SeqCst);
+}
+
+// SAFETY: all of it is the system's allocator; this only counts.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        account(layout.size().cast_signed());
+        CALLS.fetch_add(1, SeqCst);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        account(-layout.size().cast_signed());
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// One test at a time: all of them count.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Everybody is in one topic, and says everything to it.
+struct Crowd;
+
+impl Handler for Crowd {
+    type State = ();
+
+    fn request(&mut self, _: &Visitor<'_>) -> Result<Acceptance<()>, Refusal> {
+        Ok(Acceptance::default())
+    }
+
+    fn open(&mut self, peer: &mut Peer<'_, ()>) {
+        peer.subscribe("all").expect("room");
+    }
+
+    fn event(&mut self, event: Event<'_>, peer: &mut Peer<'_, ()>) {
+        if let Event::Binary(bytes) = event {
+            peer.publish_to_all("all", &*bytes).expect("room");
+        }
+    }
+}
+
+const MEMBERS: usize = 150;
+
+fn crowd(loops: usize, body: impl FnOnce(&Remote, &mut dyn FnMut() -> TcpStream)) {
+    let mut settings = Settings::new();
+    settings.loops = loops;
+    let server = Server::bind("127.0.0.1:0".parse().expect("an address"), settings).expect("bound");
+    let (address, remote): (SocketAddr, _) = (server.local_addr(), server.remote());
+    let thread = std::thread::spawn(move || server.run(|_| Crowd));
+    body(&remote, &mut || {
+        let mut peer = TcpStream::connect(address).expect("connected");
+        peer.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+        peer.write_all(REQUEST).expect("written");
+        read_head(&mut peer);
+        peer
+    });
+    remote.shut_down(Duration::ZERO);
+    thread.join().expect("no panic").expect("no error");
+}
+
+/// A message that is published allocates nothing, once there is memory for it: not for each member, and not for itself. So with
+/// several a turn, from other threads, and over several loops.
+#[test]
+fn publishing_allocates_nothing() {
+    let _alone = alone();
+    for loops in [1, 2] {
+        crowd(loops, |remote, open| {
+            let mut peers: Vec<TcpStream> = (0..MEMBERS).map(|_| open()).collect();
+            for len in [128, 16 << 10] {
+                let message = vec![7; len];
+                let (said, heard) = (masked(BINARY, &message), plain(BINARY, &message));
+                let mut got = vec![0; heard.len() * 3];
+                let mut round = |publishes: usize| {
+                    let before = CALLS.load(SeqCst);
+                    for _ in 0..publishes {
+                        // Three in one turn, most likely, and one at a time.
+                        for said in [&said.repeat(2)[..], &said] {
+                            peers[0].write_all(said).expect("written");
+                        }
+                        for peer in &mut peers {
+                            peer.read_exact(&mut got).expect("three messages");
+                            assert!(got.chunks(heard.len()).all(|one| one == heard));
+                        }
+                        remote.publish("all", &message).expect("room");
+                        for peer in &mut peers {
+                            peer.read_exact(&mut got[..heard.len()]).expect("a message");
+                            assert!(got[..heard.len()] == heard);
+                        }
+                    }
+                    CALLS.load(SeqCst) - before
+                };
+                round(50);
+                // `repeat` is the test's own.
+                let made = round(25) - 25;
+                assert!(
+                    made <= 50,
+                    "{made} allocations for 100 messages to {MEMBERS} members, {loops} loops"
+                );
+            }
+        });
+    }
+}
+
+/// A connection without topics owns nothing for them but four bytes of a table, and one with one less than 200 bytes; what
+/// it owned it gives back.
+#[test]
+fn members_cost_little() {
+    let _alone = alone();
+    let hall = Hall::open(|_| ());
+    let mut guests: Vec<Guest> = (0..MEMBERS).map(|_| hall.guest()).collect();
+    let mut warm = |words: &str, answer: &str| guests.iter_mut().for_each(|guest| guest.ask(words, answer));
+    warm("join t", "joined true");
+    warm("leave t", "left true");
+    let before = LIVE.load(SeqCst);
+    warm("join t", "joined true");
+    let each = (LIVE.load(SeqCst) - before) / MEMBERS.cast_signed();
+    assert!((8..200).contains(&each), "{each} bytes");
+    warm("leave t", "left true");
+    let left = (LIVE.load(SeqCst) - before) / MEMBERS.cast_signed();
+    assert!(left < 8, "{left} bytes");
+}
+
+/// Messages to one who does not read, in all.
+const COUNT: u32 = 2048;
+
+const LEN: usize = 16 << 10;
+
+/// N-02: what is published for a member that does not read is bounded, whatever the policy; it is counted; and the others get
+/// everything.
+#[test]
+fn n02_a_slow_member() {
+    let _alone = alone();
+    for overflow in [Overflow::DropNew, Overflow::DropOld, Overflow::Close] {
+        let mut config = Config::server();
+        config.limits.max_queue = 300 << 10;
+        let hall = Hall::open(|settings| {
+            settings.config = config.into();
+            settings.overflow = overflow;
+        });
+        let (mut slow, mut speaker) = (hall.guest(), hall.guest());
+        let mut readers: Vec<Guest> = (0..2).map(|_| hall.guest()).collect();
+        slow.ask("join t", "joined true");
+        readers.iter_mut().for_each(|guest| guest.ask("join t", "joined true"));
+        let expected: Vec<Vec<u8>> = (0..32).map(|at| numbered(at, LEN)).collect();
+
+        let before = LIVE.load(SeqCst);
+        PEAK.store(before, SeqCst);
+        let (mut reached, mut dropped) = (0, 0);
+        for _ in 0..COUNT / 32 {
+            speaker.say(&format!("burst t 32x{LEN}"));
+            for guest in &mut readers {
+                expected.iter().for_each(|message| expect(&mut guest.0, &plain(BINARY, message)));
+            }
+            let told = speaker.hear();
+            let counts: Vec<usize> = told.split(' ').map(|count| count.parse().expect("a number")).collect();
+            (reached, dropped) = (reached + counts[0], dropped + counts[2]);
+        }
+        let (peak, now) = (PEAK.load(SeqCst) - before, LIVE.load(SeqCst) - before);
+        assert!(peak < 5 << 20, "{overflow:?}: {peak} bytes at a time");
+        assert!(now < 3 << 20, "{overflow:?}: {now} bytes");
+
+        let all = COUNT as usize;
+        match overflow {
+            Overflow::DropOld => assert_eq!((reached, dropped), (3 * all, 0)),
+            Overflow::DropNew => assert_eq!(reached + dropped, 3 * all),
+            _ => assert!(reached >= 2 * all && dropped >= 1, "{reached} {dropped}"),
+        }
+        let deliveries = hall.remote.deliveries();
+        assert!(deliveries.dropped >= dropped, "{deliveries:?} {dropped}");
+        let mut got = 0;
+        let mut last = None;
+        let end = loop {
+            let mut one = slow.frame();
+            if one.0 == CLOSE {
+                break one.1;
+            }
+            assert_eq!((one.0, one.1.len()), (BINARY, LEN));
+            one.1.truncate(4);
+            last = Some(u32::from_be_bytes(one.1.try_into().expect("four bytes")));
+            got += 1;
+            if overflow != Overflow::Close && got == deliveries.made - 2 * all {
+                break Vec::new();
+            }
+            if overflow == Overflow::DropOld && last == Some(31) {
+                // More may follow, and this may be the very last.
+                slow.0.set_read_timeout(Some(Duration::from_millis(300))).expect("set");
+                let ended = slow.0.peek(&mut [0]).is_err();
+                slow.0.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+                if ended {
+                    break Vec::new();
+                }
+            }
+        };
+        assert!(got > 0 && got < all, "{overflow:?}: {got}");
+        match overflow {
+            Overflow::Close => {
+                assert_eq!(end, 1013_u16.to_be_bytes());
+                assert_eq!(hall.remote.topic_len("t"), 2);
+            }
+            Overflow::DropOld => assert_eq!(last, Some(31), "the newest is there"),
+            _ => assert_eq!((got, deliveries.made + deliveries.dropped), (all - deliveries.dropped, 3 * all)),
+        }
+        if overflow != Overflow::Close {
+            // It reads again: it is as good a member as before.
+            speaker.ask("tell t welcome", "3 0 0");
+            assert_eq!(slow.hear(), "welcome");
+        }
+    }
+}
