@@ -456,8 +456,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
     }
 
     /// Ends our side of a transport that is done with, whenever the connection is dropped: the peer may wait for that,
-    /// and TLS wants it said. Nobody waits for it here.
+    /// and TLS wants it said. Nobody waits for it here. And the thread gets its buffer back: the next connection would make
+    /// one, which costs more than all of its handshake.
     fn leave(&mut self, cx: &mut Context<'_>) {
+        self.rest();
         if !self.pace.shut {
             self.pace.shut = true;
             let _ = self.wire.poll_shutdown(cx);
