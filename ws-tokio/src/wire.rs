@@ -23,6 +23,10 @@ pub(crate) const CORK: usize = 64 << 10;
 /// From this length on a payload goes out beside the header instead of being copied behind it.
 pub(crate) const LARGE: usize = 32 << 10;
 
+/// The same for a frame that was made for many, with nothing before it: it stands in memory of its own, and to copy it
+/// costs more than the write that it may share.
+const LARGE_ALONE: usize = 8 << 10;
+
 /// What frames a message: a connection, or the sending half of one.
 pub(crate) trait Encode {
     fn send_part(&mut self, message: Message<'_>, part: Part, out: &mut [u8]) -> Result<usize, SendError>;
@@ -397,12 +401,13 @@ impl<'a> Payload<'a> {
         Ok(Self { left: frame, key: None })
     }
 
-    /// Queues it if it is small; `None` then.
+    /// Queues it if it is small, or not large and others wait already, with which it leaves; `None` then.
     pub(crate) fn unless_small<S: AsyncRead + AsyncWrite + Unpin>(
         mut self,
         wire: &mut Wire<S>,
     ) -> Option<Self> {
-        if self.left.len() >= LARGE {
+        let large = if wire.queued() == 0 { LARGE_ALONE } else { LARGE };
+        if self.left.len() >= large {
             return Some(self);
         }
         self.finish(wire);
