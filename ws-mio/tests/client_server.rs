@@ -3,7 +3,7 @@
 mod support;
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -532,11 +532,9 @@ fn compressed_both_ways() {
     }
 }
 
-/// A peer that goes right after its answer is a connection, opened and closed.
-#[test]
-fn a_short_life() {
+/// A server's end, which answered by hand, and the client's name.
+fn open_by_hand(clients: &Running) -> (TcpStream, ConnId) {
     let by_hand = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let clients = Running::clients();
     clients.remote.connect(to(by_hand.local_addr().expect("bound"), "/", 1)).expect("room");
     let (mut peer, _) = by_hand.accept().expect("somebody");
     let head = read_head(&mut peer);
@@ -547,8 +545,50 @@ fn a_short_life() {
         str::from_utf8(&accept).expect("base64")
     );
     peer.write_all(answer.as_bytes()).expect("written");
-    drop::<TcpStream>(peer);
-    let id = clients.connected();
+    (peer, clients.connected())
+}
+
+/// N-02: what may wait for a server that does not read is what the client's configuration says, and not that of the
+/// server on the same loop.
+#[test]
+fn n02_limits_of_its_own() {
+    const LEN: usize = 1 << 20;
+    for (max_queue, least, most) in [(16 * LEN, 8, 8), (LEN, 1, 7)] {
+        let clients = Running::start(true, None, |settings| {
+            let (mut server, mut client) = (Config::server(), Config::client());
+            server.limits.max_queue = if max_queue == LEN { 16 * LEN } else { LEN };
+            client.limits.max_queue = max_queue;
+            (settings.config, settings.client) = (server.into(), client.into());
+        });
+        let (mut peer, id) = open_by_hand(&clients);
+        let bytes = vec![7; LEN];
+        for _ in 0..8 {
+            clients.remote.send(id, &bytes[..]).expect("sent");
+            // Each in a turn of its own.
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        clients.remote.close(id, None).expect("sent");
+        let mut frames = 0;
+        loop {
+            let mut head = [0; 14];
+            peer.read_exact(&mut head[..6]).expect("a frame");
+            if head[0] == support::CLOSE {
+                break;
+            }
+            peer.read_exact(&mut head[6..]).expect("a long head");
+            peer.read_exact(&mut vec![0; LEN]).expect("a payload");
+            frames += 1;
+        }
+        assert!((least..=most).contains(&frames), "{frames} of 8 messages, with room for {max_queue} bytes");
+    }
+}
+
+/// A peer that goes right after its answer is a connection, opened and closed.
+#[test]
+fn a_short_life() {
+    let clients = Running::clients();
+    let (peer, id) = open_by_hand(&clients);
+    drop(peer);
     match clients.next() {
         Seen::Closed(other, Err(Error::Lost(_))) => assert_eq!(other, id),
         other => panic!("{other:?}"),
