@@ -424,6 +424,7 @@ impl<S: Stream> Wire<S> {
     #[inline]
     pub(crate) fn set_max_queue(&mut self, max_queue: usize) {
         self.max_queue = max_queue;
+        self.room = room(max_queue);
     }
 
     /// Queues control frames, as long as little enough waits before them: a ping counts as sent when it gets here.
@@ -505,4 +506,9 @@ impl<S: Stream> Wire<S> {
         (self.start, self.end) = (0, 0);
         buffers.give(std::mem::take(&mut self.out));
     }
+}
+
+/// See [`Wire::room`].
+fn room(max_queue: usize) -> u32 {
+    max_queue.clamp(1, CORK) as u32
 }
