@@ -507,8 +507,3 @@ impl<S: Stream> Wire<S> {
         buffers.give(std::mem::take(&mut self.out));
     }
 }
-
-/// See [`Wire::room`].
-fn room(max_queue: usize) -> u32 {
-    max_queue.clamp(1, CORK) as u32
-}
