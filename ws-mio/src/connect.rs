@@ -40,6 +40,12 @@ pub struct Connect {
     /// Limits and deadlines of the connection. [`Timeouts::handshake`](ws_core::Timeouts::handshake) is one deadline for
     /// all of connecting: TCP, TLS, and the response. Default: [`Settings::client`](crate::Settings::client).
     pub config: Option<ConfigRef>,
+    /// Whether it waits until nobody else who does so is connecting to the same address, as browsers must ("There MUST be
+    /// no more than one connection in a CONNECTING state", RFC 6455, section 4.1). It keeps clients from flooding a host; those
+    /// that are servers themselves rather do without. Default: no.
+    ///
+    /// Waiting is in order, on one loop, and does not count against the deadline.
+    pub one_at_a_time: bool,
     /// Whether small writes leave at once (`TCP_NODELAY`). Default: yes.
     pub tcp_nodelay: bool,
     /// For `wss`: certificates of your own, say. Default: [`Settings::tls_client`](crate::Settings::tls_client).
@@ -77,6 +83,7 @@ impl Connect {
             require_protocol: false,
             headers: Vec::new(),
             config: None,
+            one_at_a_time: false,
             tcp_nodelay: true,
             #[cfg(feature = "tls")]
             tls: None,

@@ -35,13 +35,17 @@ impl<S: Stream> Socket<S> {
         Quiet { session: self.session.into_at_rest(), io: self.wire.io }
     }
 
+    /// The connection in hand is one that was quiet: a client's limit is another than a server's.
+    #[inline]
+    pub(crate) fn adopt_limit(&mut self) {
+        self.wire.set_max_queue(self.session.connection_ref().config().limits.max_queue);
+    }
+
     /// Exchanges what a quiet socket consists of. With another one at hand this moves a connection into a socket and
     /// back for less than making one.
     #[inline]
     pub(crate) fn exchange(&mut self, quiet: &mut Quiet<S>) {
         self.session.exchange(&mut quiet.session);
         mem::swap(&mut self.wire.io, &mut quiet.io);
-        // A client's configuration is another than a server's.
-        self.wire.set_max_queue(self.session.connection_ref().config().limits.max_queue);
     }
 }

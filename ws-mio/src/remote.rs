@@ -3,6 +3,7 @@
 //! What is sent is copied, once, into memory that belongs to the target's loop and is used again; the loop is woken if
 //! it sleeps. It takes all that has come at once, in order, and each connection gets its share in one write.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -310,14 +311,23 @@ impl Remote {
         self.inbox(id)?.order(id, Action::Close(frame.map(|frame| frame.code)), reason.as_bytes())
     }
 
-    /// Connects to a server, on one of the loops in turn, and does not wait. What comes of it the loop's handler learns,
+    /// Connects to a server, on one of the loops in turn (those to the same address that go
+    /// [one at a time](Connect::one_at_a_time) on the same), and does not wait. What comes of it the loop's handler learns,
     /// once: [`Handler::connected`](crate::Handler::connected) or
     /// [`Handler::not_connected`](crate::Handler::not_connected).
     ///
     /// # Errors
     /// [`RemoteError::Full`] and [`RemoteError::Stopped`]; nothing comes of it then.
     pub fn connect(&self, connect: Connect) -> Result<(), RemoteError> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let turn = match connect.addresses.first() {
+            // Who waits for each other does so on one loop.
+            Some(address) if connect.one_at_a_time => {
+                let mut hasher = DefaultHasher::new();
+                address.hash(&mut hasher);
+                hasher.finish() as usize
+            }
+            _ => self.turn.fetch_add(1, Ordering::Relaxed),
+        };
         self.connect_on(turn % self.inboxes.len().max(1), connect)
     }
 

@@ -118,6 +118,7 @@ impl<D> Table<D> {
         let socket = match &mut slot.place {
             Place::AtRest(quiet) => {
                 self.bench.exchange(quiet);
+                self.bench.adopt_limit();
                 &mut self.bench
             }
             Place::Busy(boxed) => boxed.as_mut().as_mut()?,

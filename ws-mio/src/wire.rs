@@ -424,6 +424,7 @@ impl<S: Stream> Wire<S> {
     #[inline]
     pub(crate) fn set_max_queue(&mut self, max_queue: usize) {
         self.max_queue = max_queue;
+        self.room = room(max_queue);
     }
 
     /// Queues control frames, as long as little enough waits before them: a ping counts as sent when it gets here.

@@ -15,7 +15,6 @@ use ws_core::{Accept, CloseCode, CloseFrame, ConfigRef, Event, Instant, Kind, Me
 
 use crate::accept::{Arrival, Door};
 use crate::buffers::Buffers;
-use crate::connect::ConnectError;
 use crate::deflate;
 use crate::error::Error;
 use crate::handler::{Acceptance, Handler, Peer, Refusal, Visitor};
@@ -30,8 +29,10 @@ use crate::wheel::Wheel;
 
 mod call;
 mod deliver;
+mod line;
 
 use call::Call;
+use line::Lines;
 
 pub(crate) const LISTENER: Token = Token(usize::MAX);
 pub(crate) const WAKER: Token = Token(usize::MAX - 1);
@@ -65,6 +66,7 @@ struct Desk<H> {
     client: ConfigRef,
     /// Those that are being connected, by their places.
     calls: HashMap<u32, Call>,
+    lines: Lines,
     #[cfg(feature = "tls")]
     tls: Option<std::sync::Arc<rustls::ServerConfig>>,
     remote: Remote,
@@ -102,6 +104,7 @@ impl<H: Handler> Worker<H> {
                 config,
                 client,
                 calls: HashMap::new(),
+                lines: Lines::default(),
                 #[cfg(feature = "tls")]
                 tls: settings.tls.clone(),
                 remote,
@@ -141,6 +144,7 @@ impl<H: Handler> Worker<H> {
             }
             self.obey(now);
             self.pass_time(now);
+            self.take_turns(now);
             self.let_in(now);
             self.deliver(now);
             if self.ends.is_some_and(|ends| self.table.count() == 0 || ends <= now) {
@@ -148,9 +152,8 @@ impl<H: Handler> Worker<H> {
                 break Ok(());
             }
         };
-        for connect in self.inbox().stop() {
-            self.desk.handler.not_connected(connect.tag, ConnectError::Stopped);
-        }
+        let never_tried = self.inbox().stop();
+        self.turn_away(never_tried);
         result
     }
 

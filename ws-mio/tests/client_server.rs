@@ -3,7 +3,7 @@
 mod support;
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -532,23 +532,126 @@ fn compressed_both_ways() {
     }
 }
 
-/// A peer that goes right after its answer is a connection, opened and closed.
+/// HC-20: one at a time to the same address, in order, those whose server says no included; others do not wait for
+/// them. Waiting does not count against the deadline, and it ends with the loop.
 #[test]
-fn a_short_life() {
+fn hc_20_one_at_a_time() {
     let by_hand = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let clients = Running::clients();
+    let other = Running::server();
+    let clients = Running::start(false, None, |settings| {
+        settings.loops = 2;
+        let mut config = Config::client();
+        config.timeouts.handshake = Duration::from_millis(500);
+        settings.client = config.into();
+    });
+    let one = |tag| {
+        let mut connect = to(by_hand.local_addr().expect("bound"), "/", tag);
+        connect.one_at_a_time = true;
+        connect
+    };
+    for tag in 0..5 {
+        clients.remote.connect(one(tag)).expect("room");
+    }
+    let mut beside = to(other.address, "/echo", 9);
+    beside.one_at_a_time = true;
+    clients.remote.connect(beside).expect("room");
+    clients.connected();
+    for tag in 0..4 {
+        let (mut peer, _) = by_hand.accept().expect("somebody");
+        peer.set_nonblocking(false).expect("set");
+        let head = read_head(&mut peer);
+        by_hand.set_nonblocking(true).expect("set");
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(by_hand.accept().is_err(), "another one beside it");
+        by_hand.set_nonblocking(false).expect("set");
+        if tag % 2 == 0 {
+            peer.write_all(b"HTTP/1.1 503 \r\nContent-Length: 0\r\n\r\n").expect("written");
+            assert!(matches!(clients.failure(), (other, ConnectError::Status(_)) if other == tag));
+        } else {
+            peer.write_all(&answer(&head)).expect("written");
+            assert!(matches!(clients.next(), Seen::Connected { tag: other, .. } if other == tag));
+            drop(peer);
+            assert!(matches!(clients.next(), Seen::Closed(..)));
+        }
+    }
+    // The last one takes too long, and so does nobody behind it: they are told of the end.
+    let (_silent, _) = by_hand.accept().expect("somebody");
+    clients.remote.connect(one(5)).expect("room");
+    clients.remote.connect(one(6)).expect("room");
+    assert!(matches!(clients.failure(), (4, ConnectError::Timeout)));
+    clients.remote.shut_down(Duration::from_secs(10));
+    let mut told: Vec<_> = (0..2)
+        .map(|_| match clients.failure() {
+            (tag, ConnectError::Stopped) => tag,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    told.sort_unstable();
+    assert_eq!(told, [5, 6]);
+}
+
+/// What answers a request.
+fn answer(head: &str) -> Vec<u8> {
+    let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key");
+    let accept = ws_mio::core::handshake::accept_key(key.as_bytes());
+    let accept = str::from_utf8(&accept).expect("base64");
+    format!(
+        "HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// A server's end, which answered by hand, and the client's name.
+fn open_by_hand(clients: &Running) -> (TcpStream, ConnId) {
+    let by_hand = TcpListener::bind("127.0.0.1:0").expect("a port");
     clients.remote.connect(to(by_hand.local_addr().expect("bound"), "/", 1)).expect("room");
     let (mut peer, _) = by_hand.accept().expect("somebody");
     let head = read_head(&mut peer);
-    let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key");
-    let accept = ws_mio::core::handshake::accept_key(key.as_bytes());
-    let answer = format!(
-        "HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
-        str::from_utf8(&accept).expect("base64")
-    );
-    peer.write_all(answer.as_bytes()).expect("written");
-    drop::<TcpStream>(peer);
-    let id = clients.connected();
+    peer.write_all(&answer(&head)).expect("written");
+    (peer, clients.connected())
+}
+
+/// N-02: what may wait for a server that does not read is what the client's configuration says, and not that of the
+/// server on the same loop.
+#[test]
+fn n02_limits_of_its_own() {
+    const LEN: usize = 1 << 20;
+    for (max_queue, least, most) in [(16 * LEN, 8, 8), (LEN, 1, 7)] {
+        let clients = Running::start(true, None, |settings| {
+            let (mut server, mut client) = (Config::server(), Config::client());
+            server.limits.max_queue = if max_queue == LEN { 16 * LEN } else { LEN };
+            client.limits.max_queue = max_queue;
+            (settings.config, settings.client) = (server.into(), client.into());
+        });
+        let (mut peer, id) = open_by_hand(&clients);
+        let bytes = vec![7; LEN];
+        for _ in 0..8 {
+            clients.remote.send(id, &bytes[..]).expect("sent");
+            // Each in a turn of its own.
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        clients.remote.close(id, None).expect("sent");
+        let mut frames = 0;
+        loop {
+            let mut head = [0; 14];
+            peer.read_exact(&mut head[..6]).expect("a frame");
+            if head[0] == support::CLOSE {
+                break;
+            }
+            peer.read_exact(&mut head[6..]).expect("a long head");
+            peer.read_exact(&mut vec![0; LEN]).expect("a payload");
+            frames += 1;
+        }
+        assert!((least..=most).contains(&frames), "{frames} of 8 messages, with room for {max_queue} bytes");
+    }
+}
+
+/// A peer that goes right after its answer is a connection, opened and closed.
+#[test]
+fn a_short_life() {
+    let clients = Running::clients();
+    let (peer, id) = open_by_hand(&clients);
+    drop(peer);
     match clients.next() {
         Seen::Closed(other, Err(Error::Lost(_))) => assert_eq!(other, id),
         other => panic!("{other:?}"),

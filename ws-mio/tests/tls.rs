@@ -66,6 +66,12 @@ impl Handler for App {
         Ok(Acceptance::new(true))
     }
 
+    fn open(&mut self, peer: &mut Peer<'_, bool>) {
+        if *peer.state {
+            peer.subscribe("all").expect("a name");
+        }
+    }
+
     fn event(&mut self, event: Event<'_>, peer: &mut Peer<'_, bool>) {
         let Event::Text(text) = event else { return };
         if *peer.state {
@@ -178,6 +184,34 @@ fn hc_19_both_sides() {
             assert!(matches!(running.next(), Seen::Closed(Ok(()))));
         }
         assert_eq!(running.remote.connections(), 0);
+    }
+}
+
+/// What is published reaches members behind TLS, whether a socket takes it at once or not.
+#[test]
+fn topics() {
+    const MEMBERS: usize = 3;
+    let running = Running::start(|_| {});
+    for _ in 0..MEMBERS {
+        running.connect("localhost");
+    }
+    let mut connected = 0;
+    while connected < MEMBERS {
+        connected += usize::from(matches!(running.next(), Seen::Connected(_)));
+    }
+    for len in [0, 1, 1_000, 40_000, 70_000, 500_000] {
+        // Two in a turn, most of the time.
+        let texts = ["x".repeat(len), "y".repeat(len)];
+        for text in &texts {
+            let published = running.remote.publish("all", text.as_str()).expect("room");
+            assert_eq!(published.elsewhere, MEMBERS);
+        }
+        for _ in 0..MEMBERS * texts.len() {
+            match running.next() {
+                Seen::Text(text) => assert!(texts.contains(&text), "{len}"),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Connections that a loop makes: from the order to the handler's word, exactly one for each.
 
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
 use mio::net::TcpStream;
@@ -21,71 +22,101 @@ pub(super) struct Call {
     connect: Connect,
     /// Which address is next.
     next: usize,
+    /// What the one before said.
+    error: io::Error,
     began: Instant,
+    /// Since when it waits for another one.
+    waits_since: Instant,
+    /// The address that nobody else connects to meanwhile.
+    pub(super) holds: Option<SocketAddr>,
 }
 
 impl<H: Handler> Worker<H> {
     /// Begins to connect.
     pub(super) fn call(&mut self, connect: Connect, now: Instant) {
-        self.try_next(Call { connect, next: 0, began: now }, now, ErrorKind::AddrNotAvailable.into());
+        let error = ErrorKind::AddrNotAvailable.into();
+        self.try_next(Call { connect, next: 0, error, began: now, waits_since: now, holds: None }, now);
     }
 
     /// A connection that was being made is over.
     #[cold]
-    pub(super) fn hang_up(&mut self, call: Call, end: Result<(), Error>) {
+    pub(super) fn hang_up(&mut self, mut call: Call, end: Result<(), Error>) {
         let error = match end {
             Err(Error::Connect(error)) => *error,
             Err(_) | Ok(()) => ConnectError::Stopped,
         };
+        self.desk.lines.leave(&mut call);
         match error {
             ConnectError::Connect(error) => {
+                call.error = error;
                 let now = self.now();
-                self.try_next(call, now, error);
+                self.try_next(call, now);
             }
             error => self.desk.handler.not_connected(call.connect.tag, error),
         }
     }
 
-    /// Connects to the first of the addresses left that can be tried; `error` is what the one before said.
-    fn try_next(&mut self, mut call: Call, now: Instant, mut error: io::Error) {
-        let tag = call.connect.tag;
+    /// Goes on with those that waited for others.
+    pub(super) fn take_turns(&mut self, now: Instant) {
+        while let Some(mut call) = self.desk.lines.turn() {
+            // Waiting does not count.
+            call.began = call.began.saturating_add(now.saturating_since(call.waits_since));
+            self.try_next(call, now);
+        }
+    }
+
+    /// Tells those that were never tried of the end.
+    pub(super) fn turn_away(&mut self, connects: Vec<Connect>) {
+        let waiting = self.desk.lines.drain().map(|call| call.connect);
+        for connect in waiting.chain(connects) {
+            self.desk.handler.not_connected(connect.tag, ConnectError::Stopped);
+        }
+    }
+
+    /// Connects to the first of the addresses left that can be tried.
+    fn try_next(&mut self, mut call: Call, now: Instant) {
         let outcome = loop {
             if self.ends.is_some() {
                 break ConnectError::Stopped;
             }
-            if self.table.count() >= self.max_connections {
+            let before = if call.holds.is_none() { self.desk.lines.waiting() } else { 0 };
+            if self.table.count().saturating_add(before) >= self.max_connections {
                 break ConnectError::Full;
             }
             let Some(&address) = call.connect.addresses.get(call.next) else {
+                let error = std::mem::replace(&mut call.error, ErrorKind::Other.into());
                 break ConnectError::Connect(error);
             };
-            call.next += 1;
-            let socket = match self.dial(&call, address, now) {
-                Ok(socket) => socket,
-                Err(ConnectError::Connect(other)) => {
-                    error = other;
-                    continue;
+            if call.connect.one_at_a_time && call.holds.is_none() {
+                call.waits_since = now;
+                match self.desk.lines.enter(address, call) {
+                    Some(next) => call = next,
+                    None => return,
                 }
-                Err(error) => break error,
+            }
+            call.next += 1;
+            let seated = match self.dial(&call, address, now) {
+                Ok(socket) => self.seat(socket).map_err(ConnectError::Connect),
+                Err(error) => Err(error),
             };
-            match self.seat(socket) {
+            match seated {
                 Ok(at) => {
                     self.desk.calls.insert(at, call);
                     return;
                 }
-                Err(other) => error = other,
+                Err(ConnectError::Connect(error)) => {
+                    call.error = error;
+                    self.desk.lines.leave(&mut call);
+                }
+                Err(error) => break error,
             }
         };
-        self.desk.handler.not_connected(tag, outcome);
+        self.desk.lines.leave(&mut call);
+        self.desk.handler.not_connected(call.connect.tag, outcome);
     }
 
     /// A socket on its way to an address.
-    fn dial(
-        &self,
-        call: &Call,
-        address: std::net::SocketAddr,
-        now: Instant,
-    ) -> Result<Socket<Link>, ConnectError> {
+    fn dial(&self, call: &Call, address: SocketAddr, now: Instant) -> Result<Socket<Link>, ConnectError> {
         let Connect { url, protocols, headers, config, .. } = &call.connect;
         let config = config.as_ref().unwrap_or(&self.desk.client);
         let uri = Uri::parse(url)?;
@@ -145,7 +176,13 @@ impl<H: Handler> Desk<H> {
         id: ConnId,
         state: &mut Option<H::State>,
     ) -> Result<State, Error> {
-        let tag = self.calls.remove(&at).map_or(0, |call| call.connect.tag);
+        let tag = match self.calls.remove(&at) {
+            Some(mut call) => {
+                self.lines.leave(&mut call);
+                call.connect.tag
+            }
+            None => 0,
+        };
         let Self { handler, buffers, remote, topics, .. } = self;
         #[cfg(feature = "deflate")]
         let agreement = socket.agreement().copied();
