@@ -7,7 +7,9 @@ use std::hint::black_box;
 use std::io::{self, IoSlice, Read, Write};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+#[cfg(feature = "peers")]
+use std::task::Waker;
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -32,6 +34,7 @@ impl Stream {
     }
 
     /// A handle that stays when a library takes the stream.
+    #[cfg(feature = "peers")]
     pub(super) fn counter(&self) -> Rc<Cell<u64>> {
         self.written.clone()
     }
@@ -57,7 +60,7 @@ impl Stream {
 }
 
 /// For futures that are always ready.
-#[allow(dead_code, reason = "peers come with a feature")]
+#[cfg(feature = "peers")]
 pub(super) fn idle() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
