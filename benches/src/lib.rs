@@ -12,6 +12,7 @@
 //! - [`workload`]: the named cells of the comparison tables; [`contestant`]: who takes part, in what.
 //! - [`contest`]: interleaves rounds; [`process`] starts servers; [`table`] turns the figures into Markdown.
 //! - [`heap`]: an allocator that counts, and answers when it is asked.
+//! - [`syscalls`]: what a message costs in system calls, by `strace`.
 //! - [`bare`]: the little WebSocket that the limits speak.
 //! - [`micro`]: loops in memory, without sockets.
 //! - [`serve`]: what the echo servers over tokio share.
@@ -35,6 +36,7 @@ pub mod opening;
 pub mod process;
 pub mod report;
 pub mod serve;
+pub mod syscalls;
 pub mod table;
 pub mod tape;
 #[cfg(feature = "peers")]

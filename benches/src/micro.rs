@@ -7,6 +7,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 /// One loop that takes part: a name, and work that returns what it computed.
+///
+/// Those whose name begins with `ws-core` are ours, with `reference` or `limit` nobody's; the rest are peers.
 pub struct Entrant<'a> {
     /// What the table calls it.
     pub name: &'static str,
@@ -19,6 +21,88 @@ impl<'a> Entrant<'a> {
     pub fn new(name: &'static str, work: impl FnMut() -> u64 + 'a) -> Self {
         Self { name, work: Box::new(work) }
     }
+}
+
+fn is_ours(name: &str) -> bool {
+    name.starts_with("ws-core")
+}
+
+fn is_peer(name: &str) -> bool {
+    !["ws-core", "reference", "limit"].iter().any(|known| name.starts_with(known))
+}
+
+/// A column of a table: one size and kind of work.
+pub struct Case<'a> {
+    /// What the table calls it.
+    pub name: String,
+    /// How many messages a pass has.
+    pub messages: usize,
+    /// Bytes of one, without any header.
+    pub size: usize,
+    /// What a pass computes.
+    pub expected: u64,
+    /// Who takes part; what the ratios divide by comes first.
+    pub entrants: Vec<Entrant<'a>>,
+    /// How much more than the first entrant our first one may cost, where that is laid down.
+    pub most: Option<f64>,
+}
+
+/// A table, and the words below it.
+pub struct Outcome {
+    /// As Markdown.
+    pub table: String,
+    /// Whether nothing costs more than it may.
+    pub is_kept: bool,
+}
+
+/// Races the entrants of each case and shows nanoseconds a message, with the ratio to the case's first entrant. Then, for
+/// each case where something is laid down, how ours stand.
+pub fn run(title: &str, mut cases: Vec<Case<'_>>, samples: usize, sample: Duration) -> Outcome {
+    cases.retain(|case| !case.entrants.is_empty());
+    let mut rows: Vec<&'static str> = Vec::new();
+    let (mut columns, mut verdicts, mut is_kept) = (Vec::new(), Vec::new(), true);
+    for case in &mut cases {
+        let best = race(&mut case.entrants, case.expected, samples, sample);
+        let nanos: Vec<f64> =
+            best.into_iter().map(|time| time.as_nanos() as f64 / case.messages as f64).collect();
+        for entrant in &case.entrants {
+            if !rows.contains(&entrant.name) {
+                rows.push(entrant.name);
+            }
+        }
+        let of = |is: fn(&str) -> bool| {
+            let those = case.entrants.iter().zip(&nanos).filter(move |(entrant, _)| is(entrant.name));
+            those.map(|(entrant, nanos)| (entrant.name, *nanos))
+        };
+        let peer = of(is_peer).min_by(|one, other| one.1.total_cmp(&other.1));
+        if let (Some(most), Some((name, ours))) = (case.most, of(is_ours).next()) {
+            let ratio = ours / nanos[0];
+            is_kept &= ratio <= most;
+            let peer = peer.map_or_else(String::new, |(peer, nanos)| {
+                format!("; {:.2} × the fastest peer, {peer}", ours / nanos)
+            });
+            let word = if ratio <= most { "" } else { ", NOT REACHED" };
+            let (case, first) = (&case.name, case.entrants[0].name);
+            verdicts
+                .push(format!("- {case}: {name} takes {ratio:.2} × {first:?} (at most {most}{word}){peer}"));
+        }
+        let cell = |name: &str| {
+            let at = case.entrants.iter().position(|entrant| entrant.name == name);
+            at.map_or_else(|| "–".to_owned(), |at| format!("{:.1} ({:.2})", nanos[at], nanos[at] / nanos[0]))
+        };
+        columns.push((case.name.clone(), rows.iter().map(|name| cell(name)).collect::<Vec<_>>()));
+    }
+    let mut table = format!("{title}, ns per message (÷ the first row)\n\n|");
+    columns.iter().for_each(|(name, _)| table.push_str(&format!(" | {name}")));
+    table.push_str(&format!(" |\n|---|{}\n", "--:|".repeat(columns.len())));
+    for (row, name) in rows.iter().enumerate() {
+        let cells = columns.iter().map(|(_, cells)| cells.get(row).map_or("–", String::as_str));
+        table.push_str(&format!("| {name} | {} |\n", cells.collect::<Vec<_>>().join(" | ")));
+    }
+    if !verdicts.is_empty() {
+        table.push_str(&format!("\n{}\n", verdicts.join("\n")));
+    }
+    Outcome { table, is_kept }
 }
 
 /// The best time of each entrant for one pass, in the order given.
@@ -60,6 +144,35 @@ mod tests {
         let mut entrants = [Entrant::new("long", spin(40_000)), Entrant::new("short", spin(1_000))];
         let best = race(&mut entrants, 0, 5, Duration::from_micros(200));
         assert!(best[0] > best[1], "{best:?}");
+    }
+
+    #[test]
+    fn a_table_has_who_takes_part_and_says_what_is_not_kept() {
+        let spin = |turns: u64| move || (0..turns).fold(0, |sum, turn| black_box(sum).min(black_box(turn)));
+        let entrants = || {
+            vec![
+                Entrant::new("reference", spin(1_000)),
+                Entrant::new("ws-core", spin(20_000)),
+                Entrant::new("somebody", spin(40_000)),
+            ]
+        };
+        let case = |name: &str, entrants, most| Case {
+            name: name.to_owned(),
+            messages: 1,
+            size: 1,
+            expected: 0,
+            entrants,
+            most,
+        };
+        let cases = vec![case("one", entrants(), Some(2.0)), case("two", entrants().split_off(1), None)];
+        let Outcome { table, is_kept } = run("Spins", cases, 3, Duration::from_micros(200));
+        assert!(!is_kept && table.contains("NOT REACHED") && table.contains("the fastest peer, somebody"));
+        assert!(
+            table.contains("| | one | two |\n|---|--:|--:|\n| reference | ")
+                && table.contains("(1.00) | – |")
+        );
+        let easy = vec![case("one", entrants(), Some(1e9))];
+        assert!(run("Spins", easy, 1, Duration::ZERO).is_kept);
     }
 
     #[test]

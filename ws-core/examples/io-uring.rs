@@ -110,24 +110,20 @@ impl Client {
         if let Stage::Opening(handshake) = &mut self.stage {
             match handshake.recv(now, input) {
                 Ok(Some(request)) => {
+                    let answer = Accept::default();
                     append(&mut self.queued, HEAD, |out| {
-                        handshake.accept(&request, Accept::default(), out).unwrap_or(0)
+                        handshake.accept(&request, answer, out).unwrap_or(0)
                     });
                     used = handshake.consumed().unwrap_or(input.len());
                     self.stage = Stage::Open(Connection::server(config.clone(), now));
                 }
                 Ok(None) if handshake.transport() == Transport::Open => return 0,
-                Ok(None) => {
-                    handshake.discard(input.len());
-                    return input.len();
-                }
-                Err(rejection) => {
-                    self.refuse(rejection, now);
-                    return input.len();
-                }
+                Ok(None) => handshake.discard(input.len()),
+                Err(rejection) => self.refuse(rejection, now),
             }
         }
-        let Stage::Open(connection) = &mut self.stage else { return used };
+        // Whom we refused, is not listened to.
+        let Stage::Open(connection) = &mut self.stage else { return input.len() };
         loop {
             let recv = connection.recv(now, &mut input[used..]);
             used += recv.as_ref().map_or(0, |recv| recv.consumed);
@@ -168,8 +164,9 @@ impl Client {
     fn tick(&mut self, now: Instant) {
         match &mut self.stage {
             Stage::Opening(handshake) => {
-                let late = handshake.tick(now).err();
-                late.into_iter().for_each(|rejection| self.refuse(rejection, now));
+                if let Err(rejection) = handshake.tick(now) {
+                    self.refuse(rejection, now);
+                }
             }
             Stage::Open(connection) => connection.tick(now).unwrap_or_else(|failure| eprintln!("{failure}")),
         }
@@ -320,10 +317,11 @@ impl Server {
                     client.received(bytes, &self.config, now);
                 }
                 self.buffers.give_back(buffer);
-            } else if result == 0 {
-                client.received_eof(now);
-            } else if ![ENOBUFS, ECANCELED].contains(&-result) {
-                client.give_up();
+            }
+            match -result {
+                0 => client.received_eof(now),
+                ..0 | ENOBUFS | ECANCELED => {}
+                _ => client.give_up(),
             }
         } else if op == SEND {
             if usize::try_from(result) != Ok(client.sending.len()) {
@@ -364,7 +362,7 @@ impl Server {
         }
         if client.sending.is_empty() && !client.queued.is_empty() {
             mem::swap(&mut client.sending, &mut client.queued);
-            let len = u32::try_from(client.sending.len()).map_err(io::Error::other)?;
+            let len = client.sending.len().try_into().unwrap_or(u32::MAX);
             let send = opcode::Send::new(Fd(fd), client.sending.as_ptr(), len).flags(MSG_WAITALL).build();
             submit(&mut self.ring, &send.user_data(word(SEND, fd)))?;
         }

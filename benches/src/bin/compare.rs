@@ -8,6 +8,7 @@ use ws_benches::contest::Contest;
 use ws_benches::contestant::{self, Contestant};
 use ws_benches::cpu;
 use ws_benches::flags::Flags;
+use ws_benches::syscalls;
 use ws_benches::table;
 use ws_benches::workload;
 
@@ -20,6 +21,7 @@ const USAGE: &str = "usage: compare [flags] [NAME=PROGRAM ...]
   --level N             of compression, for all who compress (1)
   --window-bits N       of compression, both ways (15)
   --wall NAME           what the ratios divide by (limit-raw-mio for echoes, a limit of their own for the rest)
+  --strace              count system calls for a message instead, in echo-32, echo-32-p16, echo-16k
   --list                show contestants and workloads, run nothing
 NAME=PROGRAM adds any echo server that takes its address as its argument.
 It builds nothing: cargo build --release -p ws-benches --features peers --bins --examples
@@ -29,7 +31,8 @@ It builds nothing: cargo build --release -p ws-benches --features peers --bins -
 
 fn main() -> ExitCode {
     match prepare() {
-        Ok(Some((contest, wall))) => compare(&contest, wall.as_deref()),
+        Ok(Some((contest, Mode::Trace))) => trace(&contest),
+        Ok(Some((contest, Mode::Time { wall }))) => compare(&contest, wall.as_deref()),
         Ok(None) => ExitCode::SUCCESS,
         Err(reason) => {
             eprintln!("{reason}\n{USAGE}");
@@ -38,13 +41,29 @@ fn main() -> ExitCode {
     }
 }
 
-fn prepare() -> Result<Option<(Contest, Option<String>)>, String> {
+/// What is measured.
+enum Mode {
+    /// What things cost, divided by a contestant of this name, or by each column's own wall.
+    Time {
+        wall: Option<String>,
+    },
+    Trace,
+}
+
+/// What is traced unless something else is asked for: alone, in batches, and larger than some buffers.
+const TRACED: [&str; 3] = ["echo-32", "echo-32-p16", "echo-16k"];
+
+fn prepare() -> Result<Option<(Contest, Mode)>, String> {
     let mut flags = Flags::of_this_process();
     let quick = flags.has("--quick");
     let rounds = flags.value("--rounds")?.unwrap_or(if quick { 3 } else { 7 });
     let seconds = flags.value("--seconds")?.unwrap_or(if quick { 0.25 } else { 1.0 });
     let only_contestants = list(flags.text("--contestants")?);
-    let only_workloads = list(flags.text("--workloads")?);
+    let mut only_workloads = list(flags.text("--workloads")?);
+    let is_traced = flags.has("--strace");
+    if is_traced {
+        only_workloads.get_or_insert_with(|| TRACED.map(str::to_owned).into());
+    }
     let wall = flags.text("--wall")?;
     let level = flags.value("--level")?.unwrap_or(1);
     let window_bits = flags.value("--window-bits")?.unwrap_or(15);
@@ -115,8 +134,41 @@ fn prepare() -> Result<Option<(Contest, Option<String>)>, String> {
             generator,
             pin,
         },
-        wall,
+        if is_traced { Mode::Trace } else { Mode::Time { wall } },
     )))
+}
+
+/// A table of system calls.
+fn trace(contest: &Contest) -> ExitCode {
+    if !syscalls::can_trace() {
+        eprintln!("compare: there is no strace here");
+        return ExitCode::FAILURE;
+    }
+    let names: Vec<&str> = contest.workloads.iter().map(|workload| workload.name).collect();
+    println!(
+        "System calls for a message\n\n| | {} |\n|---|{}",
+        names.join(" | "),
+        "---|".repeat(names.len())
+    );
+    let mut failed = false;
+    for contestant in &contest.contestants {
+        let mut cells = Vec::new();
+        for workload in &contest.workloads {
+            let Some(program) = contestant.program(workload) else { break };
+            match syscalls::count(program, contestant.is_raw, workload, &contest.generator) {
+                Ok(calls) => cells.push(syscalls::show(&calls)),
+                Err(reason) => {
+                    failed = true;
+                    eprintln!("compare: {} in {}: {reason}", contestant.name, workload.name);
+                    cells.push("–".to_owned());
+                }
+            }
+        }
+        if !cells.is_empty() {
+            println!("| {} | {} |", contestant.name, cells.join(" | "));
+        }
+    }
+    ExitCode::from(u8::from(failed))
 }
 
 fn compare(contest: &Contest, wall: Option<&str>) -> ExitCode {

@@ -29,7 +29,7 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
                 }
             }
             Event::Data { ty: DataType::Complete(MessageType::Binary), data } => {
-                socket.send(&data[..]).await?
+                socket.send(&data[..]).await?;
             }
             // The generator sends whole messages.
             Event::Data { ty: DataType::Stream(_), .. } => return socket.close(CloseCode::Unsupported).await,

@@ -1,10 +1,10 @@
 //! The least that a receiver of masked frames does. It checks that the frame is masked and, for text, that it is
 //! UTF-8; it knows no fragments, no control frames, no limits and no time.
 
-use crate::{Case, digest};
+use super::{Work, digest};
 
 /// A pass over the case's frames.
-pub(crate) fn decoder(case: &Case) -> impl FnMut() -> u64 {
+pub(crate) fn decoder(case: &Work) -> impl FnMut() -> u64 {
     let mut buffer = vec![0; case.buffer];
     move || {
         let (mut sum, mut filled, mut wire) = (0_u64, 0, &case.wire[..]);
