@@ -98,6 +98,7 @@ pub(crate) fn drive<S: AsyncRead + AsyncWrite + Unpin>(
     poll_fn(move |cx| {
         let last = ready!(conn.poll(cx));
         conn.finish(last.clone());
+        conn.give_back();
         Poll::Ready(conn.cause.take().unwrap_or(last))
     })
 }
@@ -468,6 +469,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             if filled > 0 {
                 self.session.restore(storage[..filled].to_vec(), filled);
             }
+            pool::give_back(storage);
+        }
+    }
+
+    /// At the end: the thread's next connection would have to make new buffers.
+    fn give_back(&mut self) {
+        self.output.give_back();
+        if let Some((storage, _)) = self.session.rest() {
             pool::give_back(storage);
         }
     }

@@ -231,8 +231,17 @@ impl Output {
         Poll::Ready(Ok(()))
     }
 
+    /// Gives the buffer back if nothing waits in it.
     pub(crate) fn rest(&mut self) {
-        if self.start == self.end && !self.buffer.is_empty() {
+        if self.start == self.end {
+            self.give_back();
+        }
+    }
+
+    /// Gives the buffer back, with what it holds.
+    pub(crate) fn give_back(&mut self) {
+        (self.start, self.end) = (0, 0);
+        if !self.buffer.is_empty() {
             pool::give_back(std::mem::take(&mut self.buffer));
         }
     }
