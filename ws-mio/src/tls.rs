@@ -20,7 +20,8 @@
 //!
 //! Handshakes run as bytes come, within [`Timeouts::handshake`](ws_core::Timeouts::handshake); they are part of the
 //! first reads, or of connecting. Invariants: what waits to leave is at most 64 KiB of messages, in records; of what
-//! came, a read and a record wait at most; one call reads the transport at most once.
+//! came, a read and a record wait at most; one call reads the transport at most once. At rest, all that there is more
+//! than without TLS is what rustls keeps of a connection, six or seven KiB.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};

@@ -1,0 +1,141 @@
+//! What an idle connection costs behind TLS: counted, not claimed.
+
+mod support;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use support::{BINARY, REQUEST, TEXT, masked, plain};
+use ws_mio::core::{Config, ConfigRef, Event, Instant};
+use ws_mio::tls::rustls::pki_types::pem::PemObject;
+use ws_mio::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use ws_mio::tls::rustls::{ClientConnection, RootCertStore, StreamOwned};
+use ws_mio::tls::{self, client_config, server_config};
+use ws_mio::{Buffers, Socket, State};
+
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// Whether this is our side.
+    static COUNTS: Cell<bool> = const { Cell::new(false) };
+}
+
+fn counts() -> bool {
+    COUNTS.try_with(Cell::get).unwrap_or(false)
+}
+
+// SAFETY: all of it is the system's allocator; this only counts.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if counts() {
+            LIVE.fetch_add(layout.size(), Relaxed);
+        }
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        if counts() {
+            LIVE.fetch_sub(layout.size(), Relaxed);
+        }
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const CONNECTIONS: usize = 100;
+
+/// The peers: each sends a small and a large message, has its echoes, and stays.
+fn peers(address: std::net::SocketAddr) -> Vec<StreamOwned<ClientConnection, TcpStream>> {
+    let root = include_bytes!("../../ws-tokio/tests/certificates/root.pem");
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(root).expect("PEM")).expect("a root");
+    let config = Arc::new(client_config(roots).expect("versions"));
+    let large = vec![7; 100_000];
+    (0..CONNECTIONS)
+        .map(|_| {
+            let name = ServerName::try_from("localhost").expect("a name");
+            let tls = ClientConnection::new(config.clone(), name).expect("usable");
+            let mut peer = StreamOwned::new(tls, TcpStream::connect(address).expect("connected"));
+            peer.write_all(REQUEST).expect("written");
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                peer.read_exact(&mut byte).expect("a head");
+                head.push(byte[0]);
+            }
+            for (first, payload) in [(BINARY, &large[..]), (TEXT, b"small")] {
+                peer.write_all(&masked(first, payload)).expect("written");
+                let mut echo = vec![0; plain(first, payload).len()];
+                peer.read_exact(&mut echo).expect("an echo");
+                assert!(echo == plain(first, payload));
+            }
+            peer
+        })
+        .collect()
+}
+
+/// N-01: after a handshake and messages of every size it owns what rustls keeps, and no buffer of ours: 8 KiB at most,
+/// where no message is under way.
+#[test]
+fn an_idle_connection_behind_tls() {
+    let chain = include_bytes!("../../ws-tokio/tests/certificates/server.pem");
+    let key = include_bytes!("../../ws-tokio/tests/certificates/server.key");
+    let chain = CertificateDer::from_pem_slice(chain).expect("PEM");
+    let key = PrivateKeyDer::from_pem_slice(key).expect("PEM");
+    let tls = Arc::new(server_config(vec![chain], key).expect("a pair"));
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let peers = std::thread::spawn(move || peers(address));
+
+    COUNTS.set(true);
+    let config = ConfigRef::from(Config::server());
+    let mut buffers = Buffers::new();
+    let mut connections = Vec::with_capacity(CONNECTIONS);
+    let mut first = 0;
+    for _ in 0..CONNECTIONS {
+        let (stream, _) = listener.accept().expect("somebody");
+        stream.set_nonblocking(true).expect("set");
+        stream.set_nodelay(true).expect("set");
+        let stream = tls::Stream::accept(mio::net::TcpStream::from_std(stream), tls.clone()).expect("usable");
+        let mut socket = Socket::accept(stream, config.clone(), Instant::ZERO);
+        let mut messages = 0;
+        while messages < 2 || socket.held() > 0 {
+            let mut echo = |event: Event<'_>, reply: &mut ws_mio::Reply<'_, _>| {
+                messages += 1;
+                match event {
+                    Event::Text(text) => reply.send(text).expect("room"),
+                    Event::Binary(bytes) => reply.send(&*bytes).expect("room"),
+                    _ => {}
+                }
+            };
+            let state = socket.on_writable(&mut buffers, Instant::ZERO, &mut echo);
+            assert!(matches!(state, Ok(State::Waiting | State::Again)), "{state:?}");
+            let state = socket.on_readable(&mut buffers, Instant::ZERO, &mut echo);
+            assert!(matches!(state, Ok(State::Waiting | State::Again)), "{state:?}");
+        }
+        connections.push(socket);
+        if connections.len() == 1 {
+            // The loop's buffers are there, and the thread's.
+            first = LIVE.load(Relaxed);
+        }
+    }
+    let each = (LIVE.load(Relaxed) - first) / (CONNECTIONS - 1);
+    COUNTS.set(false);
+    assert!(connections.iter().all(|socket| socket.held() == 0));
+    assert!(each <= 8 << 10, "{each} bytes");
+    assert!(each >= 1 << 10, "{each} bytes: they are not counted");
+    drop(peers.join().expect("all of them"));
+    COUNTS.set(true);
+    drop(connections);
+    COUNTS.set(false);
+}
