@@ -1,7 +1,6 @@
 //! Connections that a loop makes: from the order to the handler's word, exactly one for each.
 
 use std::io::{self, ErrorKind};
-use std::sync::atomic::Ordering;
 
 use mio::net::TcpStream;
 use mio::{Interest, Token};
@@ -130,7 +129,7 @@ impl<H: Handler> Worker<H> {
             self.wheel.set(at, deadline);
         }
         self.table.put(at, socket);
-        self.inbox().connections.store(self.table.count(), Ordering::Relaxed);
+        self.note_count();
         Ok(at)
     }
 }
