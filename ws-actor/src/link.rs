@@ -231,26 +231,33 @@ impl Link {
         self.conduct.as_ref().is_some_and(|conduct| conduct.is_paused(now))
     }
 
-    /// When [`Link::check`] wants to be called.
-    pub(crate) fn next_check(&self) -> Option<Instant> {
-        self.conduct.as_ref()?.deadline()
+    /// When [`Link::tick`] wants to be called.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let check = self.conduct.as_ref().and_then(|conduct| conduct.deadline());
+        self.beat.map(|(_, at)| at).into_iter().chain(check).min()
     }
 
-    /// Ends the connection if it has not kept to what it is held to. Harmless when early.
-    pub(crate) fn check(&mut self, now: Instant) {
+    /// Does what is due: takes a heartbeat in hand, ends the connection if it has not kept to what it is held to. Harmless when early; tells
+    /// whether anything was due.
+    pub(crate) fn tick(&mut self, now: Instant) -> bool {
+        let is_due = self.deadline().is_some_and(|deadline| deadline <= now);
+        if is_due {
+            self.beat(now);
+            self.check(now);
+        }
+        is_due
+    }
+
+    /// Ends the connection if it has not kept to what it is held to.
+    fn check(&mut self, now: Instant) {
         let Some(conduct) = &mut self.conduct else { return };
         if let Some((frame, reason)) = conduct.tick(now, || self.entry.is_authenticated()) {
             self.cut(frame, reason);
         }
     }
 
-    /// When [`Link::beat`] wants to be called.
-    pub(crate) fn next_beat(&self) -> Option<Instant> {
-        self.beat.map(|(_, at)| at)
-    }
-
-    /// Takes a heartbeat in hand if one is due and nothing else is in hand. Harmless when early.
-    pub(crate) fn beat(&mut self, now: Instant) {
+    /// Takes a heartbeat in hand if one is due and nothing else is in hand.
+    fn beat(&mut self, now: Instant) {
         let Some((every, at)) = self.beat.filter(|(_, at)| *at <= now) else { return };
         // In step with the first, but for those that were slept through.
         let next = at.saturating_add(every);

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use serde_core::Serialize;
 use ws_core::frame::{Header, MAX_CONTROL};
-use ws_core::{Kind, Prepared};
+use ws_core::{Kind, Part, Prepared};
 
 use crate::codec::EncodeError;
 use crate::envelope::Envelope;
@@ -236,6 +236,24 @@ impl Frame {
         if let Some(tally) = self.many().and_then(|many| many.tally.as_ref()) {
             tally.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// How much of the message goes into its next frame, at most `most` bytes; a text is cut between two characters.
+    pub(crate) fn next_part(&self, sent: usize, most: usize) -> (usize, Part) {
+        let rest = &self.payload()[sent..];
+        let mut len = rest.len().min(most);
+        if self.kind() == Kind::Text && len < rest.len() {
+            // A character's first byte is none of 10xxxxxx.
+            let back = rest[..=len].iter().rev().take_while(|byte| **byte & 0xC0 == 0x80).count();
+            len -= back.min(3);
+        }
+        let part = match (sent == 0, len == rest.len()) {
+            (true, true) => Part::Whole,
+            (true, false) => Part::First,
+            (false, true) => Part::Last,
+            (false, false) => Part::Middle,
+        };
+        (len, part)
     }
 
     /// Bytes on the wire of a server that does not compress, which are what a queue is charged for it.

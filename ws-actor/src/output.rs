@@ -86,7 +86,7 @@ impl Output {
     }
 
     fn encode(&mut self, frame: Frame, sent: usize, connection: &mut Connection) {
-        let (len, part) = next(&frame, sent, FRAGMENT);
+        let (len, part) = frame.next_part(sent, FRAGMENT);
         if !compress::compresses(connection, len, part) {
             return self.encode_plain(frame, sent, len, part, connection);
         }
@@ -143,7 +143,7 @@ impl Output {
 
     /// Encodes the next part by the connection's own compressor.
     fn compress(&mut self, frame: Frame, sent: usize, connection: &mut Connection) {
-        let (len, part) = next(&frame, sent, COMPRESSED);
+        let (len, part) = frame.next_part(sent, COMPRESSED);
         let payload = &frame.payload()[sent..sent + len];
         let message = match frame.kind() {
             Kind::Binary => Message::Binary(payload),
@@ -236,22 +236,4 @@ impl Output {
             pool::give_back(std::mem::take(&mut self.buffer));
         }
     }
-}
-
-/// How much of a message goes into its next frame, at most `most` bytes; a text is cut between two characters.
-fn next(frame: &Frame, sent: usize, most: usize) -> (usize, Part) {
-    let rest = &frame.payload()[sent..];
-    let mut len = rest.len().min(most);
-    if frame.kind() == Kind::Text && len < rest.len() {
-        // A character's first byte is none of 10xxxxxx.
-        let back = rest[..=len].iter().rev().take_while(|byte| **byte & 0xC0 == 0x80).count();
-        len -= back.min(3);
-    }
-    let part = match (sent == 0, len == rest.len()) {
-        (true, true) => Part::Whole,
-        (true, false) => Part::First,
-        (false, true) => Part::Last,
-        (false, false) => Part::Middle,
-    };
-    (len, part)
 }

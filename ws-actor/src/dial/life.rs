@@ -19,7 +19,7 @@ use super::options::{Connector, DialOptions, Io};
 use super::{DialError, DialState, DialStatus};
 use crate::backoff::{Jitter, Schedule, is_lost, may_pass};
 use crate::compress::{self, Agreement, Negotiated};
-use crate::conn::{Patience, drive, now};
+use crate::conn::{Open, drive, now};
 use crate::decision::Relay;
 use crate::entry::{Entry, Terms, Who};
 use crate::event::{CloseFrame, Reason};
@@ -29,6 +29,7 @@ use crate::link::Link;
 use crate::mailbox::Down;
 use crate::outbox::OutboxLimits;
 use crate::path::Params;
+use crate::patience::Patience;
 use crate::places::Places;
 use crate::target::Pool;
 use crate::upgrade::{Ends, UNKNOWN_ADDR};
@@ -191,7 +192,8 @@ impl Plan {
         let id = link.id();
         let connection = Connection::client(self.config.clone(), now(), socket.seed);
         let connection = Negotiated::new(connection, socket.agreement);
-        let mut driving = pin!(drive(socket.io, connection, &socket.early, link, self.patience, None));
+        let Socket { io, early, .. } = socket;
+        let mut driving = pin!(drive(Open { io, early, connection, link, watch: None }, self.patience));
         tokio::select! {
             biased;
             reason = &mut driving => return reason,

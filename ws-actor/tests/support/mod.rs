@@ -122,7 +122,19 @@ pub async fn serve(echo: bool) -> (Hub, Log, SocketAddr) {
 }
 
 pub async fn listen(server: Server) -> SocketAddr {
-    server.listen("127.0.0.1:0").await.expect("a free port").local_addr()
+    driven(server).listen("127.0.0.1:0").await.expect("a free port").local_addr()
+}
+
+/// Whether these are the tests that have connections driven by loops.
+pub const ON_LOOPS: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"on_loops");
+
+/// A server whose connections are driven by what the tests are for: tasks, or loops.
+pub fn driven(server: Server) -> Server {
+    #[cfg(feature = "mio")]
+    if ON_LOOPS {
+        return server.on_loops(&ws_actor::Loops::start(2).expect("threads"));
+    }
+    server
 }
 
 /// Collects the lines of refusals.
