@@ -18,7 +18,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::event::{CloseFrame, Reason};
 use crate::outgoing::{Control, Frame};
-use crate::sync::{lock, note_half_full, store, wake};
+use crate::sync::{lock, store, wake};
 use crate::waiters::{Ticket, Waiters};
 
 /// The most pings and pongs that wait in a connection's control lane.
@@ -80,6 +80,15 @@ pub(crate) enum Refused {
     Full,
     /// The connection closes or is gone.
     Closed,
+}
+
+/// What a message has made of an outbox that took it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// Nothing that its sender need think about.
+    Steady,
+    /// Half full, on its way up: a client that has stopped to read is noticed once.
+    HalfFull,
 }
 
 /// The next thing to write.
@@ -152,7 +161,12 @@ impl Outbox {
     }
 
     /// Queues a message now or says why not. What has to go for it goes to `lost`.
-    pub(crate) fn push(&self, frame: &Frame, key: Option<&Arc<str>>, lost: &mut Lost) -> Result<(), Refused> {
+    pub(crate) fn push(
+        &self,
+        frame: &Frame,
+        key: Option<&Arc<str>>,
+        lost: &mut Lost,
+    ) -> Result<Level, Refused> {
         let mut state = lock(&self.state);
         if !matches!(state.phase, Phase::Open) {
             return Err(Refused::Closed);
@@ -161,7 +175,7 @@ impl Outbox {
             let next = state.next_sender(&self.limits);
             drop(state);
             wake(next);
-            return Ok(());
+            return Ok(Level::Steady);
         }
         if !self.has_room(&state, frame.len()) {
             match self.limits.overflow {
@@ -190,12 +204,8 @@ impl Outbox {
         let writer = state.accept(frame.clone(), key.cloned());
         let has_risen = was_low && !self.is_low(&state);
         drop(state);
-        if has_risen {
-            // Once on the way up: a client that has stopped to read costs nobody more turns.
-            note_half_full();
-        }
         wake(writer);
-        Ok(())
+        Ok(if has_risen { Level::HalfFull } else { Level::Steady })
     }
 
     /// Queues a message as soon as there is room, in the order in which senders began to wait.
@@ -256,6 +266,27 @@ impl Outbox {
         }
         drop(state);
         wake(writer);
+    }
+
+    /// Ready when less than half is taken, or nobody will take more. It waits in the line of [`Outbox::poll_push`].
+    pub(crate) fn poll_low(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<()> {
+        let mut state = lock(&self.state);
+        if matches!(state.phase, Phase::Open) && !self.is_low(&state) {
+            state.senders.wait(ticket, cx.waker());
+            return Poll::Pending;
+        }
+        state.senders.leave(ticket);
+        let next = state.next_sender(&self.limits);
+        drop(state);
+        wake(next);
+        Poll::Ready(())
+    }
+
+    /// Has all in that line look again.
+    #[cfg(feature = "mio")]
+    pub(crate) fn wake_senders(&self) {
+        let senders = lock(&self.state).senders.all();
+        senders.into_iter().for_each(Waker::wake);
     }
 
     /// Leaves the line of [`Outbox::poll_push`].
@@ -489,7 +520,7 @@ mod tests {
     fn push(outbox: &Outbox, text: &str) -> Result<(), Refused> {
         // "price:7" has the key "price".
         let key = text.split_once(':').map(|(key, _)| key.into());
-        outbox.push(&frame(text), key.as_ref(), &mut Lost::default())
+        outbox.push(&frame(text), key.as_ref(), &mut Lost::default()).map(drop)
     }
 
     fn drain(outbox: &Outbox) -> Vec<String> {
@@ -715,7 +746,7 @@ mod tests {
                     Op::Push(len, key) => {
                         let text = format!("{n:>len$}");
                         let name = key.map(|key| Arc::from(key.to_string()));
-                        let result = outbox.push(&frame(&text), name.as_ref(), &mut Lost::default());
+                        let result = outbox.push(&frame(&text), name.as_ref(), &mut Lost::default()).map(drop);
                         let mut next = list.clone();
                         if !fits(&list, text.len()) {
                             while overflow == Overflow::DropOld && !fits(&next, text.len()) {

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde_core::Serialize;
-use ws_core::frame::{Header, MAX_CONTROL};
+use ws_core::frame::{Header, MAX_CONTROL, Opcode};
 use ws_core::{Kind, Part, Prepared};
 
 use crate::codec::EncodeError;
@@ -260,6 +260,33 @@ impl Frame {
     pub(crate) fn len(&self) -> usize {
         let len = self.payload_len();
         Header::len_for(len as u64, false) + len
+    }
+}
+
+/// What is left of a frame that many share, and that leaves in parts.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    header: Header,
+    payload: Bytes,
+}
+
+impl Shared {
+    /// A frame that a connection's core has counted as sent.
+    pub(crate) fn new(prepared: &Prepared, frame: &[u8]) -> Option<Self> {
+        let (header, at) = Header::decode(frame).ok()??;
+        let payload = Bytes::from_owner(prepared.hold(frame)?).split_off(at);
+        Some(Self { header, payload })
+    }
+
+    /// The next frame of at most so many bytes, and what is left then.
+    pub(crate) fn cut(self, most: usize) -> (Header, Bytes, Option<Self>) {
+        let Self { header, mut payload } = self;
+        let len = payload.len().min(most);
+        let rest = payload.split_off(len);
+        let first = Header { fin: rest.is_empty(), len: len as u64, ..header };
+        // RFC 7692, 6: the bit is set on the first frame of the message only.
+        let header = Header { rsv: 0, opcode: Opcode::Continuation, ..header };
+        (first, payload, (!rest.is_empty()).then_some(Self { header, payload: rest }))
     }
 }
 

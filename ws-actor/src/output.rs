@@ -15,11 +15,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
-use ws_core::frame::{Header, MAX_HEADER, Opcode};
+use ws_core::frame::MAX_HEADER;
 use ws_core::{Connection, Kind, Message, Part, Role, SendError, mask};
 
 use crate::compress;
-use crate::outgoing::Frame;
+use crate::outgoing::{Frame, Shared};
 use crate::pool;
 
 /// A payload of this size or more is written from where it is, one below is copied behind its head.
@@ -46,8 +46,7 @@ pub(crate) struct Output {
 enum Rest {
     /// Sent up to here.
     Message(Frame, usize),
-    /// The payload of a frame that the core has counted as sent, and that leaves in parts: the head of the next.
-    Shared(Header, Bytes),
+    Shared(Shared),
 }
 
 impl Output {
@@ -78,8 +77,8 @@ impl Output {
         match self.message.take() {
             None => return false,
             // A close frame ends the message with everything else.
-            Some(Rest::Shared(..)) if !connection.can_send() => {}
-            Some(Rest::Shared(header, payload)) => self.put_shared(header, payload),
+            Some(Rest::Shared(_)) if !connection.can_send() => {}
+            Some(Rest::Shared(shared)) => self.put_shared(shared),
             Some(Rest::Message(frame, sent)) => self.encode(frame, sent, connection),
         }
         true
@@ -99,10 +98,8 @@ impl Output {
                 let Ok(bytes) = connection.prepared(prepared) else { return };
                 if bytes.len() < LARGE {
                     self.put(bytes);
-                } else if let (Ok(Some((header, at))), Some(held)) =
-                    (Header::decode(bytes), prepared.hold(bytes))
-                {
-                    self.put_shared(header, Bytes::from_owner(held).split_off(at));
+                } else if let Some(shared) = Shared::new(prepared, bytes) {
+                    self.put_shared(shared);
                 }
             }
             None => self.compress(frame, sent, connection),
@@ -172,22 +169,17 @@ impl Output {
     }
 
     /// Encodes the next part of a frame that others share.
-    fn put_shared(&mut self, header: Header, mut payload: Bytes) {
-        let len = payload.len().min(FRAGMENT);
-        let rest = payload.split_off(len);
+    fn put_shared(&mut self, shared: Shared) {
+        let (header, payload, rest) = shared.cut(FRAGMENT);
         let mut head = [0; MAX_HEADER];
-        let head_len = Header { fin: rest.is_empty(), len: len as u64, ..header }.encode(&mut head);
+        let head_len = header.encode(&mut head);
         self.put(&head[..head_len]);
-        if len < LARGE {
+        if payload.len() < LARGE {
             self.put(&payload);
         } else {
             self.large = payload;
         }
-        if !rest.is_empty() {
-            // RFC 7692, 6: the bit is set on the first frame of the message only.
-            let header = Header { rsv: 0, opcode: Opcode::Continuation, ..header };
-            self.message = Some(Rest::Shared(header, rest));
-        }
+        self.message = rest.map(Rest::Shared);
     }
 
     /// Copies what fits for sure: less than [`LARGE`] and a head, where there [is room](Self::has_room).

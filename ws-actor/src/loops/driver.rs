@@ -19,7 +19,7 @@ use crate::event::{CloseFrame, Reason};
 use crate::hear;
 use crate::link::Link;
 use crate::outbox::Out;
-use crate::outgoing::{Control, Frame};
+use crate::outgoing::{Control, Frame, Shared};
 use crate::patience::{Patience, Waits};
 
 /// Messages are encoded while less than this waits to be written.
@@ -47,7 +47,7 @@ pub(super) struct Attached {
     /// Has the loop look after this connection.
     waker: Waker,
     /// What is left of the message that is being sent.
-    rest: Option<(Frame, usize)>,
+    rest: Option<Rest>,
     /// What ended the connection, once something did.
     cause: Option<Reason>,
     /// Why this side ended it without a closing handshake.
@@ -60,6 +60,12 @@ pub(super) struct Attached {
     heard: u8,
     /// Boxed, for most have nobody to tell.
     watch: Option<Box<Watch>>,
+}
+
+enum Rest {
+    /// Sent up to here.
+    Message(Frame, usize),
+    Shared(Shared),
 }
 
 #[derive(Clone, Copy)]
@@ -81,6 +87,12 @@ impl Attached {
             discarding: false,
             heard: 0,
             watch,
+        }
+    }
+
+    fn set_lags(&self, lags: bool) {
+        if let Some(link) = &self.link {
+            link.entry().set_lags(lags);
         }
     }
 
@@ -190,6 +202,7 @@ impl Handler for Driver {
 
     fn open(&mut self, peer: &mut Peer<'_>) {
         peer.state.waker = peer.remote().waker(peer.id());
+        peer.state.set_lags(true);
         contained(peer, turn);
     }
 
@@ -203,9 +216,11 @@ impl Handler for Driver {
 
     fn stalled(&mut self, peer: &mut Peer<'_>) {
         peer.state.waits.stuck = peer.stalled_since();
+        peer.state.set_lags(false);
     }
 
     fn drained(&mut self, peer: &mut Peer<'_>) {
+        peer.state.set_lags(true);
         contained(peer, turn);
     }
 
@@ -309,9 +324,16 @@ fn pump(peer: &mut Peer<'_>, now: Instant) {
         if queued >= ROOM && !peer.flush() {
             return;
         }
-        if let Some((frame, sent)) = peer.state.rest.take() {
-            send(peer, frame, sent);
-            continue;
+        match peer.state.rest.take() {
+            Some(Rest::Message(frame, sent)) => {
+                send(peer, frame, sent);
+                continue;
+            }
+            Some(Rest::Shared(shared)) => {
+                send_shared(peer, shared);
+                continue;
+            }
+            None => {}
         }
         if !peer.can_send() {
             return;
@@ -350,10 +372,20 @@ fn send_control(peer: &mut Peer<'_>, control: &Control) -> Result<(), Error> {
 /// Encodes a message, or the next part of a long one. It is refused after a close frame, and by a socket that is lost.
 fn send(peer: &mut Peer<'_>, frame: Frame, sent: usize) {
     let (len, part) = frame.next_part(sent, FRAGMENT);
-    let is_one = part == ws_core::Part::Whole || sent == 0 && peer.compresses(frame.payload_len());
-    if let Some(many) = frame.many().filter(|_| is_one) {
-        let _ = peer.send_prepared(many.prepared());
-        return;
+    if let Some(many) = frame.many().filter(|_| part.is_first()) {
+        if part.is_last() {
+            let _ = peer.send_prepared(many.prepared());
+            return;
+        }
+        // Plain, each frame is its own, and needs no copy of the message.
+        if peer.compresses(frame.payload_len()) {
+            let prepared = many.prepared();
+            let made = peer.prepared_frame(prepared).ok();
+            if let Some(shared) = made.and_then(|made| Shared::new(prepared, made)) {
+                send_shared(peer, shared);
+            }
+            return;
+        }
     }
     let payload = &frame.payload()[sent..sent + len];
     let message = match frame.kind() {
@@ -365,6 +397,14 @@ fn send(peer: &mut Peer<'_>, frame: Frame, sent: usize) {
         },
     };
     if peer.send_part(message, part).is_ok() && !part.is_last() {
-        peer.state.rest = Some((frame, sent + len));
+        peer.state.rest = Some(Rest::Message(frame, sent + len));
+    }
+}
+
+/// Encodes the next part of a frame that others share.
+fn send_shared(peer: &mut Peer<'_>, shared: Shared) {
+    let (header, payload, rest) = shared.cut(FRAGMENT);
+    if peer.put_frame(header, &payload).is_ok() {
+        peer.state.rest = rest.map(Rest::Shared);
     }
 }
