@@ -148,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
         self.now = now();
         if self.link.as_mut().is_some_and(|link| link.attend(cx, self.now)) {
-            self.waits.event = None;
+            self.waits.event.end();
         }
         if self.link.as_ref().is_some_and(Link::is_aborted) {
             // The close frame, if there is room for it.
@@ -205,10 +205,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     fn deliver(&mut self, cx: &Context<'_>) -> Moved {
         let Some(link) = self.link.as_mut().filter(|link| !link.is_free()) else { return false };
         if link.poll_deliver(cx).is_ready() {
-            self.waits.event = None;
+            self.waits.event.end();
             true
         } else {
-            self.waits.event.get_or_insert(self.now);
+            self.waits.event.begin(self.now);
             false
         }
     }
@@ -226,7 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         while self.may_receive() {
             let at_least = match self.session.advance(self.now) {
                 Ok(Advance::Event) => {
-                    self.take_event();
+                    self.take_event(cx);
                     moved = true;
                     self.deliver(cx);
                     continue;
@@ -294,8 +294,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         Poll::Ready(Ok(n))
     }
 
-    /// Takes the session's event in hand.
-    fn take_event(&mut self) {
+    /// Gives the session's event to the actor, or has it in hand.
+    fn take_event(&mut self, cx: &Context<'_>) {
         let storage_len = self.session.storage_len();
         let is_large = |bytes: &[u8]| bytes.len() >= DETACHED && 2 * bytes.len() >= storage_len;
         let Some(link) = &mut self.link else { return };
@@ -316,7 +316,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 hear::message(&event)
             }
         };
-        link.hear(message, part, self.now);
+        link.hear(cx, message, part, self.now);
     }
 
     fn note(&mut self, failure: Failure) {
@@ -338,7 +338,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             }
             moved |= self.discarding != was_discarding;
             if self.output.is_empty() {
-                self.waits.stuck = None;
+                self.waits.stuck.end();
                 self.flush(cx)?;
                 break;
             }
@@ -346,12 +346,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 Poll::Ready(result) => {
                     result?;
                     self.unflushed = true;
-                    self.waits.stuck = None;
+                    self.waits.stuck.end();
                 }
                 Poll::Pending => {
-                    self.waits.stuck.get_or_insert(self.now);
+                    self.waits.stuck.begin(self.now);
                     if self.link.as_ref().and_then(Link::ending).is_some() {
-                        self.waits.closing.get_or_insert(self.now);
+                        self.waits.closing.begin(self.now);
                     }
                     return Ok(moved);
                 }
@@ -368,7 +368,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                     moved = true;
                 }
                 Poll::Pending => {
-                    self.waits.stuck.get_or_insert(self.now);
+                    self.waits.stuck.begin(self.now);
                 }
             }
         }
@@ -474,7 +474,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 return Err(Reason::SlowConsumer);
             }
             if is_due(mailbox) {
-                self.waits.event = None;
+                self.waits.event.end();
                 if let Some(link) = &self.link {
                     link.cut(CloseFrame::TARGET_BUSY, Reason::TargetBusy);
                 }

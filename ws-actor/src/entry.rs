@@ -51,8 +51,15 @@ pub(crate) struct Entry {
 /// What does not change while a connection lives.
 #[derive(Clone, Debug)]
 pub(crate) struct Who {
-    pub(crate) role: Role,
     pub(crate) remote_addr: SocketAddr,
+    /// Shared, for most that come one after the other come the same way.
+    pub(crate) way: Arc<Way>,
+}
+
+/// How a connection came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    pub(crate) role: Role,
     pub(crate) local_addr: SocketAddr,
     pub(crate) path: Arc<str>,
     pub(crate) params: Params,
@@ -268,7 +275,7 @@ impl Entry {
 
     /// A message as this client wants it.
     pub(crate) fn dress<'a>(&self, frame: &'a Frame) -> Cow<'a, Frame> {
-        if self.who.envelope {
+        if self.who.way.envelope {
             Cow::Owned(frame.enveloped(|| Arc::clone(&lock(&self.seat).terms.topic)))
         } else {
             Cow::Borrowed(frame)
@@ -276,7 +283,8 @@ impl Entry {
     }
 
     pub(crate) fn connect(&self) -> Connect {
-        let Who { role, remote_addr, local_addr, path, params, query, subprotocol, .. } = self.who.clone();
+        let remote_addr = self.who.remote_addr;
+        let Way { role, local_addr, path, params, query, subprotocol, .. } = Way::clone(&self.who.way);
         let Terms { topic, meta, .. } = self.terms();
         let (id, user) = (self.id, self.user());
         Connect {
@@ -312,7 +320,8 @@ impl Entry {
 
     pub(crate) fn info(&self) -> ConnInfo {
         let target = lock(&self.seat).target().map(|target| target.name().into());
-        let Who { role, remote_addr, local_addr, path, params, query, subprotocol, .. } = self.who.clone();
+        let remote_addr = self.who.remote_addr;
+        let Way { role, local_addr, path, params, query, subprotocol, .. } = Way::clone(&self.who.way);
         let Terms { topic, meta, .. } = self.terms();
         let (queued, queued_bytes, dropped) = self.outbox.load();
         let traffic = self.traffic.totals();

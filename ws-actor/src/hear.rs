@@ -2,6 +2,7 @@
 //! as reasons.
 
 use std::io;
+use std::task::Context;
 
 use bytes::Bytes;
 use ws_core::{Chunk, Closed, Event, Failure, Instant, Part, Payload, Utf8};
@@ -58,11 +59,11 @@ impl Link {
         !matches!(event, Event::Ping(_) | Event::Pong(_) | Event::Close(_)) || self.shows_control()
     }
 
-    /// Takes a message, or a part of one, in hand, if it may come. To be called only while the link is free.
-    pub(crate) fn hear(&mut self, message: Message, part: Part, now: Instant) {
+    /// Gives a message, or a part of one, to the actor, if it may come. To be called only while the link is free, or its
+    /// messages are dropped.
+    pub(crate) fn hear(&mut self, cx: &Context<'_>, message: Message, part: Part, now: Instant) {
         if !message.is_data() || self.admits(message.len(), part, now) {
-            // Refused only while data is dropped.
-            let _ = self.hold_part(message, part);
+            self.give(cx, message, part);
         }
     }
 }

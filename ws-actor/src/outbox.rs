@@ -24,8 +24,8 @@ use crate::waiters::{Ticket, Waiters};
 /// The most pings and pongs that wait in a connection's control lane.
 pub(crate) const MAX_CONTROL: usize = 64;
 
-/// A deque that held more than this is given back when it runs empty.
-const KEPT_SLOTS: usize = 16;
+/// A deque that held more than this is given back when it runs empty. Most messages find nothing before them.
+const KEPT_SLOTS: usize = 1;
 
 /// What a connection's outgoing queue may hold, and what happens when it is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,18 +101,21 @@ pub(crate) enum Out {
 }
 
 pub(crate) struct Outbox {
-    limits: OutboxLimits,
+    /// Shared by all of a route.
+    limits: Arc<OutboxLimits>,
     state: Mutex<State>,
 }
 
+/// What is seldom there is boxed: there is one of these for each connection.
 #[derive(Default)]
 struct State {
     data: VecDeque<Item>,
     bytes: usize,
-    control: VecDeque<Control>,
+    #[expect(clippy::box_collection, reason = "it is mostly not there")]
+    control: Option<Box<VecDeque<Control>>>,
     phase: Phase,
     /// Why this side ends the connection, once it does.
-    ending: Option<Reason>,
+    ending: Option<Box<Reason>>,
     /// Messages lost to the overflow policy, or cut off by an end that did not wait for them.
     dropped: u64,
     /// Those of them that were cut off.
@@ -126,7 +129,7 @@ enum Phase {
     #[default]
     Open,
     /// No more is taken; the close frame goes when the data before it has gone.
-    Closing(Option<CloseFrame>),
+    Closing(Option<Box<CloseFrame>>),
     /// The close frame was handed out, or the connection is gone.
     Closed,
 }
@@ -152,7 +155,7 @@ impl Lost {
 }
 
 impl Outbox {
-    pub(crate) fn new(limits: OutboxLimits) -> Self {
+    pub(crate) fn new(limits: Arc<OutboxLimits>) -> Self {
         Self { limits, state: Mutex::default() }
     }
 
@@ -307,10 +310,11 @@ impl Outbox {
         if !matches!(state.phase, Phase::Open) {
             return Err(Refused::Closed);
         }
-        if state.control.len() == MAX_CONTROL {
+        let lane = state.control.get_or_insert_default();
+        if lane.len() == MAX_CONTROL {
             return Err(Refused::Full);
         }
-        state.control.push_back(control);
+        lane.push_back(control);
         let writer = state.writer.take();
         drop(state);
         wake(writer);
@@ -323,8 +327,8 @@ impl Outbox {
         if !matches!(state.phase, Phase::Open) {
             return Err(Refused::Closed);
         }
-        state.ending = Some(Reason::Local(frame.clone()));
-        state.phase = Phase::Closing(frame);
+        state.ending = Some(Box::new(Reason::Local(frame.clone())));
+        state.phase = Phase::Closing(frame.map(Box::new));
         let wakers = Wakers { writer: state.writer.take(), senders: state.senders.all() };
         drop(state);
         wakers.wake();
@@ -350,7 +354,10 @@ impl Outbox {
         let mut state = lock(&self.state);
         let (frame, reason) = match &mut state.phase {
             Phase::Open => (Some(frame.clone()), Reason::Local(Some(frame.clone()))),
-            Phase::Closing(closing) => (closing.take(), state.ending.take().unwrap_or(Reason::Aborted)),
+            Phase::Closing(closing) => {
+                let frame = closing.take().map(|frame| *frame);
+                (frame, state.ending.take().map_or(Reason::Aborted, |ending| *ending))
+            }
             Phase::Closed => return,
         };
         let wakers = state.cut(frame, reason, &mut lost);
@@ -378,10 +385,8 @@ impl Outbox {
     /// The next thing to write; `Pending` when there is nothing, and the task of `cx` is woken when there is.
     pub(crate) fn poll_take(&self, cx: &Context<'_>) -> Poll<Out> {
         let mut state = lock(&self.state);
-        let out = if let Some(control) = state.control.pop_front() {
-            if state.control.is_empty() {
-                state.control = VecDeque::new();
-            }
+        let out = if let Some(control) = state.control.as_mut().and_then(|lane| lane.pop_front()) {
+            state.control.take_if(|lane| lane.is_empty());
             Out::Control(control)
         } else if let Some(Item { frame, .. }) = state.data.pop_front() {
             state.bytes -= frame.len();
@@ -390,7 +395,7 @@ impl Outbox {
             }
             Out::Data(frame)
         } else if let Phase::Closing(frame) = &mut state.phase {
-            let frame = frame.take();
+            let frame = frame.take().map(|frame| *frame);
             state.phase = Phase::Closed;
             Out::Close(frame)
         } else {
@@ -415,7 +420,7 @@ impl Outbox {
 
     /// Why this side ends the connection, if it does.
     pub(crate) fn ending(&self) -> Option<Reason> {
-        lock(&self.state).ending.clone()
+        lock(&self.state).ending.as_deref().cloned()
     }
 
     /// Messages that wait, their bytes, and messages lost so far.
@@ -464,6 +469,9 @@ impl Outbox {
 impl State {
     fn accept(&mut self, frame: Frame, key: Option<Arc<str>>) -> Option<Waker> {
         self.bytes += frame.len();
+        if self.data.capacity() == 0 {
+            self.data.reserve_exact(1);
+        }
         self.data.push_back(Item { frame, key });
         self.writer.take()
     }
@@ -473,8 +481,8 @@ impl State {
         self.cut_off += self.data.len() as u64;
         std::mem::take(&mut self.data).into_iter().for_each(|item| lost.add(item));
         self.bytes = 0;
-        self.ending = Some(reason);
-        self.phase = Phase::Closing(frame);
+        self.ending = Some(Box::new(reason));
+        self.phase = Phase::Closing(frame.map(Box::new));
         Wakers { writer: self.writer.take(), senders: self.senders.all() }
     }
 
@@ -514,7 +522,7 @@ mod tests {
     }
 
     fn outbox(max_messages: usize, max_bytes: usize, overflow: Overflow) -> Outbox {
-        Outbox::new(OutboxLimits { max_messages, max_bytes, overflow })
+        Outbox::new(OutboxLimits { max_messages, max_bytes, overflow }.into())
     }
 
     fn push(outbox: &Outbox, text: &str) -> Result<(), Refused> {

@@ -3,6 +3,7 @@
 //!
 //! Time comes in, deadlines go out; nothing here sleeps or names a runtime.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use ws_core::Instant;
@@ -16,26 +17,55 @@ pub(crate) struct Patience {
     pub(crate) mailbox: Duration,
 }
 
-/// Who is waited for, and since when.
+/// Since when somebody is waited for, if he is. In microseconds, plus one: eight bytes, for each connection has several.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Since(Option<NonZeroU64>);
+
+impl Since {
+    pub(crate) fn get(self) -> Option<Instant> {
+        self.0.map(|micros| Instant::from_micros(micros.get() - 1))
+    }
+
+    /// From now on, if he was not waited for before.
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.0 = self.0.or(NonZeroU64::new(now.as_micros().saturating_add(1)));
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl From<Option<Instant>> for Since {
+    fn from(instant: Option<Instant>) -> Self {
+        let mut since = Self::default();
+        if let Some(instant) = instant {
+            since.begin(instant);
+        }
+        since
+    }
+}
+
+/// Who is waited for.
 #[derive(Debug, Default)]
 pub(crate) struct Waits {
     /// The actor has not taken the event in hand.
-    pub(crate) event: Option<Instant>,
+    pub(crate) event: Since,
     /// The socket has taken no byte.
-    pub(crate) stuck: Option<Instant>,
+    pub(crate) stuck: Since,
     /// This side wants to close and cannot say so, because the socket is stuck.
-    pub(crate) closing: Option<Instant>,
+    pub(crate) closing: Since,
 }
 
 impl Waits {
     /// When the socket has taken too long.
     pub(crate) fn write_deadline(&self, patience: &Patience) -> Option<Instant> {
-        let stuck = self.stuck?;
-        Some(self.closing.map_or(stuck, |closing| closing.min(stuck)).saturating_add(patience.write))
+        let stuck = self.stuck.get()?;
+        Some(self.closing.get().map_or(stuck, |closing| closing.min(stuck)).saturating_add(patience.write))
     }
 
     /// When the actor has.
     pub(crate) fn mailbox_deadline(&self, patience: &Patience) -> Option<Instant> {
-        Some(self.event?.saturating_add(patience.mailbox))
+        Some(self.event.get()?.saturating_add(patience.mailbox))
     }
 }

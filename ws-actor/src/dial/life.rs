@@ -21,7 +21,7 @@ use crate::backoff::{Jitter, Schedule, is_lost, may_pass};
 use crate::compress::{self, Agreement, Negotiated};
 use crate::conn::{Open, drive, now};
 use crate::decision::Relay;
-use crate::entry::{Entry, Terms, Who};
+use crate::entry::{Entry, Terms, Way, Who};
 use crate::event::{CloseFrame, Reason};
 use crate::hub::Hub;
 use crate::limits::{Bounds, Limits};
@@ -172,9 +172,8 @@ impl Plan {
     /// Registers a connection with an actor of the pool.
     pub(super) fn open(&self, socket: &Socket, pool: &Pool, terms: Terms) -> Result<Link, Down> {
         let protocol = socket.response.headers().get(SEC_WEBSOCKET_PROTOCOL);
-        let who = Who {
+        let way = Way {
             role: Role::Client,
-            remote_addr: socket.ends.remote,
             local_addr: socket.ends.local,
             path: Arc::clone(&self.path),
             params: Params::default(),
@@ -182,6 +181,7 @@ impl Plan {
             subprotocol: protocol.and_then(|name| name.to_str().ok()).map(Arc::from),
             envelope: false,
         };
+        let who = Who { remote_addr: socket.ends.remote, way: Arc::new(way) };
         let mut bounds = Bounds::new(self.outbox, &self.limits, Places::default());
         bounds.shows_control = self.control_frames;
         Link::open(&self.hub, pool, bounds, who, terms)
