@@ -52,13 +52,13 @@ impl Loops {
         settings.loops = count.max(1);
         settings.epoch = epoch();
         settings.config = Config::server().into();
-        let server = ws_mio::Server::without_listening(settings)?;
+        let server = ws_mio::Server::unbound(settings)?;
         let remote = server.remote();
         std::thread::Builder::new().name("ws-mio 0".into()).spawn(move || server.run(|_| Driver))?;
         Ok(Self(Arc::new(Running { remote })))
     }
 
-    /// How many connections they have, those included that only wait for their clients to hang up.
+    /// How many connections they have.
     pub fn connections(&self) -> usize {
         self.0.remote.connections()
     }
