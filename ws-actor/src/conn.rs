@@ -19,14 +19,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep_until};
-use ws_core::{Advance, Chunk, Event, Failure, Instant, Part, Payload, Session, Transport, Utf8};
+use ws_core::{Advance, Event, Failure, Instant, Part, Session, Transport};
 
 use crate::compress::{self, Negotiated};
 use crate::event::{CloseFrame, Message, Reason};
+use crate::hear;
+use crate::id::ConnId;
 use crate::link::Link;
 use crate::outbox::Out;
 use crate::outgoing::Control;
 use crate::output::Output;
+use crate::patience::{Patience, Waits};
 use crate::pool;
 use crate::report::{FailureReport, Observer};
 
@@ -36,45 +39,57 @@ const SMALL_REST: usize = 4 << 10;
 /// A binary message of this size or more leaves with the buffer that it came in, if it fills half of it.
 const DETACHED: usize = 32 << 10;
 
-/// How long others may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// The socket, to take a byte.
-    pub(crate) write: Duration,
-    /// The actor, to take an event.
-    pub(crate) mailbox: Duration,
-}
-
 /// Who is told when the connection fails, and of whom.
 pub(crate) struct Watch {
     pub(crate) observer: Arc<Observer<FailureReport>>,
     pub(crate) remote_addr: SocketAddr,
 }
 
+impl Watch {
+    /// Tells how a connection ended; a rule may have been broken after this side had asked to close, which names the end
+    /// but is no failure.
+    pub(crate) fn tell(&self, id: ConnId, reason: &Reason, cause: Option<&Reason>) {
+        self.observer.report_end(self.remote_addr, id, [Some(reason), cause]);
+    }
+}
+
 /// Now, as the core counts it: by the clock of the runtime, which tests may have paused or advanced.
 pub(crate) fn now() -> Instant {
+    Instant::since(epoch(), tokio::time::Instant::now().into_std())
+}
+
+/// From when this is counted.
+pub(crate) fn epoch() -> std::time::Instant {
     // Real, and a day back: no clock that was paused earlier, or advanced before this, makes it later than now.
     static EPOCH: LazyLock<std::time::Instant> = LazyLock::new(|| {
         let now = std::time::Instant::now();
         now.checked_sub(Duration::from_secs(86_400)).unwrap_or(now)
     });
-    Instant::since(*EPOCH, tokio::time::Instant::now().into_std())
+    *EPOCH
 }
 
-/// Drives a connection to its end, and tells how it ended. `early` is what came behind the handshake's head.
+/// A connection whose opening handshake is done.
+pub(crate) struct Open<S> {
+    pub(crate) io: S,
+    /// What came behind the handshake's head.
+    pub(crate) early: Vec<u8>,
+    pub(crate) connection: Negotiated,
+    pub(crate) link: Link,
+    pub(crate) watch: Option<Box<Watch>>,
+}
+
+/// Drives a connection to its end, and tells how it ended.
 ///
 /// No `async fn`: its future would have room for the arguments as well, for as long as the connection lives.
 pub(crate) fn drive<S: AsyncRead + AsyncWrite + Unpin>(
-    io: S,
-    connection: Negotiated,
-    early: &[u8],
-    link: Link,
+    open: Open<S>,
     patience: Patience,
-    watch: Option<Box<Watch>>,
 ) -> impl Future<Output = Reason> + use<S> {
+    let Open { io, early, connection, link, watch } = open;
     let mut session = connection.into_session();
     if !early.is_empty() {
-        session.restore(early.to_vec(), early.len());
+        let filled = early.len();
+        session.restore(early, filled);
     }
     let mut conn = Conn {
         io,
@@ -86,10 +101,8 @@ pub(crate) fn drive<S: AsyncRead + AsyncWrite + Unpin>(
         eof: false,
         shut_down: false,
         cause: None,
-        event_since: None,
-        stuck_since: None,
+        waits: Waits::default(),
         discarding: false,
-        closing_since: None,
         park_at: None,
         alarm: None,
         link: Some(link),
@@ -116,14 +129,9 @@ struct Conn<S> {
     shut_down: bool,
     /// What ended the connection, once something did; when the actor has been told, what it was told.
     cause: Option<Reason>,
-    /// Since when the actor has not taken the event in hand.
-    event_since: Option<Instant>,
-    /// Since when the socket has taken no byte.
-    stuck_since: Option<Instant>,
+    waits: Waits,
     /// Data that the peer still sends is checked and dropped.
     discarding: bool,
-    /// Since when this side wants to close and cannot say so, because the socket is stuck.
-    closing_since: Option<Instant>,
     /// When live compression state is looked after.
     park_at: Option<Instant>,
     /// Boxed, and re-armed only when it must ring earlier: most of its errands are put off before they are due.
@@ -141,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
         self.now = now();
         if self.link.as_mut().is_some_and(|link| link.attend(cx, self.now)) {
-            self.event_since = None;
+            self.waits.event.end();
         }
         if self.link.as_ref().is_some_and(Link::is_aborted) {
             // The close frame, if there is room for it.
@@ -186,9 +194,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     /// Tells the actor, who need not wait for a peer that is slow to hang up.
     fn finish(&mut self, reason: Reason) {
         if let Some(link) = self.link.take() {
-            if let Some(Watch { observer, remote_addr }) = self.watch.take().as_deref() {
-                // A rule may be broken after this side has asked to close, which names the end but is no failure.
-                observer.report_end(*remote_addr, link.id(), [Some(&reason), self.cause.as_ref()]);
+            if let Some(watch) = self.watch.take() {
+                watch.tell(link.id(), &reason, self.cause.as_ref());
             }
             self.cause = Some(reason.clone());
             link.finish(reason);
@@ -199,10 +206,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     fn deliver(&mut self, cx: &Context<'_>) -> Moved {
         let Some(link) = self.link.as_mut().filter(|link| !link.is_free()) else { return false };
         if link.poll_deliver(cx).is_ready() {
-            self.event_since = None;
+            self.waits.event.end();
             true
         } else {
-            self.event_since.get_or_insert(self.now);
+            self.waits.event.begin(self.now);
             false
         }
     }
@@ -220,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         while self.may_receive() {
             let at_least = match self.session.advance(self.now) {
                 Ok(Advance::Event) => {
-                    self.take_event();
+                    self.take_event(cx);
                     moved = true;
                     self.deliver(cx);
                     continue;
@@ -288,63 +295,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         Poll::Ready(Ok(n))
     }
 
-    /// Takes the session's event in hand.
-    fn take_event(&mut self) {
+    /// Gives the session's event to the actor, or has it in hand.
+    fn take_event(&mut self, cx: &Context<'_>) {
         let storage_len = self.session.storage_len();
-        let shows_control = self.link.as_ref().is_some_and(Link::shows_control);
-        let mut part = Part::Whole;
-        let message = match self.session.event() {
-            Some(Event::Text(text)) => Message::Text(Utf8::from(text)),
-            Some(Event::Binary(bytes)) if bytes.len() < DETACHED || 2 * bytes.len() < storage_len => {
-                Message::Binary(Bytes::copy_from_slice(bytes))
-            }
-            Some(Event::Binary(_)) => match self.session.detach(pool::lease()) {
-                Some((storage, range)) => Message::Binary(Bytes::from(storage).slice(range)),
+        let is_large = |bytes: &[u8]| bytes.len() >= DETACHED && 2 * bytes.len() >= storage_len;
+        let Some(link) = &mut self.link else { return };
+        let (message, part) = match self.session.event() {
+            None => return,
+            Some(Event::Binary(bytes)) if is_large(bytes) => match self.session.detach(pool::lease()) {
+                Some((storage, range)) => (Message::Binary(Bytes::from(storage).slice(range)), Part::Whole),
                 None => return,
             },
-            Some(Event::Close(closed)) => {
-                let frame = closed.frame.map(CloseFrame::from);
-                self.cause.get_or_insert(Reason::Peer(frame.clone()));
-                if let Some(link) = &mut self.link {
-                    link.hear_close();
+            Some(event) => {
+                if let Event::Close(closed) = &event {
+                    let reason = link.hear_end(closed);
+                    self.cause.get_or_insert(reason);
                 }
-                self.hang_up();
-                Message::Close(frame)
-            }
-            // Pings are answered by the core; pongs were heard by it.
-            Some(Event::Ping(bytes)) if shows_control => Message::Ping(Bytes::copy_from_slice(bytes)),
-            Some(Event::Pong(bytes)) if shows_control => Message::Pong(Bytes::copy_from_slice(bytes)),
-            Some(Event::Chunk(chunk)) => {
-                part = part_of(&chunk);
-                match chunk.payload {
-                    Payload::Text(text) => Message::Text(Utf8::from(text)),
-                    Payload::Binary(bytes) => Message::Binary(Bytes::copy_from_slice(bytes)),
+                if !link.sees(&event) {
+                    return;
                 }
+                hear::message(&event)
             }
-            Some(Event::Ping(_) | Event::Pong(_)) | None => return,
         };
-        let Some(link) = &mut self.link else { return };
-        let is_wanted =
-            if message.is_data() { link.admits(message.len(), part, self.now) } else { shows_control };
-        if is_wanted {
-            // Refused only while data is dropped.
-            let _ = link.hold_part(message, part);
-        }
-    }
-
-    fn hang_up(&self) {
-        if let Some(link) = &self.link {
-            link.hang_up();
-        }
+        link.hear(cx, message, part, self.now);
     }
 
     fn note(&mut self, failure: Failure) {
-        self.cause.get_or_insert(match failure {
-            Failure::Violation(violation) => Reason::Protocol(violation),
-            Failure::Timeout(timer) => Reason::Timeout(timer),
-            Failure::Eof => Reason::Io(io::ErrorKind::UnexpectedEof),
-        });
-        self.hang_up();
+        self.cause.get_or_insert(hear::reason(failure));
+        if let Some(link) = &self.link {
+            link.hang_up();
+        }
     }
 
     /// Encodes what waits and writes what is encoded, and shuts down when the core says so.
@@ -359,7 +339,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             }
             moved |= self.discarding != was_discarding;
             if self.output.is_empty() {
-                self.stuck_since = None;
+                self.waits.stuck.end();
                 self.flush(cx)?;
                 break;
             }
@@ -367,12 +347,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 Poll::Ready(result) => {
                     result?;
                     self.unflushed = true;
-                    self.stuck_since = None;
+                    self.waits.stuck.end();
                 }
                 Poll::Pending => {
-                    self.stuck_since.get_or_insert(self.now);
+                    self.waits.stuck.begin(self.now);
                     if self.link.as_ref().and_then(Link::ending).is_some() {
-                        self.closing_since.get_or_insert(self.now);
+                        self.waits.closing.begin(self.now);
                     }
                     return Ok(moved);
                 }
@@ -389,7 +369,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                     moved = true;
                 }
                 Poll::Pending => {
-                    self.stuck_since.get_or_insert(self.now);
+                    self.waits.stuck.begin(self.now);
                 }
             }
         }
@@ -495,16 +475,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
 
     /// Sees to deadlines and has the task woken at the next. `Ok(true)`: look again, time has changed something.
     fn wait(&mut self, cx: &mut Context<'_>) -> Result<bool, Reason> {
-        let after = |since: Option<Instant>, patience| since.map(|since| since.saturating_add(patience));
         loop {
-            let write = after(self.stuck_since, self.patience.write);
-            let close = after(self.closing_since, self.patience.write).filter(|_| self.stuck_since.is_some());
-            let mailbox = after(self.event_since, self.patience.mailbox);
-            if [write, close].into_iter().flatten().any(|deadline| deadline <= self.now) {
+            let is_due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= self.now);
+            let write = self.waits.write_deadline(&self.patience);
+            let mailbox = self.waits.mailbox_deadline(&self.patience);
+            if is_due(write) {
                 return Err(Reason::SlowConsumer);
             }
-            if mailbox.is_some_and(|deadline| deadline <= self.now) {
-                self.event_since = None;
+            if is_due(mailbox) {
+                self.waits.event.end();
                 if let Some(link) = &self.link {
                     link.cut(CloseFrame::TARGET_BUSY, Reason::TargetBusy);
                 }
@@ -513,20 +492,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             if !self.may_receive() && !self.eof {
                 self.session.connection().pause(self.now);
             }
-            let beat = self.link.as_ref().and_then(Link::next_beat);
-            if beat.is_some_and(|due| due <= self.now) {
-                if let Some(link) = &mut self.link {
-                    link.beat(self.now);
-                }
+            if self.link.as_mut().is_some_and(|link| link.tick(self.now)) {
                 return Ok(true);
             }
-            let check = self.link.as_ref().and_then(Link::next_check);
-            if check.is_some_and(|due| due <= self.now) {
-                if let Some(link) = &mut self.link {
-                    link.check(self.now);
-                }
-                return Ok(true);
-            }
+            let own = self.link.as_ref().and_then(Link::deadline);
             let park = self.park();
             let core = self.session.connection_ref().deadline();
             if core.is_some_and(|deadline| deadline <= self.now) {
@@ -535,8 +504,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 }
                 return Ok(true);
             }
-            let Some(deadline) = [write, close, mailbox, beat, check, park, core].into_iter().flatten().min()
-            else {
+            let Some(deadline) = [write, mailbox, own, park, core].into_iter().flatten().min() else {
                 return Ok(false);
             };
             if self
@@ -550,16 +518,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             self.alarm = None;
             self.now = now();
         }
-    }
-}
-
-/// Which part of its message a chunk is.
-fn part_of(chunk: &Chunk<'_>) -> Part {
-    match (chunk.first, chunk.last) {
-        (true, true) => Part::Whole,
-        (true, false) => Part::First,
-        (false, false) => Part::Middle,
-        (false, true) => Part::Last,
     }
 }
 

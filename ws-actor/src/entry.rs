@@ -20,14 +20,15 @@ use crate::meta::Meta;
 use crate::meters::{DropReason, Meters};
 use crate::metrics::Totals;
 use crate::observer::{Dropped, Note};
-use crate::outbox::{Lost, Outbox, Overflow, Refused};
+use crate::outbox::{Level, Lost, Outbox, Overflow, Refused};
 use crate::outgoing::{Frame, Lane};
 use crate::path::Params;
 use crate::places::{NoPlace, Places};
 use crate::room::Memberships;
 use crate::seat::Seat;
-use crate::sync::{lock, wake};
+use crate::sync::{lock, note_half_full, wake};
 use crate::target::Target;
+use crate::waiters::Ticket;
 
 pub(crate) struct Entry {
     id: ConnId,
@@ -39,6 +40,9 @@ pub(crate) struct Entry {
     /// Until the connection ends; boxed, for most need none.
     places: Mutex<Option<Box<Places>>>,
     authenticated: AtomicBool,
+    /// It is written by a thread that shares nothing with those who send, and that may lag behind them; not while its peer
+    /// lets it wait.
+    lags: AtomicBool,
     pub(crate) traffic: Traffic,
     pub(crate) memberships: Mutex<Memberships>,
     pub(crate) seat: Mutex<Seat>,
@@ -47,8 +51,15 @@ pub(crate) struct Entry {
 /// What does not change while a connection lives.
 #[derive(Clone, Debug)]
 pub(crate) struct Who {
-    pub(crate) role: Role,
     pub(crate) remote_addr: SocketAddr,
+    /// Shared, for most that come one after the other come the same way.
+    pub(crate) way: Arc<Way>,
+}
+
+/// How a connection came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Way {
+    pub(crate) role: Role,
     pub(crate) local_addr: SocketAddr,
     pub(crate) path: Arc<str>,
     pub(crate) params: Params,
@@ -143,6 +154,7 @@ impl Entry {
             max_rooms,
             authenticated: AtomicBool::new(places.user().is_some()),
             places: Mutex::new((!places.is_empty()).then(|| Box::new(places))),
+            lags: AtomicBool::new(false),
             traffic: Traffic::default(),
             memberships: Mutex::default(),
             seat: Mutex::new(Seat::new(terms)),
@@ -184,6 +196,20 @@ impl Entry {
         lock(&self.places).take()
     }
 
+    /// Says whether the connection is written beside those who send, whoever they are.
+    #[cfg(feature = "mio")]
+    pub(crate) fn set_lags(&self, lags: bool) {
+        self.lags.store(lags, Ordering::Relaxed);
+        if !lags {
+            self.outbox.wake_senders();
+        }
+    }
+
+    /// Ready when a sender who goes on and on need not wait for whoever writes.
+    pub(crate) fn poll_relieved(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<()> {
+        if self.lags.load(Ordering::Relaxed) { self.outbox.poll_low(cx, ticket) } else { Poll::Ready(()) }
+    }
+
     pub(crate) fn terms(&self) -> Terms {
         lock(&self.seat).terms.clone()
     }
@@ -205,7 +231,11 @@ impl Entry {
         let result = match lane {
             Lane::Data(frame, key) => {
                 let before = lost.len();
-                let result = self.outbox.push(&self.dress(frame), key.as_ref(), lost);
+                let level = self.outbox.push(&self.dress(frame), key.as_ref(), lost);
+                if level == Ok(Level::HalfFull) {
+                    note_half_full(self.id);
+                }
+                let result = level.map(drop);
                 if result == Err(Refused::Full) || lost.len() > before {
                     self.count_drops(result, lost.len() - before);
                 }
@@ -245,7 +275,7 @@ impl Entry {
 
     /// A message as this client wants it.
     pub(crate) fn dress<'a>(&self, frame: &'a Frame) -> Cow<'a, Frame> {
-        if self.who.envelope {
+        if self.who.way.envelope {
             Cow::Owned(frame.enveloped(|| Arc::clone(&lock(&self.seat).terms.topic)))
         } else {
             Cow::Borrowed(frame)
@@ -253,7 +283,8 @@ impl Entry {
     }
 
     pub(crate) fn connect(&self) -> Connect {
-        let Who { role, remote_addr, local_addr, path, params, query, subprotocol, .. } = self.who.clone();
+        let remote_addr = self.who.remote_addr;
+        let Way { role, local_addr, path, params, query, subprotocol, .. } = Way::clone(&self.who.way);
         let Terms { topic, meta, .. } = self.terms();
         let (id, user) = (self.id, self.user());
         Connect {
@@ -289,7 +320,8 @@ impl Entry {
 
     pub(crate) fn info(&self) -> ConnInfo {
         let target = lock(&self.seat).target().map(|target| target.name().into());
-        let Who { role, remote_addr, local_addr, path, params, query, subprotocol, .. } = self.who.clone();
+        let remote_addr = self.who.remote_addr;
+        let Way { role, local_addr, path, params, query, subprotocol, .. } = Way::clone(&self.who.way);
         let Terms { topic, meta, .. } = self.terms();
         let (queued, queued_bytes, dropped) = self.outbox.load();
         let traffic = self.traffic.totals();

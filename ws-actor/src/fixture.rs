@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use ws_core::Role;
 
-use crate::entry::{Entry, Terms, Who};
+use crate::entry::{Entry, Terms, Way, Who};
 use crate::event::CloseFrame;
 use crate::hub::Hub;
 use crate::link::Link;
@@ -28,7 +28,8 @@ pub(crate) fn who() -> Who {
     let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
     let (path, query) = ("/".into(), "".into());
     let (role, params) = (Role::Server, Params::default());
-    Who { role, remote_addr: addr, local_addr: addr, path, params, query, subprotocol: None, envelope: false }
+    let way = Way { role, local_addr: addr, path, params, query, subprotocol: None, envelope: false };
+    Who { remote_addr: addr, way: Arc::new(way) }
 }
 
 pub(crate) fn terms() -> Terms {

@@ -2,6 +2,7 @@
 //!
 //! This is the word of the application; `places.rs` counts connections by it, `conduct.rs` holds an open one to it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ws_core::Config;
@@ -116,7 +117,7 @@ impl Default for Limits {
 
 /// What one connection is bound to from its first moment on.
 pub(crate) struct Bounds {
-    pub(crate) outbox: OutboxLimits,
+    pub(crate) outbox: Arc<OutboxLimits>,
     pub(crate) max_rooms: usize,
     pub(crate) places: Places,
     pub(crate) conduct: Option<Box<Conduct>>,
@@ -125,10 +126,10 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    pub(crate) fn new(outbox: OutboxLimits, limits: &Limits, places: Places) -> Self {
+    pub(crate) fn new(outbox: impl Into<Arc<OutboxLimits>>, limits: &Limits, places: Places) -> Self {
         let conduct = Conduct::new(limits, now());
         let max_rooms = limits.max_rooms.unwrap_or(MAX_ROOMS);
-        Self { outbox, max_rooms, places, conduct, shows_control: false }
+        Self { outbox: outbox.into(), max_rooms, places, conduct, shows_control: false }
     }
 }
 

@@ -38,8 +38,8 @@ pub(crate) struct Link {
     /// Who has the connection; the seat has the attachment.
     target: Target,
     topic: Arc<str>,
-    /// The event that the actor has not taken yet.
-    hand: Option<Event>,
+    /// The event that the actor has not taken yet. Boxed, for most are taken at once.
+    hand: Option<Box<Event>>,
     /// A message that an earlier actor did not live to take; it follows the `Connect` in hand.
     carried: Option<Box<Event>>,
     ticket: Option<Ticket>,
@@ -52,9 +52,9 @@ pub(crate) struct Link {
     /// The peer's close frame has come.
     heard_close: bool,
     is_aborted: bool,
-    reason: Option<Reason>,
-    /// How often the actor wants to hear of the connection, and when it is next due.
-    beat: Option<(Duration, Instant)>,
+    reason: Option<Box<Reason>>,
+    /// How often the actor wants to hear of the connection, and when it is next due; boxed, for most want nothing of it.
+    beat: Option<Box<(Duration, Instant)>>,
     /// What the connection is held to; boxed, for most are held to nothing.
     conduct: Option<Box<Conduct>>,
     shows_control: bool,
@@ -85,7 +85,7 @@ impl Link {
         }
         let connect = entry.connect();
         hub.shared.meters.observers.tell(|| Note::Opened(connect.clone()));
-        let hand = Some(Event::Connect(Box::new(connect)));
+        let hand = Some(Box::new(Event::Connect(Box::new(connect))));
         let mut link = Self {
             hub: hub.clone(),
             entry,
@@ -141,8 +141,8 @@ impl Link {
     }
 
     fn set_beat(&mut self, every: Option<Duration>, now: Instant) {
-        if self.beat.map(|(every, _)| every) != every {
-            self.beat = every.map(|every| (every, now.saturating_add(every)));
+        if self.beat.as_ref().map(|beat| beat.0) != every {
+            self.beat = every.map(|every| Box::new((every, now.saturating_add(every))));
         }
     }
 
@@ -153,7 +153,7 @@ impl Link {
         let last = if self.met {
             let gone = Disconnect { id: self.entry.id(), reason: Reason::Moved, meta: terms.meta };
             let farewell = Letter::Farewell(gone, Receipt(Arc::clone(&self.entry)));
-            [hand.map(Letter::Event), Some(farewell), None]
+            [hand.map(|event| Letter::Event(*event)), Some(farewell), None]
         } else {
             Last::default()
         };
@@ -164,7 +164,7 @@ impl Link {
         self.promised |= self.met;
         self.met = false;
         self.target = to;
-        self.hand = Some(Event::Connect(Box::new(self.entry.connect())));
+        self.hand = Some(Box::new(Event::Connect(Box::new(self.entry.connect()))));
     }
 
     pub(crate) fn id(&self) -> ConnId {
@@ -182,21 +182,27 @@ impl Link {
 
     #[cfg(test)]
     pub(crate) fn hold(&mut self, message: Message) -> Result<(), Message> {
-        self.hold_part(message, Part::Whole)
-    }
-
-    /// Takes a message, a part of one, or a control frame in hand. To be called only while [`Link::is_free`]; otherwise
-    /// it comes back.
-    pub(crate) fn hold_part(&mut self, message: Message, part: Part) -> Result<(), Message> {
         if self.hand.is_some() {
             return Err(message);
         }
+        self.hand = Some(Box::new(self.inbound(message, Part::Whole)));
+        Ok(())
+    }
+
+    /// Gives a message, a part of one, or a control frame to the actor, or has it in hand until there is room. To be
+    /// called only while [`Link::is_free`]; otherwise it is dropped.
+    pub(crate) fn give(&mut self, cx: &Context<'_>, message: Message, part: Part) {
+        if self.is_free() {
+            let event = self.inbound(message, part);
+            let _ = self.post(cx, Some(event));
+        }
+    }
+
+    fn inbound(&self, message: Message, part: Part) -> Event {
         if message.is_data() {
             self.entry.traffic.came(message.len(), part.is_last());
         }
-        let (id, topic) = (self.entry.id(), Arc::clone(&self.topic));
-        self.hand = Some(Event::Message(Inbound { id, topic, message, part }));
-        Ok(())
+        Event::Message(Inbound { id: self.entry.id(), topic: Arc::clone(&self.topic), message, part })
     }
 
     /// Whether the actor wants to see control frames.
@@ -231,32 +237,39 @@ impl Link {
         self.conduct.as_ref().is_some_and(|conduct| conduct.is_paused(now))
     }
 
-    /// When [`Link::check`] wants to be called.
-    pub(crate) fn next_check(&self) -> Option<Instant> {
-        self.conduct.as_ref()?.deadline()
+    /// When [`Link::tick`] wants to be called.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let check = self.conduct.as_ref().and_then(|conduct| conduct.deadline());
+        self.beat.as_ref().map(|beat| beat.1).into_iter().chain(check).min()
     }
 
-    /// Ends the connection if it has not kept to what it is held to. Harmless when early.
-    pub(crate) fn check(&mut self, now: Instant) {
+    /// Does what is due: takes a heartbeat in hand, ends the connection if it has not kept to what it is held to. Harmless when early; tells
+    /// whether anything was due.
+    pub(crate) fn tick(&mut self, now: Instant) -> bool {
+        let is_due = self.deadline().is_some_and(|deadline| deadline <= now);
+        if is_due {
+            self.beat(now);
+            self.check(now);
+        }
+        is_due
+    }
+
+    /// Ends the connection if it has not kept to what it is held to.
+    fn check(&mut self, now: Instant) {
         let Some(conduct) = &mut self.conduct else { return };
         if let Some((frame, reason)) = conduct.tick(now, || self.entry.is_authenticated()) {
             self.cut(frame, reason);
         }
     }
 
-    /// When [`Link::beat`] wants to be called.
-    pub(crate) fn next_beat(&self) -> Option<Instant> {
-        self.beat.map(|(_, at)| at)
-    }
-
-    /// Takes a heartbeat in hand if one is due and nothing else is in hand. Harmless when early.
-    pub(crate) fn beat(&mut self, now: Instant) {
-        let Some((every, at)) = self.beat.filter(|(_, at)| *at <= now) else { return };
+    /// Takes a heartbeat in hand if one is due and nothing else is in hand.
+    fn beat(&mut self, now: Instant) {
+        let Some((every, at)) = self.beat.as_deref_mut().filter(|(_, at)| *at <= now) else { return };
         // In step with the first, but for those that were slept through.
-        let next = at.saturating_add(every);
-        self.beat = Some((every, if next > now { next } else { now.saturating_add(every) }));
+        let next = at.saturating_add(*every);
+        *at = if next > now { next } else { now.saturating_add(*every) };
         if self.hand.is_none() {
-            self.hand = Some(Event::Heartbeat(Box::new(self.entry.heartbeat())));
+            self.hand = Some(Box::new(Event::Heartbeat(Box::new(self.entry.heartbeat()))));
         }
     }
 
@@ -265,27 +278,36 @@ impl Link {
     /// When the actor is down, the event is lost with it, unless the connection is about to move; the outbox has the
     /// close frame already.
     pub(crate) fn poll_deliver(&mut self, cx: &Context<'_>) -> Poll<Result<(), Down>> {
+        let hand = self.hand.take().map(|event| *event);
+        self.post(cx, hand)
+    }
+
+    /// Gives an event to the actor, or has it in hand until there is room.
+    fn post(&mut self, cx: &Context<'_>, mut hand: Option<Event>) -> Poll<Result<(), Down>> {
         if self.waits {
             // The receipt wakes the task, and `attend` looks again.
+            self.hand = hand.map(Box::new);
             return Poll::Pending;
         }
-        let delivered = self.target.mailbox().poll_post(cx, &mut self.ticket, &mut self.hand);
+        let delivered = self.target.mailbox().poll_post(cx, &mut self.ticket, &mut hand);
         match delivered {
             Poll::Ready(Ok(())) => {
                 self.met = true;
                 self.promised = false;
-                self.hand = self.carried.take().map(|event| *event);
+                self.hand = self.carried.take();
+                return delivered;
             }
             // The move was asked for after this turn began, so that there will be another.
-            Poll::Ready(Err(Down)) if lock(&self.entry.seat).is_leaving() => return Poll::Pending,
+            Poll::Ready(Err(Down)) if lock(&self.entry.seat).is_leaving() => {}
             Poll::Ready(Err(Down)) => {
                 // Who was not told of the beginning is not told of the end either.
-                self.hand = None;
                 self.promised = false;
+                return delivered;
             }
             Poll::Pending => {}
         }
-        delivered
+        self.hand = hand.map(Box::new);
+        Poll::Pending
     }
 
     /// The next thing to write to the socket. After [`Out::Close`] nothing comes.
@@ -326,7 +348,7 @@ impl Link {
 
     /// The connection is over, for this reason.
     pub(crate) fn finish(mut self, reason: Reason) {
-        self.reason = Some(reason);
+        self.reason = Some(Box::new(reason));
     }
 }
 
@@ -337,7 +359,7 @@ impl Drop for Link {
         self.hub.unregister(&self.entry, self.heard_close, undelivered);
         self.entry.free_places();
         self.entry.leave_rooms();
-        let reason = self.reason.take().unwrap_or(Reason::Aborted);
+        let reason = self.reason.take().map_or(Reason::Aborted, |reason| *reason);
         let meters = &self.hub.shared.meters;
         meters.dropped.add(DropReason::Ended, undelivered);
         if let Some(ending) = reason.ending() {
@@ -367,8 +389,8 @@ impl Drop for Link {
             return;
         }
         let gone = Event::Disconnect(Disconnect { id, reason, meta });
-        let last = [self.hand.take(), self.carried.take().map(|event| *event), Some(gone)]
-            .map(|event| event.map(Letter::Event));
+        let last = [self.hand.take(), self.carried.take(), Some(Box::new(gone))]
+            .map(|event| event.map(|event| Letter::Event(*event)));
         let now = lock(&self.entry.seat).leave_behind(current, last);
         if let Some((current, last)) = now {
             current.detach(last);

@@ -22,9 +22,8 @@ use ws_core::Connection;
 use ws_tokio::{AcceptError, Incoming};
 
 use crate::compress::{Extensions, Negotiated};
-use crate::conn::{drive, now};
+use crate::conn::{Open, now};
 use crate::drain::{Phase, until};
-use crate::link::Link;
 use crate::meters::RefusalKind;
 use crate::rewind::Rewind;
 use crate::server::{Server, boxed};
@@ -117,13 +116,12 @@ pub(crate) async fn serve<S: Transport>(
     let Some(opened) = Box::pin(open(&server, io, ends)).await else { return };
     drop(permit);
     let driving = match opened {
-        Opened::WebSocket { io, early, connection, link } => {
+        Opened::WebSocket(open) => {
             server.shared.hub.shared.meters.handshake.record(now().saturating_since(began));
-            let patience = server.shared.patience;
-            let watch = server.shared.watch(ends);
+            let Some(driving) = server.shared.driving.begin(*open) else { return };
             drop(server);
             // Boxed as it is, and not inside of what led here.
-            Box::pin(drive(io, connection, &early, link, patience, watch))
+            Box::pin(driving)
         }
         // A task of its own, for hyper's state is larger than that of a connection.
         Opened::Http { io } => {
@@ -135,9 +133,8 @@ pub(crate) async fn serve<S: Transport>(
 }
 
 /// What a first head was.
-#[expect(clippy::large_enum_variant, reason = "taken apart where it is made")]
 enum Opened<S> {
-    WebSocket { io: S, early: Vec<u8>, connection: Negotiated, link: Link },
+    WebSocket(Box<Open<S>>),
     Http { io: Rewind<S> },
 }
 
@@ -183,10 +180,10 @@ async fn open<S: Transport>(server: &Server, io: S, ends: Ends) -> Option<Opened
         Ok(Accepted { link, acceptance, config }) => {
             let extensions = Extensions::agreed(&config, &incoming.request()?);
             let answered = incoming.answer(acceptance, extensions.line());
-            let answered = timeout(shared.patience.write, answered).await.ok()?;
+            let answered = timeout(shared.driving.patience().write, answered).await.ok()?;
             answered.map(|(io, early)| {
                 let connection = Negotiated::new(Connection::server(config, now()), extensions.agreement);
-                Opened::WebSocket { io, early, connection, link }
+                Opened::WebSocket(Box::new(Open { io, early, connection, link, watch: shared.watch(ends) }))
             })
         }
         Err(refusal) => Err(incoming.reject(refusal).await),

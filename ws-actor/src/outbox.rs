@@ -18,14 +18,14 @@ use std::task::{Context, Poll, Waker};
 
 use crate::event::{CloseFrame, Reason};
 use crate::outgoing::{Control, Frame};
-use crate::sync::{lock, note_half_full, store, wake};
+use crate::sync::{lock, store, wake};
 use crate::waiters::{Ticket, Waiters};
 
 /// The most pings and pongs that wait in a connection's control lane.
 pub(crate) const MAX_CONTROL: usize = 64;
 
-/// A deque that held more than this is given back when it runs empty.
-const KEPT_SLOTS: usize = 16;
+/// A deque that held more than this is given back when it runs empty. Most messages find nothing before them.
+const KEPT_SLOTS: usize = 1;
 
 /// What a connection's outgoing queue may hold, and what happens when it is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +82,15 @@ pub(crate) enum Refused {
     Closed,
 }
 
+/// What a message has made of an outbox that took it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// Nothing that its sender need think about.
+    Steady,
+    /// Half full, on its way up: a client that has stopped to read is noticed once.
+    HalfFull,
+}
+
 /// The next thing to write.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Out {
@@ -92,18 +101,21 @@ pub(crate) enum Out {
 }
 
 pub(crate) struct Outbox {
-    limits: OutboxLimits,
+    /// Shared by all of a route.
+    limits: Arc<OutboxLimits>,
     state: Mutex<State>,
 }
 
+/// What is seldom there is boxed: there is one of these for each connection.
 #[derive(Default)]
 struct State {
     data: VecDeque<Item>,
     bytes: usize,
-    control: VecDeque<Control>,
+    #[expect(clippy::box_collection, reason = "it is mostly not there")]
+    control: Option<Box<VecDeque<Control>>>,
     phase: Phase,
     /// Why this side ends the connection, once it does.
-    ending: Option<Reason>,
+    ending: Option<Box<Reason>>,
     /// Messages lost to the overflow policy, or cut off by an end that did not wait for them.
     dropped: u64,
     /// Those of them that were cut off.
@@ -117,7 +129,7 @@ enum Phase {
     #[default]
     Open,
     /// No more is taken; the close frame goes when the data before it has gone.
-    Closing(Option<CloseFrame>),
+    Closing(Option<Box<CloseFrame>>),
     /// The close frame was handed out, or the connection is gone.
     Closed,
 }
@@ -143,7 +155,7 @@ impl Lost {
 }
 
 impl Outbox {
-    pub(crate) fn new(limits: OutboxLimits) -> Self {
+    pub(crate) fn new(limits: Arc<OutboxLimits>) -> Self {
         Self { limits, state: Mutex::default() }
     }
 
@@ -152,7 +164,12 @@ impl Outbox {
     }
 
     /// Queues a message now or says why not. What has to go for it goes to `lost`.
-    pub(crate) fn push(&self, frame: &Frame, key: Option<&Arc<str>>, lost: &mut Lost) -> Result<(), Refused> {
+    pub(crate) fn push(
+        &self,
+        frame: &Frame,
+        key: Option<&Arc<str>>,
+        lost: &mut Lost,
+    ) -> Result<Level, Refused> {
         let mut state = lock(&self.state);
         if !matches!(state.phase, Phase::Open) {
             return Err(Refused::Closed);
@@ -161,7 +178,7 @@ impl Outbox {
             let next = state.next_sender(&self.limits);
             drop(state);
             wake(next);
-            return Ok(());
+            return Ok(Level::Steady);
         }
         if !self.has_room(&state, frame.len()) {
             match self.limits.overflow {
@@ -190,12 +207,8 @@ impl Outbox {
         let writer = state.accept(frame.clone(), key.cloned());
         let has_risen = was_low && !self.is_low(&state);
         drop(state);
-        if has_risen {
-            // Once on the way up: a client that has stopped to read costs nobody more turns.
-            note_half_full();
-        }
         wake(writer);
-        Ok(())
+        Ok(if has_risen { Level::HalfFull } else { Level::Steady })
     }
 
     /// Queues a message as soon as there is room, in the order in which senders began to wait.
@@ -258,6 +271,27 @@ impl Outbox {
         wake(writer);
     }
 
+    /// Ready when less than half is taken, or nobody will take more. It waits in the line of [`Outbox::poll_push`].
+    pub(crate) fn poll_low(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<()> {
+        let mut state = lock(&self.state);
+        if matches!(state.phase, Phase::Open) && !self.is_low(&state) {
+            state.senders.wait(ticket, cx.waker());
+            return Poll::Pending;
+        }
+        state.senders.leave(ticket);
+        let next = state.next_sender(&self.limits);
+        drop(state);
+        wake(next);
+        Poll::Ready(())
+    }
+
+    /// Has all in that line look again.
+    #[cfg(feature = "mio")]
+    pub(crate) fn wake_senders(&self) {
+        let senders = lock(&self.state).senders.all();
+        senders.into_iter().for_each(Waker::wake);
+    }
+
     /// Leaves the line of [`Outbox::poll_push`].
     pub(crate) fn give_up(&self, ticket: &mut Option<Ticket>) {
         if ticket.is_none() {
@@ -276,10 +310,11 @@ impl Outbox {
         if !matches!(state.phase, Phase::Open) {
             return Err(Refused::Closed);
         }
-        if state.control.len() == MAX_CONTROL {
+        let lane = state.control.get_or_insert_default();
+        if lane.len() == MAX_CONTROL {
             return Err(Refused::Full);
         }
-        state.control.push_back(control);
+        lane.push_back(control);
         let writer = state.writer.take();
         drop(state);
         wake(writer);
@@ -292,8 +327,8 @@ impl Outbox {
         if !matches!(state.phase, Phase::Open) {
             return Err(Refused::Closed);
         }
-        state.ending = Some(Reason::Local(frame.clone()));
-        state.phase = Phase::Closing(frame);
+        state.ending = Some(Box::new(Reason::Local(frame.clone())));
+        state.phase = Phase::Closing(frame.map(Box::new));
         let wakers = Wakers { writer: state.writer.take(), senders: state.senders.all() };
         drop(state);
         wakers.wake();
@@ -319,7 +354,10 @@ impl Outbox {
         let mut state = lock(&self.state);
         let (frame, reason) = match &mut state.phase {
             Phase::Open => (Some(frame.clone()), Reason::Local(Some(frame.clone()))),
-            Phase::Closing(closing) => (closing.take(), state.ending.take().unwrap_or(Reason::Aborted)),
+            Phase::Closing(closing) => {
+                let frame = closing.take().map(|frame| *frame);
+                (frame, state.ending.take().map_or(Reason::Aborted, |ending| *ending))
+            }
             Phase::Closed => return,
         };
         let wakers = state.cut(frame, reason, &mut lost);
@@ -347,10 +385,8 @@ impl Outbox {
     /// The next thing to write; `Pending` when there is nothing, and the task of `cx` is woken when there is.
     pub(crate) fn poll_take(&self, cx: &Context<'_>) -> Poll<Out> {
         let mut state = lock(&self.state);
-        let out = if let Some(control) = state.control.pop_front() {
-            if state.control.is_empty() {
-                state.control = VecDeque::new();
-            }
+        let out = if let Some(control) = state.control.as_mut().and_then(|lane| lane.pop_front()) {
+            state.control.take_if(|lane| lane.is_empty());
             Out::Control(control)
         } else if let Some(Item { frame, .. }) = state.data.pop_front() {
             state.bytes -= frame.len();
@@ -359,7 +395,7 @@ impl Outbox {
             }
             Out::Data(frame)
         } else if let Phase::Closing(frame) = &mut state.phase {
-            let frame = frame.take();
+            let frame = frame.take().map(|frame| *frame);
             state.phase = Phase::Closed;
             Out::Close(frame)
         } else {
@@ -384,7 +420,7 @@ impl Outbox {
 
     /// Why this side ends the connection, if it does.
     pub(crate) fn ending(&self) -> Option<Reason> {
-        lock(&self.state).ending.clone()
+        lock(&self.state).ending.as_deref().cloned()
     }
 
     /// Messages that wait, their bytes, and messages lost so far.
@@ -433,6 +469,9 @@ impl Outbox {
 impl State {
     fn accept(&mut self, frame: Frame, key: Option<Arc<str>>) -> Option<Waker> {
         self.bytes += frame.len();
+        if self.data.capacity() == 0 {
+            self.data.reserve_exact(1);
+        }
         self.data.push_back(Item { frame, key });
         self.writer.take()
     }
@@ -442,8 +481,8 @@ impl State {
         self.cut_off += self.data.len() as u64;
         std::mem::take(&mut self.data).into_iter().for_each(|item| lost.add(item));
         self.bytes = 0;
-        self.ending = Some(reason);
-        self.phase = Phase::Closing(frame);
+        self.ending = Some(Box::new(reason));
+        self.phase = Phase::Closing(frame.map(Box::new));
         Wakers { writer: self.writer.take(), senders: self.senders.all() }
     }
 
@@ -483,13 +522,13 @@ mod tests {
     }
 
     fn outbox(max_messages: usize, max_bytes: usize, overflow: Overflow) -> Outbox {
-        Outbox::new(OutboxLimits { max_messages, max_bytes, overflow })
+        Outbox::new(OutboxLimits { max_messages, max_bytes, overflow }.into())
     }
 
     fn push(outbox: &Outbox, text: &str) -> Result<(), Refused> {
         // "price:7" has the key "price".
         let key = text.split_once(':').map(|(key, _)| key.into());
-        outbox.push(&frame(text), key.as_ref(), &mut Lost::default())
+        outbox.push(&frame(text), key.as_ref(), &mut Lost::default()).map(drop)
     }
 
     fn drain(outbox: &Outbox) -> Vec<String> {
@@ -715,7 +754,7 @@ mod tests {
                     Op::Push(len, key) => {
                         let text = format!("{n:>len$}");
                         let name = key.map(|key| Arc::from(key.to_string()));
-                        let result = outbox.push(&frame(&text), name.as_ref(), &mut Lost::default());
+                        let result = outbox.push(&frame(&text), name.as_ref(), &mut Lost::default()).map(drop);
                         let mut next = list.clone();
                         if !fits(&list, text.len()) {
                             while overflow == Overflow::DropOld && !fits(&next, text.len()) {

@@ -12,8 +12,8 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde_core::Serialize;
-use ws_core::frame::{Header, MAX_CONTROL};
-use ws_core::{Kind, Prepared};
+use ws_core::frame::{Header, MAX_CONTROL, Opcode};
+use ws_core::{Kind, Part, Prepared};
 
 use crate::codec::EncodeError;
 use crate::envelope::Envelope;
@@ -238,10 +238,55 @@ impl Frame {
         }
     }
 
+    /// How much of the message goes into its next frame, at most `most` bytes; a text is cut between two characters.
+    pub(crate) fn next_part(&self, sent: usize, most: usize) -> (usize, Part) {
+        let rest = &self.payload()[sent..];
+        let mut len = rest.len().min(most);
+        if self.kind() == Kind::Text && len < rest.len() {
+            // A character's first byte is none of 10xxxxxx.
+            let back = rest[..=len].iter().rev().take_while(|byte| **byte & 0xC0 == 0x80).count();
+            len -= back.min(3);
+        }
+        let part = match (sent == 0, len == rest.len()) {
+            (true, true) => Part::Whole,
+            (true, false) => Part::First,
+            (false, true) => Part::Last,
+            (false, false) => Part::Middle,
+        };
+        (len, part)
+    }
+
     /// Bytes on the wire of a server that does not compress, which are what a queue is charged for it.
     pub(crate) fn len(&self) -> usize {
         let len = self.payload_len();
         Header::len_for(len as u64, false) + len
+    }
+}
+
+/// What is left of a frame that many share, and that leaves in parts.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    header: Header,
+    payload: Bytes,
+}
+
+impl Shared {
+    /// A frame that a connection's core has counted as sent.
+    pub(crate) fn new(prepared: &Prepared, frame: &[u8]) -> Option<Self> {
+        let (header, at) = Header::decode(frame).ok()??;
+        let payload = Bytes::from_owner(prepared.hold(frame)?).split_off(at);
+        Some(Self { header, payload })
+    }
+
+    /// The next frame of at most so many bytes, and what is left then.
+    pub(crate) fn cut(self, most: usize) -> (Header, Bytes, Option<Self>) {
+        let Self { header, mut payload } = self;
+        let len = payload.len().min(most);
+        let rest = payload.split_off(len);
+        let first = Header { fin: rest.is_empty(), len: len as u64, ..header };
+        // RFC 7692, 6: the bit is set on the first frame of the message only.
+        let header = Header { rsv: 0, opcode: Opcode::Continuation, ..header };
+        (first, payload, (!rest.is_empty()).then_some(Self { header, payload: rest }))
     }
 }
 

@@ -15,11 +15,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
-use ws_core::frame::{Header, MAX_HEADER, Opcode};
+use ws_core::frame::MAX_HEADER;
 use ws_core::{Connection, Kind, Message, Part, Role, SendError, mask};
 
 use crate::compress;
-use crate::outgoing::Frame;
+use crate::outgoing::{Frame, Shared};
 use crate::pool;
 
 /// A payload of this size or more is written from where it is, one below is copied behind its head.
@@ -46,8 +46,7 @@ pub(crate) struct Output {
 enum Rest {
     /// Sent up to here.
     Message(Frame, usize),
-    /// The payload of a frame that the core has counted as sent, and that leaves in parts: the head of the next.
-    Shared(Header, Bytes),
+    Shared(Shared),
 }
 
 impl Output {
@@ -78,15 +77,15 @@ impl Output {
         match self.message.take() {
             None => return false,
             // A close frame ends the message with everything else.
-            Some(Rest::Shared(..)) if !connection.can_send() => {}
-            Some(Rest::Shared(header, payload)) => self.put_shared(header, payload),
+            Some(Rest::Shared(_)) if !connection.can_send() => {}
+            Some(Rest::Shared(shared)) => self.put_shared(shared),
             Some(Rest::Message(frame, sent)) => self.encode(frame, sent, connection),
         }
         true
     }
 
     fn encode(&mut self, frame: Frame, sent: usize, connection: &mut Connection) {
-        let (len, part) = next(&frame, sent, FRAGMENT);
+        let (len, part) = frame.next_part(sent, FRAGMENT);
         if !compress::compresses(connection, len, part) {
             return self.encode_plain(frame, sent, len, part, connection);
         }
@@ -99,10 +98,8 @@ impl Output {
                 let Ok(bytes) = connection.prepared(prepared) else { return };
                 if bytes.len() < LARGE {
                     self.put(bytes);
-                } else if let (Ok(Some((header, at))), Some(held)) =
-                    (Header::decode(bytes), prepared.hold(bytes))
-                {
-                    self.put_shared(header, Bytes::from_owner(held).split_off(at));
+                } else if let Some(shared) = Shared::new(prepared, bytes) {
+                    self.put_shared(shared);
                 }
             }
             None => self.compress(frame, sent, connection),
@@ -143,7 +140,7 @@ impl Output {
 
     /// Encodes the next part by the connection's own compressor.
     fn compress(&mut self, frame: Frame, sent: usize, connection: &mut Connection) {
-        let (len, part) = next(&frame, sent, COMPRESSED);
+        let (len, part) = frame.next_part(sent, COMPRESSED);
         let payload = &frame.payload()[sent..sent + len];
         let message = match frame.kind() {
             Kind::Binary => Message::Binary(payload),
@@ -172,22 +169,17 @@ impl Output {
     }
 
     /// Encodes the next part of a frame that others share.
-    fn put_shared(&mut self, header: Header, mut payload: Bytes) {
-        let len = payload.len().min(FRAGMENT);
-        let rest = payload.split_off(len);
+    fn put_shared(&mut self, shared: Shared) {
+        let (header, payload, rest) = shared.cut(FRAGMENT);
         let mut head = [0; MAX_HEADER];
-        let head_len = Header { fin: rest.is_empty(), len: len as u64, ..header }.encode(&mut head);
+        let head_len = header.encode(&mut head);
         self.put(&head[..head_len]);
-        if len < LARGE {
+        if payload.len() < LARGE {
             self.put(&payload);
         } else {
             self.large = payload;
         }
-        if !rest.is_empty() {
-            // RFC 7692, 6: the bit is set on the first frame of the message only.
-            let header = Header { rsv: 0, opcode: Opcode::Continuation, ..header };
-            self.message = Some(Rest::Shared(header, rest));
-        }
+        self.message = rest.map(Rest::Shared);
     }
 
     /// Copies what fits for sure: less than [`LARGE`] and a head, where there [is room](Self::has_room).
@@ -245,22 +237,4 @@ impl Output {
             pool::give_back(std::mem::take(&mut self.buffer));
         }
     }
-}
-
-/// How much of a message goes into its next frame, at most `most` bytes; a text is cut between two characters.
-fn next(frame: &Frame, sent: usize, most: usize) -> (usize, Part) {
-    let rest = &frame.payload()[sent..];
-    let mut len = rest.len().min(most);
-    if frame.kind() == Kind::Text && len < rest.len() {
-        // A character's first byte is none of 10xxxxxx.
-        let back = rest[..=len].iter().rev().take_while(|byte| **byte & 0xC0 == 0x80).count();
-        len -= back.min(3);
-    }
-    let part = match (sent == 0, len == rest.len()) {
-        (true, true) => Part::Whole,
-        (true, false) => Part::First,
-        (false, true) => Part::Last,
-        (false, false) => Part::Middle,
-    };
-    (len, part)
 }

@@ -17,6 +17,12 @@ impl<S> Rewind<S> {
     pub(crate) fn new(prefix: Bytes, io: S) -> Self {
         Self { prefix, io }
     }
+
+    /// The stream, and what is left of the bytes in front of it.
+    #[cfg(feature = "mio")]
+    pub(crate) fn into_parts(self) -> (S, Bytes) {
+        (self.io, self.prefix)
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Rewind<S> {

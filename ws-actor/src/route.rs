@@ -2,15 +2,17 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use ws_core::{Config, ConfigRef, Delivery, Request};
 
 use crate::decision::{Decide, Decision, Upgrade};
+use crate::entry::Way;
 use crate::limits::Limits;
 use crate::outbox::OutboxLimits;
 use crate::path::Pattern;
 use crate::places::Gate;
+use crate::sync::lock;
 use crate::target::Pool;
 
 /// A path that speaks WebSocket, and the actors behind it.
@@ -21,7 +23,7 @@ pub struct Route {
     pub(crate) no_topic: Arc<str>,
     pub(crate) origins: Origins,
     pub(crate) require_origin: bool,
-    pub(crate) outbox: OutboxLimits,
+    pub(crate) outbox: Arc<OutboxLimits>,
     #[cfg(feature = "deflate")]
     deflate: Option<Option<ws_core::deflate::Settings>>,
     pub(crate) limits: Limits,
@@ -35,6 +37,8 @@ pub struct Route {
     pub(crate) subprotocols: Vec<Arc<str>>,
     pub(crate) require_subprotocol: bool,
     pub(crate) envelope: bool,
+    /// How the last connection came, for the next one to share.
+    last: Mutex<Option<Arc<Way>>>,
 }
 
 impl fmt::Debug for Route {
@@ -66,7 +70,7 @@ impl Route {
             no_topic: "".into(),
             origins: Origins::SameHost,
             require_origin: false,
-            outbox: OutboxLimits::new(),
+            outbox: OutboxLimits::new().into(),
             #[cfg(feature = "deflate")]
             deflate: None,
             limits: Limits::new(),
@@ -78,6 +82,7 @@ impl Route {
             subprotocols: Vec::new(),
             require_subprotocol: false,
             envelope: false,
+            last: Mutex::default(),
         }
     }
 
@@ -142,7 +147,7 @@ impl Route {
     /// Bounds the outgoing queue of each connection.
     #[must_use]
     pub fn outbox(mut self, limits: OutboxLimits) -> Self {
-        self.outbox = limits;
+        self.outbox = limits.into();
         self
     }
 
@@ -237,6 +242,15 @@ impl Route {
     pub fn require_subprotocol(mut self) -> Self {
         self.require_subprotocol = true;
         self
+    }
+
+    /// Has connections that come the same way, one after the other, share what there is to say about it.
+    pub(crate) fn share(&self, way: Way) -> Arc<Way> {
+        let mut last = lock(&self.last);
+        match &mut *last {
+            Some(last) if **last == way => Arc::clone(last),
+            last => Arc::clone(last.insert(Arc::new(way))),
+        }
     }
 
     /// The subprotocol to be agreed upon.

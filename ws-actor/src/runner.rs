@@ -15,8 +15,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::actor::{Context, WsActor};
 use crate::drain::Answer;
@@ -201,7 +202,7 @@ impl<A: WsActor> Runner<A> {
             if self.stopping && owed.is_empty() {
                 break;
             }
-            let_others_run().await;
+            let_others_run(&self.guard.hub).await;
         }
         self.stop(&mut actor).await;
         Next::Nothing
@@ -372,7 +373,7 @@ impl<A: WsActor> Runner<A> {
                 Some(Todo::Message(_) | Todo::Cast(_)) => self.guard.ended.letters += 1,
                 _ => {}
             }
-            let_others_run().await;
+            let_others_run(&self.guard.hub).await;
         }
     }
 }
@@ -405,12 +406,18 @@ async fn contained(call: impl Future<Output = ()>) -> Result<(), Box<dyn Any + S
     .await
 }
 
+/// The longest that an actor waits for a loop that lags behind it. It does not wait for a client that is slow.
+const RELIEF: Duration = Duration::from_millis(250);
+
 /// The mailbox is no tokio resource, so a busy actor has to let others run by itself: now and then, and when it fills
-/// outboxes faster than the connections' tasks get to write.
-async fn let_others_run() {
-    if take_half_full() {
-        tokio::task::yield_now().await;
-    } else {
-        tokio::task::consume_budget().await;
+/// outboxes faster than the connections' tasks, or loops, get to write.
+async fn let_others_run(hub: &Hub) {
+    let Some(id) = take_half_full() else { return tokio::task::consume_budget().await };
+    tokio::task::yield_now().await;
+    if let Some(entry) = hub.entry(id) {
+        let mut ticket = None;
+        let relieved = poll_fn(|cx| entry.poll_relieved(cx, &mut ticket));
+        let _ = timeout(RELIEF, relieved).await;
+        entry.outbox().give_up(&mut ticket);
     }
 }

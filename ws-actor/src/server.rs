@@ -23,11 +23,13 @@ use tokio::time::timeout;
 use tower_service::Service;
 use ws_core::{Config, ConfigRef, Rejection};
 
-use crate::conn::{Patience, Watch, drive, now};
+use crate::conn::{Open, Watch, now};
+use crate::driving::Driving;
 use crate::exposition;
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::listen::{Listening, accept};
+use crate::patience::Patience;
 use crate::places::Gate;
 use crate::report::{FailureReport, Observer};
 use crate::route::Route;
@@ -95,7 +97,7 @@ pub(crate) struct Shared {
     pub(crate) decision_timeout: Duration,
     pub(crate) refused: Option<Observer<Refusal>>,
     failed: Option<Arc<Observer<FailureReport>>>,
-    pub(crate) patience: Patience,
+    pub(crate) driving: Driving,
 }
 
 impl Shared {
@@ -130,7 +132,7 @@ impl Server {
             decision_timeout: Duration::ZERO,
             refused: None,
             failed: None,
-            patience: Patience { write: Duration::ZERO, mailbox: Duration::ZERO },
+            driving: Driving::new(Patience { write: Duration::ZERO, mailbox: Duration::ZERO }),
         };
         let handshakes = Arc::new(Semaphore::new(0));
         Self { shared, http: None, metrics: None, handshakes }.settings(Settings::new())
@@ -159,10 +161,36 @@ impl Server {
     pub fn settings(mut self, settings: Settings) -> Self {
         self.shared.config = settings.protocol.into();
         self.shared.settle();
-        self.shared.patience = Patience { write: settings.write_timeout, mailbox: settings.mailbox_timeout };
+        let (write, mailbox) = (settings.write_timeout, settings.mailbox_timeout);
+        self.shared.driving.set_patience(Patience { write, mailbox });
         self.shared.decision_timeout = settings.decision_timeout;
         let handshakes = settings.max_handshakes.clamp(1, Semaphore::MAX_PERMITS);
         self.handshakes = Arc::new(Semaphore::new(handshakes));
+        self
+    }
+
+    /// Has connections driven by loops of [`ws_mio`] instead of a tokio task each, once their upgrades are answered. They have
+    /// the same actors, rooms, limits and contracts.
+    ///
+    /// Those over plain TCP, that is: from [`listen`](Self::listen), from [`serve`](Self::serve) with a `TcpStream`, from
+    /// [`upgrade`](Self::upgrade) by a server over hyper. Others, such as TLS, stay tasks; so do those that this program
+    /// [dials](Hub::dial).
+    ///
+    /// ```no_run
+    /// # async fn run(hub: ws_actor::Hub) -> std::io::Result<()> {
+    /// use ws_actor::{Loops, Route, Server};
+    ///
+    /// let loops = Loops::start(2)?;
+    /// Server::new(&hub).route(Route::ws("/ws").target("chat")).on_loops(&loops).listen("127.0.0.1:8080").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// Three things are otherwise there. Deadlines are kept to 20 ms. Time is real: a clock that a test has paused does not
+    /// hold for them. A large message is copied once on its way to the actor.
+    #[cfg(feature = "mio")]
+    #[must_use]
+    pub fn on_loops(mut self, loops: &crate::Loops) -> Self {
+        self.shared.driving.loops = Some(loops.clone());
         self
     }
 
@@ -370,14 +398,18 @@ impl Server {
         Ok(async move {
             let (response, connection) = head.answer(&self.shared, ends).await;
             if let Some((link, connection)) = connection {
-                let patience = self.shared.patience;
+                let driving = self.shared.driving.clone();
                 let watch = self.shared.watch(ends);
                 let meters = Arc::clone(&self.shared.hub.shared.meters);
                 tokio::spawn(async move {
                     // Without the upgrade the link ends unheard of: when the server drops it, or holds it back.
-                    if let Ok(Ok(upgraded)) = timeout(patience.write, upgraded).await {
+                    if let Ok(Ok(upgraded)) = timeout(driving.patience().write, upgraded).await {
                         meters.handshake.record(now().saturating_since(began));
-                        drive(TokioIo::new(upgraded), connection, &[], link, patience, watch).await;
+                        let io = TokioIo::new(upgraded);
+                        let open = Open { io, early: Vec::new(), connection, link, watch };
+                        if let Some(driving) = driving.begin(open) {
+                            driving.await;
+                        }
                     }
                 });
             }

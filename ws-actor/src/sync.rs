@@ -7,6 +7,8 @@ use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+use crate::id::ConnId;
+
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -27,17 +29,17 @@ pub(crate) fn store(slot: &mut Option<Waker>, waker: &Waker) {
 }
 
 thread_local! {
-    static HALF_FULL: Cell<bool> = const { Cell::new(false) };
+    static HALF_FULL: Cell<Option<ConnId>> = const { Cell::new(None) };
 }
 
-/// An outbox has become half full by what this thread does. An actor that goes on and on would fill it before the
-/// connection's task had a turn, and a client that reads all it gets would be taken for a slow one.
-pub(crate) fn note_half_full() {
-    HALF_FULL.set(true);
+/// The outbox of this connection has become half full by what this thread does. An actor that goes on and on would fill it
+/// before the connection's task had a turn, and a client that reads all it gets would be taken for a slow one.
+pub(crate) fn note_half_full(id: ConnId) {
+    HALF_FULL.set(Some(id));
 }
 
-/// Whether that happened since the last look: then others should have a turn. A hint; what an actor did on another
-/// thread before it was moved is not seen.
-pub(crate) fn take_half_full() -> bool {
+/// Whose that was last, since the last look: then others should have a turn. A hint; what an actor did on another thread
+/// before it was moved is not seen.
+pub(crate) fn take_half_full() -> Option<ConnId> {
     HALF_FULL.take()
 }

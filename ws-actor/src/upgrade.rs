@@ -18,7 +18,7 @@ use ws_tokio::Acceptance;
 use crate::compress::{Extensions, Negotiated};
 use crate::conn::now;
 use crate::decision::{Decision, Relay, Upgrade, decided};
-use crate::entry::{Terms, Who};
+use crate::entry::{Terms, Way, Who};
 use crate::limits::Bounds;
 use crate::link::Link;
 use crate::mailbox::Down;
@@ -153,11 +153,14 @@ impl Asked<'_> {
         }
         let envelope = relay.envelope.unwrap_or(route.envelope);
         let (role, remote_addr, local_addr) = (Role::Server, ends.remote, ends.local);
-        let who = Who { role, remote_addr, local_addr, path, params, query, subprotocol, envelope };
+        let way = route.share(Way { role, local_addr, path, params, query, subprotocol, envelope });
+        let who = Who { remote_addr, way };
         let mut terms = Terms { topic: Arc::clone(&route.no_topic), meta: Meta::new(), heartbeat: None };
         terms.apply(relay);
-        let bounds =
-            Bounds { shows_control: route.shows_control, ..Bounds::new(route.outbox, &route.held, places) };
+        let bounds = Bounds {
+            shows_control: route.shows_control,
+            ..Bounds::new(Arc::clone(&route.outbox), &route.held, places)
+        };
         let link = Link::open(&server.hub, &pool, bounds, who, terms).map_err(|Down| {
             if server.hub.is_draining() {
                 draining(server, target.as_bytes(), ends)

@@ -14,9 +14,14 @@ use crate::sync::store;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
 
-/// The line. `None` marks a task that was woken and has not come back yet; it keeps its place.
+/// The line. It takes a pointer until somebody waits, for mostly nobody ever does, and stays then: numbers must not begin
+/// again while somebody may have one.
 #[derive(Debug, Default)]
-pub(crate) struct Waiters {
+pub(crate) struct Waiters(Option<Box<Line>>);
+
+/// `None` marks a task that was woken and has not come back yet; it keeps its place.
+#[derive(Debug, Default)]
+struct Line {
     line: BTreeMap<Ticket, Option<Waker>>,
     next: u64,
 }
@@ -24,24 +29,25 @@ pub(crate) struct Waiters {
 impl Waiters {
     /// Puts a task in line, or renews its waker at the place it has.
     pub(crate) fn wait(&mut self, ticket: &mut Option<Ticket>, waker: &Waker) {
+        let Line { line, next } = &mut **self.0.get_or_insert_default();
         let place = *ticket.get_or_insert_with(|| {
-            self.next += 1;
-            Ticket(self.next)
+            *next += 1;
+            Ticket(*next)
         });
-        store(self.line.entry(place).or_default(), waker);
+        store(line.entry(place).or_default(), waker);
     }
 
     /// Takes a task out of the line, because it got room or gave up. The caller then wakes [`Waiters::next`] if
     /// there is (still) room.
     pub(crate) fn leave(&mut self, ticket: &mut Option<Ticket>) {
-        if let Some(place) = ticket.take() {
-            self.line.remove(&place);
+        if let (Some(place), Some(waiters)) = (ticket.take(), &mut self.0) {
+            waiters.line.remove(&place);
         }
     }
 
     /// Whether `ticket` (or a newcomer) has nobody before it.
     pub(crate) fn is_first(&self, ticket: Option<Ticket>) -> bool {
-        match (self.line.first_key_value(), ticket) {
+        match (self.0.as_ref().and_then(|waiters| waiters.line.first_key_value()), ticket) {
             (None, _) => true,
             (Some((first, _)), Some(ticket)) => ticket <= *first,
             (Some(_), None) => false,
@@ -50,11 +56,12 @@ impl Waiters {
 
     /// The first task in line, to be woken outside the lock; nothing if it has been woken already.
     pub(crate) fn next(&mut self) -> Option<Waker> {
-        self.line.first_entry()?.get_mut().take()
+        self.0.as_mut()?.line.first_entry()?.get_mut().take()
     }
 
     /// Everybody, when waiting has become pointless.
     pub(crate) fn all(&mut self) -> Vec<Waker> {
-        std::mem::take(&mut self.line).into_values().flatten().collect()
+        let line = self.0.as_mut().map(|waiters| std::mem::take(&mut waiters.line));
+        line.into_iter().flat_map(BTreeMap::into_values).flatten().collect()
     }
 }

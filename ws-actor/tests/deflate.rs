@@ -149,7 +149,7 @@ async fn negotiated_by_every_upgrade() {
     let route = || Route::ws("/ws").target(target.clone()).deflate(Settings::server());
     let own = listen(Server::new(&hub).route(route()).on_http(page)).await;
 
-    let mounted = Arc::new(Server::new(&hub).route(route()));
+    let mounted = Arc::new(support::driven(Server::new(&hub)).route(route()));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let foreign = listener.local_addr().expect("bound");
     tokio::spawn(async move {

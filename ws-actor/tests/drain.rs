@@ -94,7 +94,7 @@ async fn in_order() {
         let status = if health.is_draining() { 503 } else { 200 };
         async move { http::Response::builder().status(status).body(String::new()).unwrap() }
     });
-    let listening = server.listen("127.0.0.1:0").await.unwrap();
+    let listening = support::driven(server).listen("127.0.0.1:0").await.unwrap();
     let addr = listening.local_addr();
     let mut clients = Vec::new();
     for _ in 0..10 {
@@ -211,7 +211,8 @@ async fn clients_of_all_kinds() {
 async fn dialled_connections() {
     let service = Hub::new();
     let (target, mut served) = witness(&service, "served", false);
-    let listening = Server::new(&service).route(Route::ws("/ws").target(target)).listen("127.0.0.1:0");
+    let listening =
+        support::driven(Server::new(&service)).route(Route::ws("/ws").target(target)).listen("127.0.0.1:0");
     let listening = listening.await.unwrap();
     let url = format!("ws://{}/ws", listening.local_addr());
     for is_lost in [false, true] {

@@ -139,7 +139,7 @@ async fn services_that_fail() {
 async fn hand_over_from_axum() {
     let hub = Hub::new();
     let (target, mut log) = witness(&hub, "witness", true);
-    let server = Arc::new(Server::new(&hub).route(Route::ws("/ws").target(target)));
+    let server = Arc::new(support::driven(Server::new(&hub)).route(Route::ws("/ws").target(target)));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let ws = move |ConnectInfo(remote): ConnectInfo<SocketAddr>, request: Request| async move {

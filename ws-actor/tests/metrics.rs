@@ -125,6 +125,9 @@ async fn a_scripted_run() {
         assert_eq!(hub.room("all").join(*id), Ok(()));
     }
     assert_eq!(hub.room("all").broadcast("to all").delivered, 3);
+    for client in &mut clients {
+        assert_eq!(client.read_text().await, "to all");
+    }
     clients[0].close(1000).await;
     assert_eq!(clients[0].close_frame().await.0, 1000);
     clients[1].write(&[0xFF; 8]).await;
@@ -134,12 +137,15 @@ async fn a_scripted_run() {
     until("the second is there", || hub.connection_count() == 2).await;
     let id = hub.connections().into_iter().find(|id| !ids.contains(id)).unwrap();
     // This task does not let the connection's write in between.
+    let hold = support::hold(&hub, id).await;
     let results: Vec<_> = (0..5).map(|_| hub.send(id, "12345")).collect();
     let (ok, full) = (Ok(()), Err(SendError::Full));
     assert_eq!(results, [ok, ok, full, full, full]);
     let now = hub.metrics();
     assert_eq!((now.queued, now.queued_bytes), (2, 14));
     assert_eq!(now.queue_depths[..3], [(0, 1), (1, 1), (4, 2)]);
+    let held = hold.messages;
+    hold.end(&mut tight).await;
     assert_eq!(tight.read_text().await, "12345");
     assert_eq!(tight.read_text().await, "12345");
     clients[2].text("panic").await;
@@ -152,7 +158,7 @@ async fn a_scripted_run() {
     assert_eq!((metrics.connections, metrics.opened, metrics.rooms), (1, 4, 0));
     assert_eq!((metrics.actors, metrics.panics), (1, 1));
     assert_eq!((metrics.messages_in, metrics.bytes_in), (7, 35));
-    assert_eq!((metrics.messages_out, metrics.bytes_out), (6 + 3 + 2, 6 * 5 + 3 * 6 + 2 * 5));
+    assert_eq!((metrics.messages_out, metrics.bytes_out), (6 + 3 + 2 + held, 6 * 5 + 3 * 6 + 2 * 5));
     assert_eq!((metrics.queued, metrics.queued_bytes), (0, 0));
     for (ending, count) in metrics.closed.iter() {
         let ended = [Ending::Peer, Ending::Protocol, Ending::TargetDown].contains(&ending);
@@ -184,7 +190,7 @@ async fn a_scripted_run() {
         ("ws_upgrades_refused_total{reason=\"no_route\"}", 2.0),
         ("ws_messages_received_total", 7.0),
         ("ws_received_bytes_total", 35.0),
-        ("ws_messages_sent_total", 11.0),
+        ("ws_messages_sent_total", 11.0 + held as f64),
         ("ws_messages_dropped_total{reason=\"full\"}", 3.0),
         ("ws_outbox_depth_connections{le=\"0\"}", 1.0),
         ("ws_outbox_depth_connections{le=\"+Inf\"}", 1.0),
@@ -252,12 +258,14 @@ async fn drops_by_reason() {
         let addr = listen(Server::new(&hub).route(Route::ws("/ws").target(target).outbox(limits))).await;
         let client = Client::open(addr, "/ws").await;
         let id = log.connect().await.id;
+        let hold = support::hold(&hub, id).await;
         for n in 0..4 {
             let _ = hub.send(id, Outgoing::keyed("key", format!("{n}")));
         }
         // The connection ends before it can write.
         drop(client);
         hub.close(id, ws_actor::CloseFrame::new(1000, "")).unwrap_or_default();
+        drop(hold);
         until("it has gone", || hub.connection_count() == 0).await;
         let dropped = hub.metrics().dropped;
         let kinds = [DropReason::Full, DropReason::Oldest, DropReason::Replaced, DropReason::Ended];

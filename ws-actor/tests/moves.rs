@@ -169,9 +169,10 @@ async fn hand_over_and_stop() {
         client.write(&numbered(150)).await;
         clients.push(client);
     }
+    let count = |number| book.lock().unwrap().iter().filter(|(at, _)| *at == number).count();
+    until("it has met them", || count(0) >= 8).await;
     until("there is room for a cast", || targets[0].cast(Relay::to(&targets[1])).is_ok()).await;
     until("the name is free", || hub.lookup("scribe 0").is_none()).await;
-    let count = |number| book.lock().unwrap().iter().filter(|(at, _)| *at == number).count();
     until("all have moved", || count(1) >= 8).await;
     for client in &mut clients {
         client.close(1000).await;

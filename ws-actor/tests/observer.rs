@@ -72,9 +72,11 @@ async fn what_happens() {
     client.text("hello").await;
     assert_eq!(client.read_text().await, "hello");
     assert_eq!(hub.room("room").join(id), Ok(()));
+    let hold = support::hold(&hub, id).await;
     for _ in 0..2 + 9 {
         let _ = hub.send(id, "more");
     }
+    hold.end(&mut client).await;
     for _ in 0..2 {
         assert_eq!(client.read_text().await, "more");
     }

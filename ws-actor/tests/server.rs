@@ -107,7 +107,7 @@ async fn heads_are_limited() {
 #[tokio::test]
 async fn hand_over_from_a_hyper_server() {
     let hub = Hub::new();
-    let server = Arc::new(Server::new(&hub).route(Route::ws("/ws").target(echo(&hub).0)));
+    let server = Arc::new(support::driven(Server::new(&hub)).route(Route::ws("/ws").target(echo(&hub).0)));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -145,7 +145,7 @@ async fn a_hand_over_that_does_not_come() {
     let mut settings = Settings::new();
     settings.write_timeout = Duration::from_millis(100);
     let route = Route::ws("/ws").target(target.clone());
-    let server = Arc::new(Server::new(&hub).settings(settings).route(route));
+    let server = Arc::new(support::driven(Server::new(&hub)).settings(settings).route(route));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -542,7 +542,7 @@ async fn reports_are_escaped() {
 async fn stop_listening() {
     let hub = Hub::new();
     let server = Server::new(&hub).route(Route::ws("/ws").target(echo(&hub).0));
-    let listening = server.listen("127.0.0.1:0").await.unwrap();
+    let listening = support::driven(server).listen("127.0.0.1:0").await.unwrap();
     let addr = listening.local_addr();
     assert!(
         Server::new(&hub)

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use support::{frame, until, upgrade};
+use support::{driven, frame, until, upgrade};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -284,7 +284,7 @@ fn server(hub: &Hub, topic: &Arc<str>) -> Server {
     limits.max_connections = Some(PLACES);
     limits.max_per_ip = Some(PLACES);
     limits.max_per_user = Some(PLACES);
-    [false, true].into_iter().fold(Server::new(hub).limits(limits), |server, is_brittle| {
+    [false, true].into_iter().fold(driven(Server::new(hub)).limits(limits), |server, is_brittle| {
         let path = if is_brittle { "/brittle" } else { "/firm" };
         let route = Route::ws(path).pool((0..POOL).map(|number| name(is_brittle, number)));
         let topic = Arc::clone(topic);

@@ -154,6 +154,7 @@ async fn policies() {
         let mut bystander = fixture.open("bystander").await;
         fixture.until(0, "connect 2 bystander").await;
         culprit.text(word).await;
+        fixture.until(0, &format!("1 {word}")).await;
         for (client, code) in [(&mut culprit, culprits), (&mut bystander, bystanders)] {
             if let Some(code) = code {
                 assert_eq!(client.close_frame().await.0, code, "{case}");

@@ -23,6 +23,8 @@ pub enum Error {
     Timeout(Timer),
     /// The transport ended or broke without a close frame (code 1006). At its plain end the kind is `UnexpectedEof`.
     Lost(io::Error),
+    /// The application ended it at once ([`Peer::abort`](crate::Peer::abort)).
+    Aborted,
     /// The call was refused, and the connection is as it was before. A closing connection refuses all messages.
     Refused(SendError),
     /// The call was refused: the opening handshake is not done, and no frame may precede the 101.
@@ -37,7 +39,7 @@ impl Error {
     pub fn close_code(&self) -> Option<CloseCode> {
         match self {
             Self::Violation(violation) => Some(violation.close_code()),
-            Self::Timeout(_) | Self::Lost(_) => Some(CloseCode::ABNORMAL),
+            Self::Timeout(_) | Self::Lost(_) | Self::Aborted => Some(CloseCode::ABNORMAL),
             Self::Request(_)
             | Self::Rejected(_)
             | Self::Answer(_)
@@ -59,6 +61,7 @@ impl fmt::Display for Error {
             Self::Violation(violation) => write!(f, "the peer broke the protocol: {violation}"),
             Self::Timeout(timer) => timer.fmt(f),
             Self::Lost(error) => write!(f, "the connection was lost: {error}"),
+            Self::Aborted => f.write_str("the application ended the connection"),
             Self::Refused(error) => error.fmt(f),
             Self::NotOpen => f.write_str("the opening handshake is not done"),
             Self::QueueFull => f.write_str("the output queue is full"),
@@ -75,7 +78,7 @@ impl std::error::Error for Error {
             Self::Violation(violation) => Some(violation),
             Self::Lost(error) => Some(error),
             Self::Refused(error) => Some(error),
-            Self::Rejected(_) | Self::Timeout(_) | Self::NotOpen | Self::QueueFull => None,
+            Self::Rejected(_) | Self::Timeout(_) | Self::Aborted | Self::NotOpen | Self::QueueFull => None,
         }
     }
 }

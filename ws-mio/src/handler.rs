@@ -1,9 +1,10 @@
 //! What an application implements: one value for each loop, called with what happens there.
 
+use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 
-use ws_core::{CloseFrame, Event, Message, Part, Prepared, Request};
+use ws_core::{CloseFrame, Event, Instant, Message, Part, Prepared, Request};
 
 use crate::connect::{Answer, ConnectError};
 use crate::error::Error;
@@ -58,7 +59,31 @@ pub trait Handler {
     /// Pings and close frames have their answers without your help.
     fn event(&mut self, event: Event<'_>, peer: &mut Peer<'_, Self::State>);
 
-    /// A connection is over: `Ok` after a clean close. Called once for each that was opened.
+    /// Somebody has [woken](Remote::waker) it. Called once for any number of calls before it.
+    fn woken(&mut self, _peer: &mut Peer<'_, Self::State>) {}
+
+    /// Output has to wait, because the peer does not read. How long is known ([`Peer::stalled_since`]), and for you to judge.
+    fn stalled(&mut self, _peer: &mut Peer<'_, Self::State>) {}
+
+    /// Output that had to wait has left, all of it: there is room for more.
+    fn drained(&mut self, _peer: &mut Peer<'_, Self::State>) {}
+
+    /// When [`tick`](Self::tick) is to be called for a connection; asked whenever something was done with it.
+    fn deadline(&self, _state: &Self::State) -> Option<Instant> {
+        None
+    }
+
+    /// The [deadline](Self::deadline) has passed, by up to 20 ms as a rule.
+    fn tick(&mut self, _peer: &mut Peer<'_, Self::State>) {}
+
+    /// Makes what is kept with a connection from what came with it from [elsewhere](Remote::adopt). It is
+    /// [opened](Self::open) then. `None`: it is dropped.
+    fn adopt(&mut self, _state: Box<dyn Any + Send>) -> Option<Self::State> {
+        None
+    }
+
+    /// A connection is over: `Ok` after a clean close. Called once for each that was opened, as soon as nothing can be sent
+    /// or received any more; the loop waits by itself for the peer to end the transport.
     fn closed(&mut self, _id: ConnId, _state: Self::State, _end: Result<(), Error>) {}
 
     /// A connection ended before it was one: no request in time, a broken or a refused one.
@@ -299,7 +324,7 @@ impl<D> Peer<'_, D> {
 
     /// What was published for it before goes before what it sends.
     #[inline]
-    fn catch_up(&mut self) {
+    pub(crate) fn catch_up(&mut self) {
         self.topics.catch_up(self.id.slot, &mut self.reply);
     }
 }

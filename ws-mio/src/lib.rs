@@ -8,6 +8,10 @@
 //! Topics: [`Peer::subscribe`], [`Peer::publish`], [`Remote::publish`]. What one says, all members get, on all loops: framed
 //! once, and written from where it stands.
 //!
+//! Where messages go on to somebody who may be slow: a connection can be held back ([`Peer::pause`]), woken by whoever it
+//! waits for ([`Remote::waker`]), told when its output has left ([`Handler::drained`]), and have times of its own
+//! ([`Handler::deadline`]). One that was opened elsewhere, by an HTTP server, say, can go on here ([`Remote::adopt`]).
+//!
 //! [`Socket`], for a loop that you already have. It reads and writes when the loop says that it can, and calls you back
 //! with messages that stand in the loop's one receive buffer. The opening handshake is part of it, a server's
 //! ([`Socket::accept`]) and a client's ([`Socket::connect`]).
@@ -78,6 +82,7 @@
 #![forbid(unsafe_code)]
 
 mod accept;
+mod adopt;
 mod buffers;
 mod client;
 mod connect;
@@ -85,17 +90,20 @@ mod deflate;
 mod error;
 mod handler;
 mod link;
+mod moment;
 mod opening;
 mod quiet;
 mod remote;
 mod reply;
 mod server;
 mod socket;
+mod steer;
 mod stream;
 mod table;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod topics;
+mod wake;
 mod wheel;
 mod wire;
 mod worker;

@@ -57,6 +57,15 @@ impl Link {
             Self::None => Err(ErrorKind::NotConnected.into()),
         }
     }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr(),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.io().local_addr(),
+            Self::None => Err(ErrorKind::NotConnected.into()),
+        }
+    }
 }
 
 impl Read for Link {

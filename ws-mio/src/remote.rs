@@ -16,6 +16,9 @@ use crate::topics::{self, Deliveries, Directory, Published, Spares, TopicError, 
 
 use crate::connect::Connect;
 
+use crate::adopt::Arrival;
+use crate::wake::Wake;
+
 /// Which connection. It is never used again for another one, and nothing is sent to the wrong one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnId {
@@ -90,6 +93,10 @@ pub(crate) struct Batch {
     /// What is published, in order.
     pub(crate) published: Vec<Prepared>,
     published_bytes: usize,
+    pub(crate) wakes: Vec<Arc<Wake>>,
+    pub(crate) arrivals: Vec<Arrival>,
+    /// No more connections come.
+    pub(crate) winds_down: bool,
     /// How long connections have to end.
     pub(crate) shutdown: Option<Duration>,
     stopped: bool,
@@ -112,6 +119,10 @@ impl Batch {
         self.published.shrink_to(KEPT / size_of::<Order>());
         self.orders.shrink_to(KEPT / size_of::<Order>());
         self.bytes.shrink_to(KEPT);
+        self.wakes.clear();
+        self.wakes.shrink_to(KEPT / size_of::<Arc<Wake>>());
+        self.arrivals = Vec::new();
+        self.winds_down = false;
         self.shutdown = None;
     }
 
@@ -133,6 +144,8 @@ pub(crate) struct Inbox {
     pub(crate) connections: AtomicUsize,
     pub(crate) topics: Directory,
     pub(crate) spares: Spares,
+    /// Those that are on their way here.
+    pub(crate) arriving: AtomicUsize,
 }
 
 impl fmt::Debug for Inbox {
@@ -144,9 +157,10 @@ impl fmt::Debug for Inbox {
 impl Inbox {
     pub(crate) fn new(waker: Waker, max: usize) -> Self {
         let (batch, any) = (Mutex::default(), AtomicBool::new(false));
-        let (awake, connections) = (AtomicBool::new(true), AtomicUsize::new(0));
+        let (awake, connections, arriving) =
+            (AtomicBool::new(true), AtomicUsize::new(0), AtomicUsize::new(0));
         let (topics, spares) = (Directory::default(), Spares::default());
-        Self { batch, any, awake, waker, max, connections, topics, spares }
+        Self { batch, any, awake, waker, max, connections, arriving, topics, spares }
     }
 
     fn lock(&self) -> MutexGuard<'_, Batch> {
@@ -179,10 +193,10 @@ impl Inbox {
     /// The loop has ended: nobody will look any more. What was to be connected is handed back, to be told.
     pub(crate) fn stop(&self) -> Vec<Connect> {
         let mut batch = self.lock();
-        let connects = mem::take(&mut batch.connects);
-        batch.clear();
-        batch.stopped = true;
-        connects
+        let rest = mem::replace(&mut *batch, Batch { stopped: true, ..Batch::default() });
+        // What arrives too late is dropped without the lock, and may want to say so here.
+        drop(batch);
+        rest.connects
     }
 
     fn connect(&self, connect: Connect) -> Result<(), RemoteError> {
@@ -195,7 +209,10 @@ impl Inbox {
         })
     }
 
-    fn leave(&self, change: impl FnOnce(&mut Batch) -> Result<(), RemoteError>) -> Result<(), RemoteError> {
+    pub(crate) fn leave(
+        &self,
+        change: impl FnOnce(&mut Batch) -> Result<(), RemoteError>,
+    ) -> Result<(), RemoteError> {
         {
             let mut batch = self.lock();
             if batch.stopped {
@@ -364,12 +381,13 @@ impl Remote {
         }
     }
 
-    /// How many connections there are, those in their opening handshake included.
+    /// How many connections there are, those in their opening handshake included, and not those that only wait for their peers
+    /// to hang up.
     pub fn connections(&self) -> usize {
         self.inboxes.iter().map(|inbox| inbox.connections.load(Ordering::Relaxed)).sum()
     }
 
-    fn inbox(&self, id: ConnId) -> Result<&Inbox, RemoteError> {
+    pub(crate) fn inbox(&self, id: ConnId) -> Result<&Inbox, RemoteError> {
         self.inboxes.get(usize::from(id.loop_index)).ok_or(RemoteError::Stopped)
     }
 }

@@ -51,6 +51,8 @@ pub struct Settings {
     pub max_topics: usize,
     /// Connections of a loop that the system holds ready to be accepted. Default 1024.
     pub backlog: i32,
+    /// From when the loops count their time. Default: when these settings were made.
+    pub epoch: std::time::Instant,
 }
 
 impl Settings {
@@ -69,6 +71,7 @@ impl Settings {
             overflow: Overflow::DropNew,
             max_topics: 1024,
             backlog: 1024,
+            epoch: std::time::Instant::now(),
         }
     }
 }
@@ -124,7 +127,8 @@ impl Server {
         Self::with_doors(doors, address, settings)
     }
 
-    /// Loops without a listening socket, for clients alone: see [`Remote::connect`].
+    /// Loops without a listening socket, for connections that are made here or brought here: see [`Remote::connect`] and
+    /// [`Remote::adopt`].
     ///
     /// # Errors
     /// The system has no room for the loops.

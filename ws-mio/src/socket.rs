@@ -15,6 +15,7 @@ use ws_core::{
 use crate::buffers::Buffers;
 use crate::client::Dial;
 use crate::error::Error;
+use crate::moment::Moment;
 use crate::opening::Opening;
 use crate::reply::Reply;
 use crate::stream::Stream;
@@ -75,11 +76,11 @@ pub struct Socket<S> {
     /// Why the connection failed, until it is reported, which is when the transport is done with.
     failed: Option<Box<Error>>,
     /// Since when the transport takes less than there is.
-    stuck_since: Option<Instant>,
+    stuck_since: Moment,
     /// A pong's deadline stands still until what is stuck has left.
     holds_pong: bool,
     /// When live compression state is looked after.
-    park_at: Option<Instant>,
+    park_at: Moment,
     /// There may be something to read: edges are reported once.
     pub(crate) readable: bool,
     /// Whether a short read says that there is no more, not even the end.
@@ -88,6 +89,8 @@ pub struct Socket<S> {
     pub(crate) shut: bool,
     /// The transport has no more to read.
     pub(crate) eof: bool,
+    /// The application was told how it ended.
+    told: bool,
     finished: bool,
 }
 
@@ -142,20 +145,25 @@ impl<S: Stream> Socket<S> {
     }
 
     pub(crate) fn open_over(stream: S, connection: Connection) -> Self {
-        let max_queue = connection.config().limits.max_queue;
+        Self::over(stream, Session::new(connection))
+    }
+
+    pub(crate) fn over(stream: S, session: Session<Vec<u8>>) -> Self {
+        let max_queue = session.connection_ref().config().limits.max_queue;
         Self {
             opening: None,
             dial: None,
-            session: Session::new(connection),
+            session,
             wire: Wire::new(stream, max_queue),
             failed: None,
-            stuck_since: None,
+            stuck_since: Moment::NEVER,
             holds_pong: false,
-            park_at: None,
+            park_at: Moment::NEVER,
             readable: false,
             short_reads: false,
             shut: false,
             eof: false,
+            told: false,
             finished: false,
         }
     }
@@ -219,12 +227,27 @@ impl<S: Stream> Socket<S> {
     /// Whether it neither ends nor waits for what is stuck.
     pub(crate) fn is_untroubled(&self) -> bool {
         let ends = self.failed.is_some() || self.shut || self.eof || self.finished;
-        !ends && self.stuck_since.is_none() && !self.holds_pong
+        !ends && !self.stuck_since.is_set() && !self.holds_pong
     }
 
     pub(crate) fn fail(&mut self, error: impl Into<Error>) {
         // The first failure is the cause; those that follow are consequences.
         self.failed.get_or_insert_with(|| Box::new(error.into()));
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    /// How it ended, for an application that is not told again.
+    pub(crate) fn tell_end(&mut self) -> Result<(), Error> {
+        self.told = true;
+        self.failed.take().map_or(Ok(()), |error| Err(*error))
+    }
+
+    /// Whether it only waits for the peer to hang up.
+    pub(crate) fn is_told(&self) -> bool {
+        self.told
     }
 
     /// Gives everything back to the loop, and says how it ended.
@@ -237,8 +260,8 @@ impl<S: Stream> Socket<S> {
             buffers.give(storage);
         }
         match self.failed.take() {
-            Some(error) => Err(*error),
-            None => Ok(State::Closed),
+            Some(error) if !self.told => Err(*error),
+            _ => Ok(State::Closed),
         }
     }
 
@@ -281,7 +304,7 @@ impl<S: Stream> Socket<S> {
             Some(opening) => opening.handshake.deadline(),
             None => {
                 let deadline = self.session.connection_ref().deadline();
-                match (deadline, self.park_at) {
+                match (deadline, self.park_at.get()) {
                     (Some(one), Some(other)) => Some(one.min(other)),
                     (one, other) => one.or(other),
                 }
@@ -338,6 +361,7 @@ impl<S: Stream> Socket<S> {
         // Events that waited for room, or the end that a broken transport has, come by no edge.
         let resumes =
             !had_room && self.wire.has_room() || self.wire.broken && !self.eof || self.resumes_pong();
+        let resumes = self.wire.steering.take_resumed() || resumes;
         Ok(if resumes { State::Again } else { State::Waiting })
     }
 

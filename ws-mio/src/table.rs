@@ -174,12 +174,15 @@ impl<D> Table<D> {
     }
 
     /// When a connection wants the time told; without taking it out.
-    pub(crate) fn deadline(&mut self, at: u32) -> Option<Instant> {
-        match &self.slot(at)?.place {
+    /// `own` is the application's.
+    pub(crate) fn deadline(&mut self, at: u32, own: impl FnOnce(&D) -> Option<Instant>) -> Option<Instant> {
+        let slot = self.slot(at)?;
+        let deadline = match &slot.place {
             Place::AtRest(quiet) => quiet.session.connection_ref().deadline(),
             Place::Busy(boxed) => boxed.as_ref().as_ref()?.deadline(),
-            Place::Free { .. } | Place::Out => None,
-        }
+            Place::Free { .. } | Place::Out => return None,
+        };
+        deadline.into_iter().chain(slot.state.as_ref().and_then(own)).min()
     }
 
     /// Ends a connection that was lent, or is not made yet, and hands over what the application kept with it.

@@ -16,6 +16,7 @@ use ws_core::{Connection, Message, Part, Prepared, Role, SendError};
 use crate::buffers::{Buffers, SIZE};
 use crate::deflate;
 use crate::error::Error;
+use crate::steer::Steering;
 use crate::stream::Stream;
 
 /// Replies are gathered up to this many bytes; then they leave even if more input waits.
@@ -69,7 +70,7 @@ pub(crate) struct Wire<S> {
     cut: usize,
     max_queue: usize,
     /// Below so many bytes that wait, another message is taken, however long, and input is read (C-06, N-05).
-    room: usize,
+    room: u32,
     pub(crate) overflow: Overflow,
     /// The first write that failed, until it is reported.
     pub(crate) failure: Option<io::Error>,
@@ -79,6 +80,7 @@ pub(crate) struct Wire<S> {
     dirty: bool,
     /// A write failed: nothing leaves any more, and what is queued is dropped.
     pub(crate) broken: bool,
+    pub(crate) steering: Steering,
 }
 
 impl<S: Stream> Wire<S> {
@@ -90,12 +92,13 @@ impl<S: Stream> Wire<S> {
             end: 0,
             cut: 0,
             max_queue,
-            room: room(max_queue),
+            room: room(max_queue) as u32,
             overflow: Overflow::DropNew,
             failure: None,
             blocked: false,
             dirty: false,
             broken: false,
+            steering: Steering::default(),
         }
     }
 
@@ -112,7 +115,7 @@ impl<S: Stream> Wire<S> {
 
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        self.queued() < self.room
+        self.queued() < self.room as usize
     }
 
     /// Whether everything has left, also from inside the transport.
@@ -127,7 +130,12 @@ impl<S: Stream> Wire<S> {
 
     /// Whether there is anything to it but the transport.
     pub(crate) fn is_in_use(&self) -> bool {
-        !self.out.is_empty() || self.is_dirty() || self.broken || self.blocked || self.failure.is_some()
+        !self.out.is_empty()
+            || self.is_dirty()
+            || self.broken
+            || self.blocked
+            || self.failure.is_some()
+            || self.steering.is_in_use()
     }
 
     /// Sends a message: behind what waits, or, a large one, straight from where it stands. Never waits.
@@ -235,6 +243,31 @@ impl<S: Stream> Wire<S> {
             self.write_beside(buffers, behind);
         } else {
             self.copy(buffers, frame);
+        }
+        Ok(())
+    }
+
+    /// Sends a part of a frame that was made elsewhere.
+    #[cold]
+    pub(crate) fn put_frame(
+        &mut self,
+        buffers: &mut Buffers,
+        connection: &mut Connection,
+        header: Header,
+        payload: &[u8],
+    ) -> Result<(), Error> {
+        if self.broken || !self.has_room() {
+            let needed = connection.pending() + MAX_HEADER;
+            self.check_room(buffers, connection, needed.saturating_add(payload.len()))?;
+        }
+        self.queue_owed(buffers, connection);
+        let mut head = [0; MAX_HEADER];
+        let len = header.encode(&mut head);
+        self.copy(buffers, &head[..len]);
+        if payload.len() >= LARGE && !self.blocked {
+            self.write_beside(buffers, payload);
+        } else {
+            self.copy(buffers, payload);
         }
         Ok(())
     }
@@ -424,7 +457,7 @@ impl<S: Stream> Wire<S> {
     #[inline]
     pub(crate) fn set_max_queue(&mut self, max_queue: usize) {
         self.max_queue = max_queue;
-        self.room = room(max_queue);
+        self.room = room(max_queue) as u32;
     }
 
     /// Queues control frames, as long as little enough waits before them: a ping counts as sent when it gets here.
@@ -474,6 +507,7 @@ impl<S: Stream> Wire<S> {
             }
         };
         self.dirty = true;
+        self.steering.took = true;
         self.cut = if n < wanted { self.cut_after(n) } else { 0 };
         self.blocked = n < wanted && self.io.short_means_blocked();
         let queued = n.min(self.queued());

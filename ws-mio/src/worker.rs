@@ -14,6 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 use ws_core::{Accept, CloseCode, CloseFrame, ConfigRef, Event, Instant, Kind, Message};
 
 use crate::accept::{Arrival, Door};
+use crate::adopt;
 use crate::buffers::Buffers;
 use crate::deflate;
 use crate::error::Error;
@@ -30,6 +31,7 @@ use crate::wheel::Wheel;
 mod call;
 mod deliver;
 mod line;
+mod tell;
 
 use call::Call;
 use line::Lines;
@@ -53,6 +55,10 @@ pub(crate) struct Worker<H: Handler> {
     batch: Batch,
     /// When whoever is left is dropped.
     ends: Option<Instant>,
+    /// It ends with its last connection.
+    winds_down: bool,
+    /// How many are over for the application, and only wait for their peers to hang up.
+    lingering: usize,
     max_connections: usize,
     index: usize,
     desk: Desk<H>,
@@ -82,20 +88,23 @@ impl<H: Handler> Worker<H> {
         remote: Remote,
         handler: H,
     ) -> Self {
-        let Settings { config, client, max_connections, overflow, loops, .. } = settings.clone();
+        let Settings { config, client, max_connections, overflow, loops, epoch, .. } = settings.clone();
         let config = deflate::for_a_loop(&config, loops);
         let client = deflate::for_a_loop(&client, loops);
         let topics = Topics::new(remote.inboxes.clone(), usize::from(index), settings);
+        let now = Instant::since(epoch, std::time::Instant::now());
         Self {
             poll,
             door,
             table: Table::new(index, config.clone(), overflow),
-            wheel: Wheel::new(Instant::ZERO),
-            epoch: std::time::Instant::now(),
+            wheel: Wheel::new(now),
+            epoch,
             again: Vec::new(),
             due: Vec::new(),
             batch: Batch::default(),
             ends: None,
+            winds_down: false,
+            lingering: 0,
             max_connections,
             index: usize::from(index),
             desk: Desk {
@@ -147,7 +156,8 @@ impl<H: Handler> Worker<H> {
             self.take_turns(now);
             self.let_in(now);
             self.deliver(now);
-            if self.ends.is_some_and(|ends| self.table.count() == 0 || ends <= now) {
+            let is_empty = self.table.count() == 0;
+            if self.winds_down && is_empty || self.ends.is_some_and(|ends| is_empty || ends <= now) {
                 self.drop_the_rest();
                 break Ok(());
             }
@@ -195,22 +205,39 @@ impl<H: Handler> Worker<H> {
         work: impl FnOnce(&mut Socket<Link>, &mut Desk<H>, ConnId, &mut Option<H::State>) -> Result<State, Error>,
     ) {
         // What ended earlier in the turn may still have an event.
-        let Some((socket, id, state)) = self.table.lend(at) else { return };
-        let mut result = work(socket, &mut self.desk, id, state);
+        let Some((socket, id, kept)) = self.table.lend(at) else { return };
+        let was_stalled = socket.is_stalled();
+        let mut result = work(socket, &mut self.desk, id, kept);
         if matches!(result, Ok(State::Asked)) {
-            result = self.desk.decide(socket, now, id, state);
+            result = self.desk.decide(socket, now, id, kept);
         }
         if matches!(result, Ok(State::Answered)) {
-            result = self.desk.greet(at, socket, now, id, state);
+            result = self.desk.greet(at, socket, now, id, kept);
         }
+        if was_stalled != socket.is_stalled() {
+            result = self.desk.tell_flow(socket, now, id, kept, result);
+        }
+        if result.is_ok()
+            && socket.is_over()
+            && let Some(kept) = kept.take()
+        {
+            let end = socket.tell_end();
+            self.desk.topics.leave(at);
+            self.lingering += 1;
+            let inbox = &self.desk.remote.inboxes[self.index];
+            inbox.connections.fetch_sub(1, Ordering::Relaxed);
+            self.desk.handler.closed(id, kept, end);
+        }
+        let is_told = socket.is_told();
         match result {
-            Ok(State::Closed) => self.remove(at, id, Ok(())),
-            Err(error) => self.remove(at, id, Err(error)),
+            Ok(State::Closed) => self.remove(at, id, is_told, Ok(())),
+            Err(error) => self.remove(at, id, is_told, Err(error)),
             Ok(state) => {
                 if state == State::Again {
                     self.again.push(at);
                 }
-                if let Some(deadline) = socket.deadline() {
+                let own = kept.as_ref().and_then(|kept| self.desk.handler.deadline(kept));
+                if let Some(deadline) = sooner(socket.deadline(), own) {
                     self.wheel.set(at, deadline);
                 }
                 self.desk.topics.review(at, socket);
@@ -219,12 +246,19 @@ impl<H: Handler> Worker<H> {
         }
     }
 
+    /// Tells others how many connections there are.
+    fn note_count(&self) {
+        let count = self.table.count().saturating_sub(self.lingering);
+        self.inbox().connections.store(count, Ordering::Relaxed);
+    }
+
     #[cold]
-    fn remove(&mut self, at: u32, id: ConnId, end: Result<(), Error>) {
+    fn remove(&mut self, at: u32, id: ConnId, is_told: bool, end: Result<(), Error>) {
         self.wheel.clear(at);
         self.desk.topics.leave(at);
         let state = self.table.remove(at);
-        self.inbox().connections.store(self.table.count(), Ordering::Relaxed);
+        self.lingering -= usize::from(is_told);
+        self.note_count();
         if let Some(call) = self.desk.calls.remove(&at) {
             return self.hang_up(call, end);
         }
@@ -261,9 +295,22 @@ impl<H: Handler> Worker<H> {
             for connect in std::mem::take(&mut batch.connects) {
                 self.call(connect, now);
             }
+            for arrival in std::mem::take(&mut batch.arrivals) {
+                self.take_in(arrival, now);
+            }
+            for wake in batch.wakes.drain(..) {
+                let of = wake.hear();
+                self.work(of.slot, now, |socket, desk, id, state| {
+                    if id == of { desk.wake(socket, now, id, state) } else { Ok(State::Waiting) }
+                });
+            }
             if let Some(grace) = batch.shutdown {
                 self.deliver(now);
                 self.begin_shutdown(grace, now);
+            }
+            if batch.winds_down {
+                self.winds_down = true;
+                self.shut_door();
             }
             batch.clear();
         }
@@ -287,15 +334,15 @@ impl<H: Handler> Worker<H> {
 
     fn pass_time(&mut self, now: Instant) {
         let mut due = mem::take(&mut self.due);
-        let table = &mut self.table;
-        self.wheel.expire(now, |wheel, at| match table.deadline(at) {
+        let (table, handler) = (&mut self.table, &self.desk.handler);
+        self.wheel.expire(now, |wheel, at| match table.deadline(at, |state| handler.deadline(state)) {
             Some(deadline) if deadline <= now => due.push(at),
             // It moved later since the wheel was set.
             Some(deadline) => wheel.set(at, deadline),
             None => {}
         });
         for at in due.drain(..) {
-            self.work(at, now, |socket, desk, _, _| socket.tick(&mut desk.buffers, now));
+            self.work(at, now, |socket, desk, id, state| desk.tick(socket, now, id, state));
         }
         self.due = due;
     }
@@ -344,22 +391,51 @@ impl<H: Handler> Worker<H> {
             self.wheel.set(at, deadline);
         }
         self.table.put(at, socket);
-        self.inbox().connections.store(self.table.count(), Ordering::Relaxed);
+        self.note_count();
         Ok(())
     }
 
-    /// nobody is let in, each connection gets a close frame, and what is no connection yet ends.
-    fn begin_shutdown(&mut self, grace: Duration, now: Instant) {
+    /// Goes on with a connection that was opened elsewhere.
+    fn take_in(&mut self, arrival: adopt::Arrival, now: Instant) {
+        let adopt::Arrival { stream, session, state } = arrival;
+        self.inbox().arriving.fetch_sub(1, Ordering::Relaxed);
+        let Some(state) = self.desk.handler.adopt(state) else { return };
+        let mut stream = TcpStream::from_std(stream);
+        let Some(at) = self.table.take_place() else { return };
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut stream, Token(at as usize), interest) {
+            self.table.remove(at);
+            self.desk.handler.failed(Error::Lost(error));
+            return;
+        }
+        let mut socket = Socket::over(Link::Tcp(stream), session);
+        socket.set_overflow(self.table.overflow());
+        self.table.put(at, socket);
+        self.note_count();
+        self.work(at, now, |socket, desk, id, slot| desk.open(socket, now, id, slot, state));
+    }
+
+    fn shut_door(&mut self) {
         if let Some(mut door) = self.door.take() {
             // Dropped, it is closed; an error here would mean the same.
             let _ = self.poll.registry().deregister(door.listener());
         }
+    }
+
+    /// nobody is let in, each connection gets a close frame, and what is no connection yet ends.
+    fn begin_shutdown(&mut self, grace: Duration, now: Instant) {
+        self.shut_door();
         let ends = now.saturating_add(grace);
         self.ends = Some(self.ends.map_or(ends, |other| other.min(ends)));
         for at in 0..self.table.end() {
             self.work(at, now, |socket, desk, _, state| {
                 if state.is_none() {
-                    return Err(Error::Lost(ErrorKind::ConnectionAborted.into()));
+                    let is_told = socket.is_told();
+                    return if is_told {
+                        Ok(State::Waiting)
+                    } else {
+                        Err(Error::Lost(ErrorKind::ConnectionAborted.into()))
+                    };
                 }
                 let frame = CloseFrame { code: CloseCode::GOING_AWAY, reason: "" };
                 // Refused where the closing handshake is under way.
@@ -371,8 +447,9 @@ impl<H: Handler> Worker<H> {
 
     fn drop_the_rest(&mut self) {
         for at in 0..self.table.end() {
-            if let Some(id) = self.table.lend(at).map(|(_, id, _)| id) {
-                self.remove(at, id, Err(Error::Timeout(ws_core::Timer::Close)));
+            if let Some((id, is_told)) = self.table.lend(at).map(|(socket, id, _)| (id, socket.is_told())) {
+                let end = if is_told { Ok(()) } else { Err(Error::Timeout(ws_core::Timer::Close)) };
+                self.remove(at, id, is_told, end);
             }
         }
     }
@@ -421,6 +498,13 @@ impl<H: Handler> Desk<H> {
             }
         }
         socket.proceed(buffers, now, heard(handler, remote, topics, id, state))
+    }
+}
+
+fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

@@ -95,6 +95,7 @@ fn an_idle_connection_holds_no_buffer() {
     let kept = LIVE.load(Relaxed).cast_signed() - before.cast_signed();
     assert_eq!(kept, 0, "bytes on the heap that {CONNECTIONS} idle connections own");
     assert!(lent <= 1 << 20, "{lent} bytes in the loop's buffers");
-    assert!(size_of::<Socket<mio::net::TcpStream>>() <= 424);
+    let size = size_of::<Socket<mio::net::TcpStream>>();
+    assert!(size <= 424, "{size}");
     assert_eq!(connections.len(), CONNECTIONS);
 }

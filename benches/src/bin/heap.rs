@@ -39,6 +39,7 @@ const fn offer(window_bits: u8, takeover: bool) -> Option<Compression> {
 const ROWS: &[Row] = &[
     Row { name: "ws-tokio, no deflate", program: OURS, arguments: &["--window-bits", "0"], offer: None },
     Row { name: "ws-actor, no deflate", program: "examples/actor-echo-server", arguments: &[], offer: None },
+    Row { name: "ws-actor on loops, no deflate", program: "examples/actor-echo-server", arguments: &["--loops", "1"], offer: None },
     Row { name: "ws-tokio, 12 bits, takeover, level 1", program: OURS, arguments: &["--level", "1", "--window-bits", "12"], offer: offer(12, true) },
     Row { name: "ws-tokio, 12 bits, takeover, level 6", program: OURS, arguments: &["--level", "6", "--window-bits", "12"], offer: offer(12, true) },
     Row { name: "ws-tokio, 15 bits, takeover", program: OURS, arguments: &["--level", "6", "--window-bits", "15"], offer: offer(15, true) },

@@ -19,9 +19,9 @@ use super::options::{Connector, DialOptions, Io};
 use super::{DialError, DialState, DialStatus};
 use crate::backoff::{Jitter, Schedule, is_lost, may_pass};
 use crate::compress::{self, Agreement, Negotiated};
-use crate::conn::{Patience, drive, now};
+use crate::conn::{Open, drive, now};
 use crate::decision::Relay;
-use crate::entry::{Entry, Terms, Who};
+use crate::entry::{Entry, Terms, Way, Who};
 use crate::event::{CloseFrame, Reason};
 use crate::hub::Hub;
 use crate::limits::{Bounds, Limits};
@@ -29,6 +29,7 @@ use crate::link::Link;
 use crate::mailbox::Down;
 use crate::outbox::OutboxLimits;
 use crate::path::Params;
+use crate::patience::Patience;
 use crate::places::Places;
 use crate::target::Pool;
 use crate::upgrade::{Ends, UNKNOWN_ADDR};
@@ -171,9 +172,8 @@ impl Plan {
     /// Registers a connection with an actor of the pool.
     pub(super) fn open(&self, socket: &Socket, pool: &Pool, terms: Terms) -> Result<Link, Down> {
         let protocol = socket.response.headers().get(SEC_WEBSOCKET_PROTOCOL);
-        let who = Who {
+        let way = Way {
             role: Role::Client,
-            remote_addr: socket.ends.remote,
             local_addr: socket.ends.local,
             path: Arc::clone(&self.path),
             params: Params::default(),
@@ -181,6 +181,7 @@ impl Plan {
             subprotocol: protocol.and_then(|name| name.to_str().ok()).map(Arc::from),
             envelope: false,
         };
+        let who = Who { remote_addr: socket.ends.remote, way: Arc::new(way) };
         let mut bounds = Bounds::new(self.outbox, &self.limits, Places::default());
         bounds.shows_control = self.control_frames;
         Link::open(&self.hub, pool, bounds, who, terms)
@@ -191,7 +192,8 @@ impl Plan {
         let id = link.id();
         let connection = Connection::client(self.config.clone(), now(), socket.seed);
         let connection = Negotiated::new(connection, socket.agreement);
-        let mut driving = pin!(drive(socket.io, connection, &socket.early, link, self.patience, None));
+        let Socket { io, early, .. } = socket;
+        let mut driving = pin!(drive(Open { io, early, connection, link, watch: None }, self.patience));
         tokio::select! {
             biased;
             reason = &mut driving => return reason,

@@ -122,7 +122,78 @@ pub async fn serve(echo: bool) -> (Hub, Log, SocketAddr) {
 }
 
 pub async fn listen(server: Server) -> SocketAddr {
-    server.listen("127.0.0.1:0").await.expect("a free port").local_addr()
+    driven(server).listen("127.0.0.1:0").await.expect("a free port").local_addr()
+}
+
+/// Whether these are the tests that have connections driven by loops.
+pub const ON_LOOPS: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"on_loops");
+
+/// Keeps a loop busy until it is dropped.
+pub struct Hold {
+    _release: Option<std::sync::mpsc::Sender<()>>,
+    /// What it cost the connection.
+    pub messages: u64,
+}
+
+/// Has nothing of a connection's outbox written until what is returned is dropped. On tasks that is so as long as the test
+/// does not wait; on loops it takes a message to the connection, or a few.
+pub async fn hold(hub: &Hub, id: ConnId) -> Hold {
+    if !ON_LOOPS {
+        return Hold { _release: None, messages: 0 };
+    }
+    for messages in 1.. {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let payload = Held { of: std::thread::current().id(), parts: Mutex::new(Some((tell, released))) };
+        hub.send(id, Message::Binary(bytes::Bytes::from_owner(payload))).expect("it is open");
+        if soon(told).await.is_ok() {
+            return Hold { _release: Some(release), messages };
+        }
+    }
+    unreachable!("it is tried for ever")
+}
+
+impl Hold {
+    /// Lets go, and reads what it took.
+    pub async fn end<S: AsyncRead + AsyncWrite + Unpin>(self, client: &mut Client<S>) {
+        let messages = self.messages;
+        drop(self);
+        for _ in 0..messages {
+            assert_eq!(client.message().await, (Opcode::Binary, Vec::new()));
+        }
+    }
+}
+
+/// A payload that blocks the loop which has done with it.
+struct Held {
+    /// Who made it, and must not be blocked: the loop may be faster than the one who sends.
+    of: std::thread::ThreadId,
+    parts: Mutex<Option<(tokio::sync::oneshot::Sender<()>, std::sync::mpsc::Receiver<()>)>>,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        b""
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let parts = self.parts.lock().unwrap().take();
+        if let Some((tell, released)) = parts.filter(|_| std::thread::current().id() != self.of) {
+            let _ = tell.send(());
+            let _ = released.recv_timeout(LONG);
+        }
+    }
+}
+
+/// A server whose connections are driven by what the tests are for: tasks, or loops.
+pub fn driven(server: Server) -> Server {
+    #[cfg(feature = "mio")]
+    if ON_LOOPS {
+        return server.on_loops(&ws_actor::Loops::start(2).expect("threads"));
+    }
+    server
 }
 
 /// Collects the lines of refusals.

@@ -11,6 +11,7 @@ use super::{Socket, State};
 use crate::buffers::{Buffers, SIZE};
 use crate::deflate;
 use crate::error::Error;
+use crate::moment::Moment;
 use crate::reply::Reply;
 use crate::stream::Stream;
 
@@ -32,6 +33,8 @@ enum Pause {
     Read(usize),
     /// The peer does not read the answers.
     NoRoom,
+    /// The application has no use for more now.
+    Held,
     /// Others have their turn.
     Enough,
 }
@@ -67,6 +70,10 @@ impl<S: Stream> Socket<S> {
             let need = match pause {
                 Pause::Read(need) => need,
                 Pause::NoRoom if self.wire.has_room() => continue,
+                Pause::Held => {
+                    self.session.connection().pause(now);
+                    break State::Waiting;
+                }
                 Pause::NoRoom => {
                     // N-05: a peer that does not read is not read from, and a pong that is not read is not late (C-08).
                     self.session.connection().pause(now);
@@ -89,6 +96,7 @@ impl<S: Stream> Socket<S> {
         self.hold_pong_deadline(now);
         self.plan_parking(now);
         self.rest(buffers);
+        self.wire.steering.end_turn();
         Ok(state)
     }
 
@@ -114,6 +122,9 @@ impl<S: Stream> Socket<S> {
             }
             if *inflates == 0 {
                 return Pause::Enough;
+            }
+            if self.wire.steering.paused && self.session.connection_ref().can_recv() {
+                return Pause::Held;
             }
             let (event, connection, buffered) = match self.session.lend_small(now) {
                 Some(lent) => lent,
@@ -142,6 +153,10 @@ impl<S: Stream> Socket<S> {
     pub(super) fn settle(&mut self, buffers: &mut Buffers, now: Instant) -> bool {
         loop {
             let flushed = self.write(buffers, now);
+            if self.wire.steering.aborted {
+                self.fail(Error::Aborted);
+                return true;
+            }
             match self.session.connection_ref().transport() {
                 Transport::Close => return true,
                 // What could be said to a peer that is gone was said.
@@ -165,10 +180,11 @@ impl<S: Stream> Socket<S> {
             self.session.connection().observe(now);
         }
         let flushed = self.write_all(buffers);
+        self.wire.steering.note_written(flushed, now);
         if flushed {
-            self.stuck_since = None;
+            self.stuck_since = Moment::NEVER;
         } else {
-            self.stuck_since.get_or_insert(now);
+            self.stuck_since.begin(now);
         }
         flushed
     }
@@ -176,16 +192,16 @@ impl<S: Stream> Socket<S> {
     /// Compression state that is not used for a while goes back to its pool.
     #[inline]
     pub(super) fn plan_parking(&mut self, now: Instant) {
-        if self.park_at.is_none() && deflate::is_live(&self.session) {
+        if !self.park_at.is_set() && deflate::is_live(&self.session) {
             let idle = deflate::idle(self.session.connection_ref().config());
-            self.park_at = Some(now.saturating_add(idle));
+            self.park_at = now.saturating_add(idle).into();
         }
     }
 
     /// It is parked if nothing was done with it since this was planned; otherwise there is another look at it.
     pub(super) fn park(&mut self, now: Instant) {
-        if self.park_at.is_some_and(|at| at <= now) {
-            self.park_at = None;
+        if self.park_at.get().is_some_and(|at| at <= now) {
+            self.park_at = Moment::NEVER;
             deflate::park(&mut self.session);
             self.plan_parking(now);
         }
@@ -216,7 +232,7 @@ impl<S: Stream> Socket<S> {
 
     /// While our ping is stuck with the rest of the output nobody can answer it (C-08).
     pub(super) fn hold_pong_deadline(&mut self, now: Instant) {
-        let Some(stuck) = self.stuck_since else { return };
+        let Some(stuck) = self.stuck_since.get() else { return };
         if self.session.connection_ref().awaits_pong_since().is_some_and(|since| since >= stuck) {
             self.session.connection().pause(now);
             self.holds_pong = true;
@@ -225,7 +241,7 @@ impl<S: Stream> Socket<S> {
 
     /// Whether a pong's deadline stood still and begins now: the next `advance` starts it.
     pub(super) fn resumes_pong(&mut self) -> bool {
-        self.stuck_since.is_none() && std::mem::take(&mut self.holds_pong)
+        !self.stuck_since.is_set() && std::mem::take(&mut self.holds_pong)
     }
 
     /// Whether to read what there is. Not from a peer that does not read; and a peer in full flow, once our side is
@@ -255,6 +271,8 @@ impl<S: Stream> Socket<S> {
         match self.wire.io.read(&mut space[..len]) {
             Ok(0) => self.end(now, None),
             Ok(n) => {
+                let awaited = self.session.connection_ref().awaits_pong_since();
+                self.wire.steering.note_heard(awaited, now);
                 self.session.received(n);
                 self.note_short(n, len);
             }

@@ -2,7 +2,6 @@
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 
 use mio::net::TcpStream;
 use mio::{Interest, Token};
@@ -161,7 +160,7 @@ impl<H: Handler> Worker<H> {
             self.wheel.set(at, deadline);
         }
         self.table.put(at, socket);
-        self.inbox().connections.store(self.table.count(), Ordering::Relaxed);
+        self.note_count();
         Ok(at)
     }
 }

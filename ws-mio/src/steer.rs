@@ -1,0 +1,218 @@
+//! What an application does with a connection beside sending: it holds the reading back, looks at what is stuck, ends it
+//! at once.
+//!
+//! This is for applications whose messages go on to somebody who may be slow, a task or another thread. While he is, the
+//! connection is not read, and TCP pushes back on that peer alone; writing goes on. Who has taken what there was wakes
+//! the connection ([`Remote::waker`](crate::Remote::waker)), and reading goes on.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ws_core::frame::Header;
+use ws_core::{Instant, Part, Prepared, SendError};
+
+use crate::deflate;
+use crate::error::Error;
+use crate::handler::Peer;
+use crate::moment::Moment;
+use crate::socket::Socket;
+use crate::stream::Stream;
+
+/// What was asked of a connection, and what it tells. It stands with the way out, which every handle reaches.
+#[derive(Debug, Default)]
+pub(crate) struct Steering {
+    /// Nothing is handed over, and nothing is read.
+    pub(crate) paused: bool,
+    /// It was paused, and goes on: events may wait for which no edge comes.
+    resumed: bool,
+    /// It ends now.
+    pub(crate) aborted: bool,
+    /// The transport has taken something since the last look.
+    pub(crate) took: bool,
+    /// Since when it has taken nothing.
+    stalled_since: Moment,
+    /// How long the peer took for a sign of life, in microseconds; none if zero.
+    round_trip: u32,
+}
+
+impl Steering {
+    /// Whether a connection at rest could not stand without it.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.paused || self.resumed || self.aborted
+    }
+
+    pub(crate) fn take_resumed(&mut self) -> bool {
+        std::mem::take(&mut self.resumed)
+    }
+
+    /// What there was has been handed over, as far as that may be.
+    #[inline]
+    pub(crate) fn end_turn(&mut self) {
+        self.resumed = false;
+        self.round_trip = 0;
+    }
+
+    /// Something has come, and a sign of life was awaited since then.
+    #[inline]
+    pub(crate) fn note_heard(&mut self, awaited_since: Option<Instant>, now: Instant) {
+        self.round_trip = awaited_since.map_or(0, |since| {
+            u32::try_from(now.saturating_since(since).as_micros()).unwrap_or(u32::MAX).max(1)
+        });
+    }
+
+    /// After an attempt to write: whether all has gone.
+    #[inline]
+    pub(crate) fn note_written(&mut self, flushed: bool, now: Instant) {
+        let took = std::mem::take(&mut self.took);
+        if flushed {
+            self.stalled_since = Moment::NEVER;
+        } else if took || !self.stalled_since.is_set() {
+            self.stalled_since = now.into();
+        }
+    }
+}
+
+impl<S: Stream> Socket<S> {
+    /// Whether reading goes on that was held back.
+    pub(crate) fn takes_up(&mut self) -> bool {
+        self.wire.steering.take_resumed()
+    }
+
+    /// Whether output waits for a transport that takes no more.
+    #[inline]
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.wire.steering.stalled_since.is_set()
+    }
+
+    /// Whether the application has nothing more to do with it: both close frames are through, or it failed.
+    ///
+    /// 7.1.1: a client waits for the server to end the transport. That takes its time, and is nobody else's business.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        let connection = self.session.connection_ref();
+        !connection.can_recv()
+            && (self.has_failed()
+                || !connection.can_send() && connection.pending() == 0 && self.wire.is_flushed())
+    }
+}
+
+impl<D> Peer<'_, D> {
+    /// Hands over no more events after this one, and reads no further, until [`resume`](Self::resume). Writing goes on. A
+    /// pong that is not read is not late meanwhile (C-08), and an end of the peer's is noticed later.
+    ///
+    /// It has no effect on a connection that the peer has closed, or that has failed.
+    pub fn pause(&mut self) {
+        let steering = &mut self.reply.wire.steering;
+        (steering.paused, steering.resumed) = (true, false);
+    }
+
+    /// Goes on reading.
+    pub fn resume(&mut self) {
+        let steering = &mut self.reply.wire.steering;
+        steering.resumed |= steering.paused;
+        steering.paused = false;
+    }
+
+    /// Whether it is [paused](Self::pause).
+    pub fn is_paused(&self) -> bool {
+        self.reply.wire.steering.paused
+    }
+
+    /// Writes what waits, as far as the transport takes it now; `true` if nothing is left.
+    ///
+    /// It need not be called: what was sent leaves when the handler returns. It is for those who have much to send, and
+    /// would rather keep it than have it queued here.
+    pub fn flush(&mut self) -> bool {
+        let reply = &mut self.reply;
+        if reply.connection.pending() > 0 {
+            // What waited may be a ping: its answer is due from now on (C-08).
+            reply.connection.observe(reply.now);
+        }
+        reply.wire.queue_control(reply.buffers, reply.connection);
+        reply.wire.write(reply.buffers);
+        let flushed = reply.wire.is_flushed();
+        reply.wire.steering.note_written(flushed, reply.now);
+        flushed
+    }
+
+    /// Since when the transport has taken no byte of what waits; `None`: nothing waits.
+    pub fn stalled_since(&self) -> Option<Instant> {
+        self.reply.wire.steering.stalled_since.get()
+    }
+
+    /// Whether messages may still be sent: until a close frame is queued.
+    pub fn can_send(&self) -> bool {
+        self.reply.connection.can_send()
+    }
+
+    /// Whether a message of this length would be compressed, if it were sent now.
+    pub fn compresses(&self, len: usize) -> bool {
+        deflate::compresses(self.reply.connection, len, Part::Whole)
+    }
+
+    /// The frame of a message for many, as this connection has to send it: compressed for its window, or plain. It counts as
+    /// sent. So [`put_frame`](Self::put_frame) all of it, whole or cut (RFC 6455, section 5.4), before any other message.
+    ///
+    /// It is for frames so large that control frames should overtake parts of them;
+    /// [`send_prepared`](Self::send_prepared) is for all others.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], when the connection is closing.
+    pub fn prepared_frame<'p>(&mut self, prepared: &'p Prepared) -> Result<&'p [u8], Error> {
+        self.catch_up();
+        Ok(self.reply.connection.prepared(prepared)?)
+    }
+
+    /// Queues a part of what [`prepared_frame`](Self::prepared_frame) gave, as a frame with this header.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send); the message cannot go on then, and neither can the connection.
+    pub fn put_frame(&mut self, header: Header, payload: &[u8]) -> Result<(), Error> {
+        let reply = &mut self.reply;
+        if !reply.connection.can_send() {
+            return Err(SendError::Closed.into());
+        }
+        reply.wire.put_frame(reply.buffers, reply.connection, header, payload)
+    }
+
+    /// From now on the peer's messages are checked and dropped: nobody wants them. Its close frame still comes.
+    pub fn discard_data(&mut self) {
+        self.reply.connection.discard_data();
+    }
+
+    /// Ends the connection when the handler returns, without waiting for anything: what the transport takes at once leaves,
+    /// and the rest is lost. [`Handler::closed`](crate::Handler::closed) is told [`Error::Aborted`].
+    pub fn abort(&mut self) {
+        let steering = &mut self.reply.wire.steering;
+        (steering.paused, steering.aborted) = (true, true);
+    }
+
+    /// Queues a pong that answers no ping: a sign of life (RFC 6455, section 5.5.3).
+    ///
+    /// # Errors
+    /// As for [`ping`](Self::ping).
+    pub fn pong(&mut self, payload: &[u8]) -> Result<(), Error> {
+        Ok(self.reply.connection.pong(payload)?)
+    }
+
+    /// How long the peer took for a sign of life after a ping of the loop's own. It is known while the handler is told of
+    /// what came with it, the pong for instance, once.
+    pub fn round_trip(&mut self) -> Option<Duration> {
+        let micros = std::mem::take(&mut self.reply.wire.steering.round_trip);
+        (micros > 0).then(|| Duration::from_micros(micros.into()))
+    }
+
+    /// The time of this turn, counted from [`Settings::epoch`](crate::Settings::epoch).
+    pub fn now(&self) -> Instant {
+        self.reply.now
+    }
+
+    /// This end of the connection.
+    ///
+    /// # Errors
+    /// The peer has gone.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.reply.wire.io.local_addr()
+    }
+}

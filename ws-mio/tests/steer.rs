@@ -1,0 +1,524 @@
+//! What an application does with a connection beside sending: held back, woken, timed, adopted, ended at once. Over real
+//! TCP, against bytes written by hand.
+
+mod support;
+
+use std::any::Any;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use support::{BINARY, CLOSE, PING, PONG, REQUEST, TEXT, expect, masked, plain, read_head, sockets};
+use ws_mio::core::{Config, Connection, Event, Session};
+use ws_mio::{
+    Acceptance, ConnId, Error, Handler, Peer, Refusal, Remote, RemoteError, Server, Settings, Visitor, core,
+};
+
+#[derive(Debug)]
+enum Seen {
+    Open(ConnId, Waker),
+    Text(String),
+    Woken,
+    Stalled,
+    Drained,
+    Tick,
+    RoundTrip(Option<Duration>),
+    Closed(Result<(), Error>),
+    Dropped,
+}
+
+/// What is kept with a connection: tells of its drop.
+struct Kept {
+    deadline: Option<core::Instant>,
+    told: Sender<Seen>,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = self.told.send(Seen::Dropped);
+    }
+}
+
+/// What a text says is done.
+struct App {
+    told: Sender<Seen>,
+    /// What to do when a connection is woken.
+    orders: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl App {
+    fn tell(&self, seen: Seen) {
+        let _ = self.told.send(seen);
+    }
+
+    fn kept(&self) -> Kept {
+        Kept { deadline: None, told: self.told.clone() }
+    }
+
+    fn obey(&self, order: &str, peer: &mut Peer<'_, Kept>) {
+        match order {
+            "pause" => peer.pause(),
+            "resume" => peer.resume(),
+            "both" => {
+                peer.pause();
+                peer.resume();
+            }
+            "abort" => {
+                peer.send("last words").expect("room");
+                peer.abort();
+            }
+            "wake" => peer.remote().waker(peer.id()).wake(),
+            "tick" => {
+                let soon = peer.now().saturating_add(Duration::from_millis(100));
+                peer.state.deadline = Some(soon);
+            }
+            "fill" => {
+                while peer.flush() {
+                    peer.send(&[7; 50_000][..]).expect("room, for all has left");
+                }
+                assert!(peer.stalled_since().is_some_and(|since| since == peer.now()));
+            }
+            "close" => peer.close(None).expect("open"),
+            "discard" => {
+                peer.discard_data();
+                peer.resume();
+            }
+            other => peer.send(other).expect("room"),
+        }
+    }
+}
+
+impl Handler for App {
+    type State = Kept;
+
+    fn request(&mut self, _: &Visitor<'_>) -> Result<Acceptance<Kept>, Refusal> {
+        Ok(Acceptance::new(self.kept()))
+    }
+
+    fn open(&mut self, peer: &mut Peer<'_, Kept>) {
+        assert!(peer.peer_addr().is_ok() && peer.local_addr().is_ok());
+        self.tell(Seen::Open(peer.id(), peer.remote().waker(peer.id())));
+    }
+
+    fn event(&mut self, event: Event<'_>, peer: &mut Peer<'_, Kept>) {
+        match event {
+            Event::Text(text) => {
+                self.tell(Seen::Text(text.to_owned()));
+                self.obey(text, peer);
+            }
+            Event::Pong(_) => self.tell(Seen::RoundTrip(peer.round_trip())),
+            _ => {}
+        }
+    }
+
+    fn woken(&mut self, peer: &mut Peer<'_, Kept>) {
+        self.tell(Seen::Woken);
+        let orders = std::mem::take(&mut *self.orders.lock().expect("no panic"));
+        orders.into_iter().for_each(|order| self.obey(order, peer));
+    }
+
+    fn stalled(&mut self, peer: &mut Peer<'_, Kept>) {
+        assert!(peer.queued() > 0 && peer.stalled_since().is_some());
+        self.tell(Seen::Stalled);
+    }
+
+    fn drained(&mut self, peer: &mut Peer<'_, Kept>) {
+        assert_eq!((peer.queued(), peer.stalled_since()), (0, None));
+        self.tell(Seen::Drained);
+    }
+
+    fn deadline(&self, kept: &Kept) -> Option<core::Instant> {
+        kept.deadline
+    }
+
+    fn tick(&mut self, peer: &mut Peer<'_, Kept>) {
+        let due = peer.state.deadline.take().expect("not without one");
+        assert!(due <= peer.now(), "not before it");
+        self.tell(Seen::Tick);
+    }
+
+    fn adopt(&mut self, state: Box<dyn Any + Send>) -> Option<Kept> {
+        state.downcast().ok().map(|kept| *kept)
+    }
+
+    fn closed(&mut self, _: ConnId, _: Kept, end: Result<(), Error>) {
+        self.tell(Seen::Closed(end));
+    }
+
+    fn failed(&mut self, error: Error) {
+        panic!("{error}");
+    }
+}
+
+struct Running {
+    address: SocketAddr,
+    remote: Remote,
+    orders: Arc<Mutex<Vec<&'static str>>>,
+    told: Sender<Seen>,
+    seen: Receiver<Seen>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Running {
+    fn start(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::server();
+        change(&mut config);
+        let mut settings = Settings::new();
+        (settings.loops, settings.config) = (1, config.into());
+        Self::run(Server::bind("127.0.0.1:0".parse().expect("an address"), settings).expect("bound"))
+    }
+
+    fn run(server: Server) -> Self {
+        let (address, remote) = (server.local_addr(), server.remote());
+        let (told, seen) = channel();
+        let orders = Arc::<Mutex<Vec<_>>>::default();
+        let (shared, to) = (Arc::clone(&orders), Mutex::new(told.clone()));
+        let app = move |_| App { told: to.lock().expect("no panic").clone(), orders: Arc::clone(&shared) };
+        let thread = Some(std::thread::spawn(move || server.run(app)));
+        Self { address, remote, orders, told, seen, thread }
+    }
+
+    fn open(&self) -> (TcpStream, ConnId, Waker) {
+        let mut peer = TcpStream::connect(self.address).expect("connected");
+        peer.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+        peer.set_nodelay(true).expect("set");
+        peer.write_all(REQUEST).expect("written");
+        assert!(read_head(&mut peer).starts_with("HTTP/1.1 101 "));
+        let (id, waker) = self.opened();
+        (peer, id, waker)
+    }
+
+    fn opened(&self) -> (ConnId, Waker) {
+        match self.next() {
+            Seen::Open(id, waker) => (id, waker),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Has this done by the connection, outside of an event.
+    fn order(&self, waker: &Waker, orders: &[&'static str]) {
+        self.orders.lock().expect("no panic").extend(orders);
+        waker.wake_by_ref();
+        assert!(matches!(self.next(), Seen::Woken));
+    }
+
+    fn next(&self) -> Seen {
+        self.seen.recv_timeout(Duration::from_secs(10)).expect("something")
+    }
+
+    fn text(&self) -> String {
+        match self.next() {
+            Seen::Text(text) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn is_silent(&self) -> bool {
+        self.seen.recv_timeout(Duration::from_millis(100)).is_err()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.remote.shut_down(Duration::ZERO);
+        if let Some(thread) = self.thread.take() {
+            let result = thread.join();
+            assert!(result.is_ok() || std::thread::panicking());
+        }
+    }
+}
+
+fn text(text: &str) -> Vec<u8> {
+    masked(TEXT, text.as_bytes())
+}
+
+/// Any number of calls is one, from any thread; one that comes while the handler is called is another.
+#[test]
+fn wakes_are_one_until_they_are_heard() {
+    let server = Running::start(|_| {});
+    let (_peer, _, waker) = server.open();
+    let (_other, _, others) = server.open();
+    // The loop is busy while the lock is held: it cannot get to the next.
+    let lock = server.orders.lock().expect("no panic");
+    waker.wake_by_ref();
+    assert!(matches!(server.next(), Seen::Woken));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..1_000).for_each(|_| waker.wake_by_ref()));
+        }
+        (0..1_000).for_each(|_| others.wake_by_ref());
+    });
+    drop(lock);
+    assert!(matches!((server.next(), server.next()), (Seen::Woken, Seen::Woken)));
+    assert!(server.is_silent());
+    server.order(&waker, &["wake"]);
+    assert!(matches!(server.next(), Seen::Woken));
+    assert!(server.is_silent());
+}
+
+/// A waker that outlives its connection wakes nobody, also when another one has its place.
+#[test]
+fn a_waker_of_the_past_wakes_nobody() {
+    let server = Running::start(|_| {});
+    let (peer, old, waker) = server.open();
+    drop(peer);
+    assert!(matches!(server.next(), Seen::Closed(Err(Error::Lost(_)))));
+    assert!(matches!(server.next(), Seen::Dropped));
+    let (_peer, new, _) = server.open();
+    assert_ne!(old, new);
+    waker.wake();
+    assert!(server.is_silent());
+}
+
+/// Held back, a connection is handed nothing more of what came and is not read, while writing goes on; then all comes, in
+/// order and once.
+#[test]
+fn paused_and_resumed() {
+    let server = Running::start(|_| {});
+    let (mut peer, _, waker) = server.open();
+    peer.write_all(&[text("both"), text("pause"), text("one"), text("two")].concat()).expect("written");
+    assert_eq!([server.text(), server.text()], ["both", "pause"]);
+    assert!(server.is_silent());
+    server.order(&waker, &["from outside"]);
+    expect(&mut peer, &plain(TEXT, b"from outside"));
+    peer.write_all(&text("three")).expect("written");
+    assert!(server.is_silent());
+    server.order(&waker, &["resume"]);
+    assert_eq!([server.text(), server.text(), server.text()], ["one", "two", "three"]);
+    [&b"one"[..], b"two", b"three"].into_iter().for_each(|word| expect(&mut peer, &plain(TEXT, word)));
+    // Nothing is left over: the next is held back or not by itself.
+    peer.write_all(&text("four")).expect("written");
+    assert_eq!(server.text(), "four");
+}
+
+/// N-05: what a peer sends to one who is held back stays in the system's buffers, and the peer's.
+#[test]
+fn a_paused_connection_is_not_read() {
+    let server = Running::start(|_| {});
+    let (mut peer, _, waker) = server.open();
+    peer.write_all(&text("pause")).expect("written");
+    assert_eq!(server.text(), "pause");
+    peer.set_nonblocking(true).expect("set");
+    let message = text(&"x".repeat(60_000));
+    let mut sent = Vec::new();
+    let started = Instant::now();
+    let mut blocked = None;
+    while blocked.is_none_or(|since: Instant| since.elapsed() < Duration::from_millis(200)) {
+        assert!(started.elapsed() < Duration::from_secs(10) && sent.len() < 64 << 20, "it is read");
+        let rest = &message[sent.len() % message.len()..];
+        match peer.write(rest) {
+            Ok(n) => {
+                sent.extend_from_slice(&rest[..n]);
+                blocked = None;
+            }
+            Err(_) => {
+                blocked.get_or_insert_with(Instant::now);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+    assert!(server.is_silent());
+    drop(waker);
+}
+
+/// C-08: a peer whose pong stands in what is not read is not given up. Its silence is noticed when reading goes on.
+#[test]
+fn who_is_not_read_is_not_late() {
+    let server = Running::start(|config| {
+        config.timeouts.keepalive = Some(Duration::from_millis(100));
+        config.timeouts.pong = Duration::from_millis(100);
+    });
+    let (mut peer, _, waker) = server.open();
+    peer.write_all(&text("pause")).expect("written");
+    assert_eq!(server.text(), "pause");
+    expect(&mut peer, &plain(PING, b""));
+    std::thread::sleep(Duration::from_millis(500));
+    peer.write_all(&masked(PONG, b"")).expect("written");
+    assert!(server.is_silent());
+    server.order(&waker, &["resume"]);
+    assert!(matches!(server.next(), Seen::RoundTrip(Some(_))));
+    // It is pinged on, and what its pongs took is known.
+    expect(&mut peer, &plain(PING, b""));
+    peer.write_all(&masked(PONG, b"")).expect("written");
+    match server.next() {
+        Seen::RoundTrip(Some(took)) => assert!(took < Duration::from_secs(5), "{took:?}"),
+        other => panic!("{other:?}"),
+    }
+    peer.write_all(&masked(PONG, b"not asked for")).expect("written");
+    assert!(matches!(server.next(), Seen::RoundTrip(None)));
+    assert!(matches!(server.next(), Seen::Closed(Err(Error::Timeout(_)))));
+}
+
+/// Who has more to send than the peer reads is told so, and when there is room again, once each.
+#[test]
+fn drained_when_all_has_left() {
+    let server = Running::start(|_| {});
+    let (mut peer, _, waker) = server.open();
+    server.order(&waker, &["fill"]);
+    assert!(matches!(server.next(), Seen::Stalled) && server.is_silent());
+    let mut read = 0;
+    let mut buffer = vec![0; 1 << 20];
+    let frame = plain(BINARY, &[7; 50_000]).len();
+    while let Ok(n) = peer.read(&mut buffer) {
+        read += n;
+        if read.is_multiple_of(frame)
+            && server.seen.try_recv().is_ok_and(|seen| matches!(seen, Seen::Drained))
+        {
+            break;
+        }
+    }
+    assert!(read > 50_000 && server.is_silent());
+}
+
+/// Each connection has a time of the application's, which is asked for anew whenever something happens.
+#[test]
+fn ticks() {
+    let server = Running::start(|_| {});
+    let (mut peer, _, waker) = server.open();
+    for _ in 0..2 {
+        let started = Instant::now();
+        server.order(&waker, &["tick"]);
+        assert!(matches!(server.next(), Seen::Tick));
+        assert!(started.elapsed() >= Duration::from_millis(90), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        assert!(server.is_silent());
+    }
+    // Also while it is held back, and while something is half received.
+    peer.write_all(&text("pause")).expect("written");
+    peer.write_all(&text("tick")).expect("written");
+    assert_eq!(server.text(), "pause");
+    server.order(&waker, &["tick"]);
+    assert!(matches!(server.next(), Seen::Tick));
+}
+
+/// An end that waits for nothing, and says which it was.
+#[test]
+fn aborted() {
+    for way in ["event", "paused", "woken"] {
+        let server = Running::start(|_| {});
+        let (mut peer, _, waker) = server.open();
+        match way {
+            "event" => {
+                peer.write_all(&[text("abort"), text("never seen")].concat()).expect("written");
+                assert_eq!(server.text(), "abort");
+            }
+            "paused" => {
+                peer.write_all(&text("pause")).expect("written");
+                assert_eq!(server.text(), "pause");
+                server.order(&waker, &["abort"]);
+            }
+            _ => server.order(&waker, &["abort"]),
+        }
+        assert!(matches!(server.next(), Seen::Closed(Err(Error::Aborted))), "{way}");
+        assert!(matches!(server.next(), Seen::Dropped), "{way}");
+        expect(&mut peer, &plain(TEXT, b"last words"));
+        assert!(matches!(peer.read(&mut [0]), Ok(0) | Err(_)), "{way}");
+        assert!(server.is_silent(), "{way}");
+    }
+}
+
+/// 7.1.1: the application is told of the end when both close frames are through, or a rule is broken, and not when the
+/// peer comes to hang up; it is told once.
+#[test]
+fn closed_before_the_peer_hangs_up() {
+    for (way, frame) in [
+        ("theirs", masked(CLOSE, &1000_u16.to_be_bytes())),
+        ("ours", text("close")),
+        ("violation", plain(TEXT, b"not masked")),
+    ] {
+        let server = Running::start(|config| config.timeouts.linger = Duration::from_secs(1));
+        let (mut peer, ..) = server.open();
+        let started = Instant::now();
+        peer.write_all(&frame).expect("written");
+        if way == "ours" {
+            assert_eq!(server.text(), "close");
+            peer.write_all(&masked(CLOSE, &[])).expect("written");
+        }
+        match server.next() {
+            Seen::Closed(Ok(())) => assert_ne!(way, "violation"),
+            Seen::Closed(Err(Error::Violation(_))) => assert_eq!(way, "violation"),
+            other => panic!("{way}: {other:?}"),
+        }
+        assert!(started.elapsed() < Duration::from_millis(900), "{way}: {:?}", started.elapsed());
+        assert!(matches!(server.next(), Seen::Dropped), "{way}");
+        assert_eq!(server.remote.connections(), 0, "{way}: it is none any more");
+        // The loop lingers, until the peer has had its time.
+        let (mut rest, mut buffer) = (Vec::new(), [0; 64]);
+        while let Ok(n @ 1..) = peer.read(&mut buffer) {
+            rest.extend_from_slice(&buffer[..n]);
+        }
+        assert_eq!(rest.first(), Some(&CLOSE), "{way}");
+        std::thread::sleep(Duration::from_millis(1_200).saturating_sub(started.elapsed()));
+        let reset = (0..100).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            peer.write_all(b"?").is_err()
+        });
+        assert!(reset && server.is_silent(), "{way}: it ends, and nothing more is said");
+        assert_eq!(server.remote.connections(), 0, "{way}");
+    }
+}
+
+/// A connection that was opened elsewhere goes on here, with what was received before; loops that wind down end with the
+/// last one, and take none after that.
+#[test]
+fn adopted() {
+    let mut settings = Settings::new();
+    settings.loops = 2;
+    let epoch = settings.epoch;
+    let server = Running::run(Server::unbound(settings).expect("loops"));
+    assert_eq!(server.address.port(), 0);
+    let adopt = |early: &[u8], state: Box<dyn Any + Send>| {
+        let (peer, ours) = sockets();
+        let now = core::Instant::since(epoch, Instant::now());
+        let connection = Connection::server(Config::server(), now);
+        let session = Session::with_storage(connection, early.to_vec(), early.len());
+        (peer, server.remote.adopt(ours.into(), session, state))
+    };
+    let kept = || Box::new(Kept { deadline: None, told: server.told.clone() });
+
+    let mut peers = Vec::new();
+    let mut loops = Vec::new();
+    for n in 0..4 {
+        let early = text(&format!("early {n}"));
+        let (mut peer, result) = adopt(&[&early[..], &early[..7]].concat(), kept());
+        assert_eq!(result, Ok(()));
+        loops.push(format!("{:?}", server.opened().0));
+        assert_eq!(server.text(), format!("early {n}"));
+        expect(&mut peer, &plain(TEXT, format!("early {n}").as_bytes()));
+        peer.write_all(&early[7..]).expect("written");
+        assert_eq!(server.text(), format!("early {n}"));
+        peers.push(peer);
+    }
+    // Each to the loop that has the fewest.
+    let of_first = loops.iter().filter(|id| id.contains("loop_index: 0")).count();
+    assert_eq!((of_first, server.remote.connections()), (2, 4));
+
+    // What its handler does not know is dropped.
+    let (mut stranger, result) = adopt(&[], Box::new("a stranger"));
+    assert_eq!(result, Ok(()));
+    assert!(matches!(stranger.read(&mut [0]), Ok(0) | Err(_)));
+
+    server.remote.wind_down();
+    let mut last = peers.pop().expect("four");
+    drop(peers);
+    for _ in 0..3 {
+        assert!(matches!(server.next(), Seen::Closed(Err(Error::Lost(_)))));
+        assert!(matches!(server.next(), Seen::Dropped));
+    }
+    last.write_all(&text("still here")).expect("written");
+    assert_eq!(server.text(), "still here");
+    last.write_all(&masked(CLOSE, &[])).expect("written");
+    assert!(matches!(server.next(), Seen::Closed(Ok(()))));
+    assert!(matches!(server.next(), Seen::Dropped));
+    drop(last);
+    while server.remote.connections() > 0 || adopt(&[], kept()).1.is_ok() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    while server.seen.try_recv().is_ok() {}
+    assert_eq!(adopt(&[], kept()).1, Err(RemoteError::Stopped));
+    assert!(matches!(server.next(), Seen::Dropped));
+}
