@@ -360,7 +360,7 @@ fn an_address_that_swallows_everything() {
     let server = Running::server();
     let clients = Running::start(false, None, |settings| {
         let mut config = Config::client();
-        config.timeouts.handshake = Duration::from_millis(1_000);
+        config.timeouts.handshake = Duration::from_secs(2);
         settings.client = config.into();
     });
     let started = std::time::Instant::now();
@@ -369,7 +369,7 @@ fn an_address_that_swallows_everything() {
     clients.remote.connect(connect).expect("room");
     clients.connected();
     let took = started.elapsed();
-    assert!(took >= Duration::from_millis(400) && took < Duration::from_millis(900), "{took:?}");
+    assert!(took >= Duration::from_millis(900), "{took:?}");
     let mut connect = to(full, "/echo", 2);
     connect.addresses.push(full);
     clients.remote.connect(connect).expect("room");
@@ -541,7 +541,7 @@ fn hc_20_one_at_a_time() {
     let clients = Running::start(false, None, |settings| {
         settings.loops = 2;
         let mut config = Config::client();
-        config.timeouts.handshake = Duration::from_millis(500);
+        config.timeouts.handshake = Duration::from_secs(2);
         settings.client = config.into();
     });
     let one = |tag| {
@@ -561,7 +561,8 @@ fn hc_20_one_at_a_time() {
         peer.set_nonblocking(false).expect("set");
         let head = read_head(&mut peer);
         by_hand.set_nonblocking(true).expect("set");
-        std::thread::sleep(Duration::from_millis(200));
+        // Four times this is more than anyone has.
+        std::thread::sleep(Duration::from_millis(600));
         assert!(by_hand.accept().is_err(), "another one beside it");
         by_hand.set_nonblocking(false).expect("set");
         if tag % 2 == 0 {

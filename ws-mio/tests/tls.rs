@@ -253,7 +253,7 @@ fn hc_19_untrusted() {
 fn hs_31_no_handshake() {
     let running = Running::start(|settings| {
         let mut config = Config::server();
-        config.timeouts.handshake = Duration::from_millis(100);
+        config.timeouts.handshake = Duration::from_millis(300);
         config.timeouts.linger = Duration::from_millis(50);
         settings.config = config.into();
     });
