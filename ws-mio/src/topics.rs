@@ -132,6 +132,17 @@ struct Topic {
     name: Option<Arc<str>>,
     generation: u32,
     seats: Vec<Seat>,
+    last: Option<Last>,
+}
+
+/// What the last publish to a topic came to, where all members but one at most got it and share a history with nobody else.
+/// The next one is the same in a single step, as long as nothing has changed.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    age: u64,
+    except: u32,
+    history: u32,
+    reached: usize,
 }
 
 /// One loop's topics.
@@ -151,6 +162,8 @@ pub(crate) struct Topics {
     log: Log,
     /// Members for whom something is noted.
     dirty: Vec<u32>,
+    /// Grows with each change of what stands between members and messages.
+    age: u64,
     made: usize,
     dropped: usize,
 }
@@ -170,6 +183,7 @@ impl Topics {
             free_topics: Vec::new(),
             log: Log::new(),
             dirty: Vec::new(),
+            age: 0,
             made: 0,
             dropped: 0,
         }

@@ -260,6 +260,50 @@ fn every_loop_has_members() {
     guests.iter_mut().for_each(Guest::expect_silence);
 }
 
+/// Anything that one connection may do in one event, in any order, held against a model: what each of several gets,
+/// message by message.
+#[test]
+fn any_script_does_what_it_says() {
+    const GUESTS: usize = 5;
+    let mut random = 1_u64;
+    let mut draw = |below: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % below
+    };
+    let hall = Hall::open(|_| ());
+    let mut guests: Vec<Guest> = (0..GUESTS).map(|_| hall.guest()).collect();
+    let mut is_in = [[false; 3]; GUESTS];
+    for round in 0..400 {
+        let speaker = draw(GUESTS);
+        let mut script = "script".to_owned();
+        let mut expected: [Vec<String>; GUESTS] = Default::default();
+        for _ in 0..1 + draw(20) {
+            let topic = draw(3);
+            // Publishing more often than all else, and twice in a row mostly.
+            let what = ["+", "-", "!", "!", "!", "*", "*", "*", "own"][draw(9)];
+            for _ in 0..1 + draw(3) {
+                let step = format!("{what}{topic}");
+                script = format!("{script} {step}");
+                match what {
+                    "+" => is_in[speaker][topic] = true,
+                    "-" => is_in[speaker][topic] = false,
+                    "own" => expected[speaker].push(step),
+                    _ => (0..GUESTS)
+                        .filter(|at| is_in[*at][topic] && (what == "*" || *at != speaker))
+                        .for_each(|at| expected[at].push(step.clone())),
+                }
+            }
+        }
+        expected[speaker].push("done".to_owned());
+        guests[speaker].say(&script);
+        for (guest, expected) in guests.iter_mut().zip(&expected) {
+            let heard: Vec<String> = expected.iter().map(|_| guest.hear()).collect();
+            assert_eq!(heard, *expected, "round {round}, {script}");
+        }
+    }
+    guests.iter_mut().for_each(Guest::expect_silence);
+}
+
 /// Several threads: each one's messages in order, and all members of a loop get them in the same one.
 #[test]
 fn all_members_get_one_order() {

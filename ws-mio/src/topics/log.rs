@@ -97,6 +97,20 @@ impl Log {
         next
     }
 
+    /// Whoever has this history gets the message that is pushed next, too; `false`: some have gone on from it to others.
+    pub(super) fn lengthen(&mut self, history: u32, frame_len: usize) -> bool {
+        let (message, next) = (self.messages.len() as u32, self.nodes.len() as u32);
+        let Some(node) = self.nodes.get_mut(history as usize).filter(|node| node.child == NIL) else {
+            return false;
+        };
+        let before = *node;
+        *node =
+            Node { prev: next, message, depth: before.depth + 1, bytes: before.bytes + frame_len, ..before };
+        self.nodes.push(before);
+        self.joined_for = NIL;
+        true
+    }
+
     /// The length of a history's frames, uncompressed.
     pub(super) fn bytes(&self, history: u32) -> usize {
         self.nodes.get(history as usize).map_or(0, |node| node.bytes)

@@ -23,6 +23,7 @@ impl Topics {
         if self.member(slot).map_or(0, |member| member.places.len()) >= self.max_topics {
             return Err(TopicError::TooMany);
         }
+        self.age += 1;
         let topic = topic.unwrap_or_else(|| self.open_topic(name));
         let member = self.seated(slot).unwrap_or_else(|| self.seat(slot));
         if let (Some(Topic { name: Some(name), seats, .. }), Some(Member { places, .. })) =
@@ -85,7 +86,7 @@ impl Topics {
     fn open_topic(&mut self, name: &str) -> u32 {
         let name: Arc<str> = name.into();
         let slot = self.free_topics.pop().unwrap_or_else(|| {
-            self.topics.push(Topic { name: None, generation: 0, seats: Vec::new() });
+            self.topics.push(Topic { name: None, generation: 0, seats: Vec::new(), last: None });
             self.topics.len() as u32 - 1
         });
         if let Some(topic) = self.topics.get_mut(slot as usize) {
@@ -135,6 +136,7 @@ impl Topics {
         if place >= places.len() {
             return;
         }
+        self.age += 1;
         let Place { topic: at, seat } = places.swap_remove(place);
         let moved = places.get(place).copied();
         if let Some(moved) = moved
@@ -166,7 +168,7 @@ impl Topics {
         if left == 0 {
             topic.name = None;
             topic.generation = topic.generation.wrapping_add(1);
-            topic.seats = Vec::new();
+            (topic.seats, topic.last) = (Vec::new(), None);
             self.free_topics.push(at);
         }
     }

@@ -9,7 +9,7 @@ use ws_core::{Message, Prepared};
 use super::directory::{Entry, TopicId};
 use super::log::{Log, NIL};
 use super::spares::Spares;
-use super::{Member, Published, Standing, TopicError, Topics, check};
+use super::{Last, Member, Published, Standing, TopicError, Topics, check};
 use crate::buffers::Buffers;
 use crate::link::Link;
 use crate::quiet::Quiet;
@@ -177,42 +177,57 @@ impl Topics {
 
     /// Notes a message for the members of a topic: how many get it, and how many do not.
     pub(crate) fn note(&mut self, topic: TopicId, message: &Prepared, except: Option<u32>) -> (usize, usize) {
-        let Self { topics, members, log, dirty, overflow, .. } = self;
+        let Self { topics, members, log, dirty, overflow, age, .. } = self;
         let Some(topic) =
-            topics.get(topic.slot as usize).filter(|other| other.generation == topic.generation)
+            topics.get_mut(topic.slot as usize).filter(|other| other.generation == topic.generation)
         else {
             return (0, 0);
         };
         let needed = message.len().saturating_add(MAX_HEADER);
         let frame_len = Header::len_for(message.len() as u64, false).saturating_add(message.len());
         let except = except.unwrap_or(NIL);
+        if let Some(Last { history, reached, .. }) =
+            topic.last.filter(|last| (last.age, last.except) == (*age, except))
+            && log.lengthen(history, frame_len)
+        {
+            log.push(message.clone());
+            return (reached, 0);
+        }
         let (mut reached, mut dropped, mut first) = (0, 0, NIL);
         // Most members have the same history, and get the same one.
-        let (mut before, mut after) = (NIL, NIL);
+        let (mut before, mut after, mut is_uniform) = (NIL, NIL, true);
         for seat in &topic.seats {
             let Some(member) = members.get_mut(seat.member as usize) else { continue };
             if member.slot == except {
                 continue;
             }
-            if member.standing != Standing::Ready && !member.has_room(log, *overflow, needed) {
-                dropped += 1;
-                if member.overflows(*overflow) {
-                    dirty.push(seat.member);
+            if member.standing != Standing::Ready {
+                is_uniform = false;
+                if !member.has_room(log, *overflow, needed) {
+                    dropped += 1;
+                    if member.overflows(*overflow) {
+                        dirty.push(seat.member);
+                    }
+                    continue;
                 }
-                continue;
             }
             reached += 1;
             if member.history == NIL {
                 dirty.push(seat.member);
             }
             if member.history != before || after == NIL {
+                is_uniform &= after == NIL;
                 before = member.history;
                 after = log.extend(before, &mut first, frame_len);
             }
             member.history = after;
         }
+        topic.last = None;
         if reached > 0 {
             log.push(message.clone());
+            if is_uniform {
+                topic.last = Some(Last { age: *age, except, history: after, reached });
+            }
         }
         self.dropped += dropped;
         (reached, dropped)
@@ -250,6 +265,7 @@ impl Topics {
         let Some(member) = self.seated(slot) else { return };
         let Some(member) = self.members.get_mut(member as usize) else { return };
         let history = mem::replace(&mut member.history, NIL);
+        self.age += 1;
         for message in self.log.history(history) {
             match reply.send_prepared(message) {
                 Ok(()) => self.made += 1,
@@ -276,7 +292,7 @@ impl Topics {
         if let Some(member) = self.members.get_mut(member as usize)
             && member.standing != Standing::Overflown
         {
-            member.standing = if connection.has_open_message() {
+            let standing = if connection.has_open_message() {
                 Standing::Midway
             } else if socket.wire.is_flushed() && !socket.wire.blocked {
                 Standing::Ready
@@ -286,6 +302,10 @@ impl Topics {
                     most: connection.config().limits.max_queue,
                 }
             };
+            if standing != member.standing {
+                member.standing = standing;
+                self.age += 1;
+            }
         }
     }
 
@@ -389,6 +409,7 @@ impl Topics {
             && *history != NIL
         {
             self.dropped += self.log.depth(mem::replace(history, NIL));
+            self.age += 1;
         }
     }
 
@@ -400,6 +421,7 @@ impl Topics {
         if self.dirty.is_empty() {
             self.dirty = dirty;
         }
+        self.age += 1;
         let done = self.log.clear();
         if let Some(spares) = spares(&self.inboxes) {
             spares.keep(done);

@@ -67,6 +67,20 @@ impl Handler for Usher {
                 peer.publish_to_all(topic, "all 2").expect("room");
                 "own 3".to_owned()
             }
+            ("script", ..) => {
+                // All of it in one event.
+                for step in text.split(' ').skip(1) {
+                    let (what, topic) = step.split_at(1);
+                    match what {
+                        "+" => drop(peer.subscribe(topic)),
+                        "-" => drop(peer.unsubscribe(topic)),
+                        "!" => drop(peer.publish(topic, step)),
+                        "*" => drop(peer.publish_to_all(topic, step)),
+                        _ => drop(peer.send(step)),
+                    }
+                }
+                "done".to_owned()
+            }
             ("away", topic, message) => {
                 // Said, joined, said, left, said: only the second time it is a member.
                 peer.publish_to_all(topic, format!("{message}1").as_str()).expect("room");
