@@ -137,6 +137,13 @@
 //! most so often that no peer can flood it. [`Hub::inspect`] looks at one connection. [`Hub::shutdown`] ends all within a
 //! deadline: nobody new, a last word of the actors, batches of close frames behind what was accepted before.
 //!
+//! # Tasks or loops
+//!
+//! A connection is a tokio task. With the feature `mio` a server may have its connections on loops of ws-mio instead, by one
+//! line (`Server::on_loops`): the same Hub, actors, rooms, limits and contracts, and a third of the memory: an idle
+//! connection takes less than 1 KiB in all. Heads are read, decisions made and HTTP served on tokio in either case; what is not
+//! plain TCP stays a task.
+//!
 //! # Tests without sockets
 //!
 //! [`testing`] has a server in memory and clients for it, through the same code as over TCP and on tokio's clock, which
@@ -156,7 +163,7 @@
 //!
 //! A [`ConnId`] names one connection of one start of the program; kept longer, it names nothing. All connections are of one
 //! node for now: an [`Engine`] that joins nodes follows. The feature `deflate` is on by default; `tls` adds `wss` addresses for
-//! dialled connections. Of the examples, `chat` shows decisions, rooms with a history, presence and live metrics, `dashboard` the
+//! dialled connections, `mio` the loops. Of the examples, `chat` shows decisions, rooms with a history, presence and live metrics, `dashboard` the
 //! keep-latest policy; each comes with a page.
 #![forbid(unsafe_code)]
 

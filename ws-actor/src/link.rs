@@ -1,6 +1,7 @@
 //! One connection's dealings with the Hub, without a runtime: events out, outbox in.
 //!
-//! Whoever drives a socket opens a [`Link`] when the connection is open and obeys four rules:
+//! A task drives a socket (`conn.rs`), or a loop does (`loops/driver.rs`). Whoever it is opens a [`Link`] when the connection is
+//! open and obeys four rules:
 //!
 //! 1. It reads from the socket only while [`Link::is_free`]: there is at most **one** event in hand that its actor
 //!    has not taken. So a slow actor stops the reading, and TCP pushes back on that client alone.
