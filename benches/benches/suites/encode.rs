@@ -42,6 +42,7 @@ fn entrants(work: &'static Work) -> Vec<Entrant<'static>> {
     let mut entrants = vec![
         checked("reference: header and copy", work, reference),
         checked("ws-core Connection", work, connection),
+        checked("ws-core Connection, small messages first", work, small),
     ];
     #[cfg(feature = "peers")]
     entrants.extend(peers::entrants(work));
@@ -102,6 +103,25 @@ fn connection(work: &'static Work, stream: Stream) -> impl FnMut() -> u64 {
     }
 }
 
+/// As the adapters have it: a small message with nothing before it has a path of its own.
+fn small(work: &'static Work, stream: Stream) -> impl FnMut() -> u64 {
+    let mut connection = Connection::server(Config::server(), NOW);
+    let mut out = vec![0; work.wire.len()];
+    move || {
+        let mut len = 0;
+        for _ in 0..FRAMES {
+            let message = Message::Binary(std::hint::black_box(&work.payload));
+            let free = &mut out[len..];
+            len += match connection.send_small(message, free) {
+                Some(written) => written,
+                None => connection.send(message, free).unwrap_or(0),
+            };
+        }
+        stream.swallow(&out[..len]);
+        len as u64
+    }
+}
+
 #[cfg(feature = "peers")]
 mod peers {
     use std::pin::{Pin, pin};
@@ -121,11 +141,11 @@ mod peers {
     pub(super) fn entrants(work: &'static Work) -> [Entrant<'static>; 6] {
         [
             checked("tungstenite", work, tungstenite),
-            checked("fastwebsockets", work, fastwebsockets),
-            checked("tokio-websockets", work, tokio_websockets),
+            checked("fastwebsockets, vectored", work, fastwebsockets),
+            checked("tokio-websockets, vectored", work, tokio_websockets),
             checked("sockudo-ws encode_frame", work, sockudo_ws),
             checked("yawc Encoder", work, yawc),
-            checked("web-socket", work, web_socket),
+            checked("web-socket, vectored", work, web_socket),
         ]
     }
 
