@@ -36,7 +36,7 @@ pub(crate) struct Entry {
     meters: Arc<Meters>,
     opened: Instant,
     outbox: Outbox,
-    max_rooms: usize,
+    max_rooms: u32,
     /// Until the connection ends; boxed, for most need none.
     places: Mutex<Option<Box<Places>>>,
     authenticated: AtomicBool,
@@ -151,7 +151,7 @@ impl Entry {
             meters,
             opened: now(),
             outbox: Outbox::new(outbox),
-            max_rooms,
+            max_rooms: u32::try_from(max_rooms).unwrap_or(u32::MAX),
             authenticated: AtomicBool::new(places.user().is_some()),
             places: Mutex::new((!places.is_empty()).then(|| Box::new(places))),
             lags: AtomicBool::new(false),
@@ -170,7 +170,7 @@ impl Entry {
     }
 
     pub(crate) fn max_rooms(&self) -> usize {
-        self.max_rooms
+        usize::try_from(self.max_rooms).unwrap_or(usize::MAX)
     }
 
     /// Whose connection it is, if that is known.

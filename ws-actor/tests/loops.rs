@@ -10,9 +10,7 @@ use support::{Client, Seen, soon, until, upgrade, witness};
 use tokio::io::duplex;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
-use ws_actor::{
-    Drain, Hub, Limits, Loops, OverRate, Rate, RateLimit, Reason, Relay, Route, Server, WsActor,
-};
+use ws_actor::{Drain, Hub, Limits, Loops, OverRate, Rate, RateLimit, Reason, Relay, Route, Server, WsActor};
 use ws_core::frame::Opcode;
 
 /// One at a time, for some count threads.
@@ -185,8 +183,8 @@ async fn heartbeats() {
     let hub = Hub::new();
     let (sender, mut beats) = tokio::sync::mpsc::unbounded_channel();
     hub.spawn("heart", move || Heart(sender.clone())).expect("a free name");
-    let route = Route::ws("/ws")
-        .decide(|_| async { Relay::to("heart").heartbeat(Duration::from_millis(100)) });
+    let route =
+        Route::ws("/ws").decide(|_| async { Relay::to("heart").heartbeat(Duration::from_millis(100)) });
     let loops = Loops::start(1).expect("a thread");
     let addr = support::listen(Server::new(&hub).route(route).on_loops(&loops)).await;
     let start = Instant::now();

@@ -411,4 +411,4 @@ fn send_shared(peer: &mut Peer<'_>, shared: Shared) {
 
 // With what the Hub knows of a connection and its name there, an idle one stays below 1 KiB.
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Attached>() <= 184 && size_of::<crate::entry::Entry>() <= 432);
+const _: () = assert!(size_of::<Attached>() <= 184 && size_of::<crate::entry::Entry>() <= 408);
