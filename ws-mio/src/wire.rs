@@ -429,6 +429,10 @@ impl<S: Stream> Wire<S> {
         mut encode: impl FnMut(&mut [u8]) -> Result<usize, E>,
         missing: impl Fn(&E) -> Option<usize>,
     ) -> Result<(), E> {
+        // An answer that finds no room is worked out twice, its SHA-1 included.
+        if self.out.is_empty() {
+            self.out = buffers.lease();
+        }
         loop {
             match encode(&mut self.out[self.end..]) {
                 Ok(n) => {
@@ -439,7 +443,12 @@ impl<S: Stream> Wire<S> {
                 }
                 Err(error) => match missing(&error) {
                     Some(needed) => self.reserve(buffers, needed),
-                    None => return Err(error),
+                    None => {
+                        if self.queued() == 0 {
+                            self.release(buffers);
+                        }
+                        return Err(error);
+                    }
                 },
             }
         }
