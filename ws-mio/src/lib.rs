@@ -5,9 +5,6 @@
 //! and a [`Remote`] to send from other threads. It has timers, limits, an orderly end. Its loops make connections of
 //! their own, too ([`Remote::connect`]); a program of clients alone has loops [without a listener](Server::unbound).
 //!
-//! Topics: [`Peer::subscribe`], [`Peer::publish`], [`Remote::publish`]. What one says, all members get, on all loops: framed
-//! once, and written from where it stands.
-//!
 //! Where messages go on to somebody who may be slow: a connection can be held back ([`Peer::pause`]), woken by whoever it
 //! waits for ([`Remote::waker`]), told when its output has left ([`Handler::drained`]), and have times of its own
 //! ([`Handler::deadline`]). One that was opened elsewhere, by an HTTP server, say, can go on here ([`Remote::adopt`]).
@@ -15,6 +12,38 @@
 //! [`Socket`], for a loop that you already have. It reads and writes when the loop says that it can, and calls you back
 //! with messages that stand in the loop's one receive buffer. The opening handshake is part of it, a server's
 //! ([`Socket::accept`]) and a client's ([`Socket::connect`]).
+//!
+//! # Topics
+//! What one says, all members get, on all loops: [`Peer::subscribe`], [`Peer::publish`], and [`Remote::publish`] from
+//! anywhere. A message is framed once, and compressed at most once for each window in use; it is written at the end of the
+//! loop's turn, with all that was published in it: one write for each member. Members that do not read are dealt with as
+//! [`Settings::overflow`] says, [`Published`] and [`Remote::deliveries`] count what they miss. There is no allocation for a
+//! message, and a connection without topics owns nothing for them.
+//!
+//! ```
+//! use ws_mio::core::Event;
+//! use ws_mio::{Acceptance, Handler, Peer, Refusal, Visitor};
+//!
+//! struct Chat;
+//!
+//! impl Handler for Chat {
+//!     type State = ();
+//!
+//!     fn request(&mut self, _: &Visitor<'_>) -> Result<Acceptance<()>, Refusal> {
+//!         Ok(Acceptance::default())
+//!     }
+//!
+//!     fn open(&mut self, peer: &mut Peer<'_, ()>) {
+//!         let _ = peer.subscribe("lobby");
+//!     }
+//!
+//!     fn event(&mut self, event: Event<'_>, peer: &mut Peer<'_, ()>) {
+//!         if let Event::Text(text) = event {
+//!             let _ = peer.publish("lobby", text); // to all others; `publish_to_all` to this one as well
+//!         }
+//!     }
+//! }
+//! ```
 //!
 //! # What is not
 //! Nothing resolves names on a loop: [`Connect::resolve`] does it before, where waiting harms nobody. Redirects are not
