@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use support::hall::{Guest, Hall, numbered};
@@ -258,6 +258,56 @@ fn every_loop_has_members() {
     }
     hall.await_deliveries(500 * GUESTS + 100 * (GUESTS - 1), 0);
     guests.iter_mut().for_each(Guest::expect_silence);
+}
+
+/// A handler that is told during the delivery that a peer does not read publishes in turn, to members that were written to and to
+/// members that still are to be: nobody misses anything, and all get one order.
+#[test]
+fn publishing_while_it_is_delivered() {
+    const COUNT: u32 = 400;
+    for slow_at in 0..3 {
+        let hall = Hall::open(|settings| settings.max_topics = 2);
+        let mut guests: Vec<Guest> = (0..3).map(|_| hall.guest()).collect();
+        let mut slow = hall.guest();
+        for (at, guest) in guests.iter_mut().enumerate() {
+            if at == slow_at {
+                slow.ask("join flow", "joined true");
+            }
+            guest.ask("join flow", "joined true");
+        }
+        let mut heard: Vec<Vec<Vec<u8>>> = vec![Vec::new(); 3];
+        'all: for at in 0.. {
+            assert!(at < COUNT, "it never stalls");
+            hall.remote.publish("flow", &numbered(at, 100_000)).expect("room");
+            for (guest, heard) in guests.iter_mut().zip(&mut heard) {
+                loop {
+                    let (_, message) = guest.frame();
+                    let is_own = message.len() > 10;
+                    heard.push(message);
+                    if is_own {
+                        break;
+                    }
+                }
+            }
+            if hall.remote.deliveries().dropped > 0 {
+                break 'all;
+            }
+        }
+        hall.remote.publish("flow", "end").expect("room");
+        for (guest, heard) in guests.iter_mut().zip(&mut heard) {
+            while heard.last().is_none_or(|last| last != b"end") {
+                heard.push(guest.frame().1);
+            }
+            let words: Vec<&[u8]> = heard.iter().map(Vec::as_slice).filter(|one| one.len() < 10).collect();
+            assert_eq!(words, [&b"stalled"[..], b"twice", b"end"]);
+        }
+        assert!(heard.iter().all(|one| *one == heard[0]), "one order");
+        // It reads again, and this is heard of.
+        slow.0.set_read_timeout(Some(Duration::from_millis(300))).expect("set");
+        let mut bytes = vec![0; 1 << 20];
+        while slow.0.read(&mut bytes).is_ok() {}
+        guests.iter_mut().for_each(|guest| assert_eq!(guest.frame().1, b"drained"));
+    }
 }
 
 /// Anything that one connection may do in one event, in any order, held against a model: what each of several gets,

@@ -310,14 +310,27 @@ impl Topics {
     }
 
     /// Those who are to get something, in the best order.
-    pub(crate) fn take_dirty(&mut self) -> Vec<u32> {
+    pub(crate) fn take_dirty(&mut self) -> Option<Vec<u32>> {
+        if self.dirty.is_empty() {
+            return None;
+        }
         let mut dirty = mem::take(&mut self.dirty);
         if self.log.is_diverse() {
             let history =
                 |member: &u32| self.members.get(*member as usize).map_or(NIL, |member| member.history);
             dirty.sort_unstable_by_key(history);
         }
-        dirty
+        Some(dirty)
+    }
+
+    /// Takes that list back, for its memory.
+    pub(crate) fn give_dirty(&mut self, mut dirty: Vec<u32>) {
+        if self.dirty.is_empty() {
+            dirty.clear();
+            // It is as long as the members are many, or a few times that.
+            dirty.shrink_to(self.members.len().saturating_mul(4));
+            self.dirty = dirty;
+        }
     }
 
     /// The connection of a member that is to get something.
@@ -334,6 +347,8 @@ impl Topics {
         dirty: &[u32],
         table: &mut Table<D>,
     ) -> (usize, Option<io::Result<usize>>) {
+        // Whoever has got his messages has no history, and is not as the others any more.
+        self.age += 1;
         let Self { members, log, made, .. } = self;
         let (mut run, mut depth, mut frames) = (NIL, 0, &[][..]);
         for (done, &member) in dirty.iter().enumerate() {
@@ -376,6 +391,7 @@ impl Topics {
         written: io::Result<usize>,
     ) {
         if let Some(Member { history, .. }) = self.members.get_mut(member as usize) {
+            self.age += 1;
             wire.resume(buffers, self.log.gathered(*history), written);
             self.made += self.log.depth(mem::replace(history, NIL));
         }
@@ -395,6 +411,7 @@ impl Topics {
             return Written::Unfit;
         };
         *history = NIL;
+        self.age += 1;
         self.made += depth;
         let written = quiet.io.write(frames);
         if written.as_ref().is_ok_and(|&n| n == frames.len()) && quiet.io.flush().is_ok() {
@@ -413,14 +430,8 @@ impl Topics {
         }
     }
 
-    /// The turn's messages are delivered. `dirty` is what [`take_dirty`](Self::take_dirty) lent.
-    pub(crate) fn end_turn(&mut self, mut dirty: Vec<u32>) {
-        dirty.clear();
-        // It is as long as the members are many, or a few times that.
-        dirty.shrink_to(self.members.len().saturating_mul(4));
-        if self.dirty.is_empty() {
-            self.dirty = dirty;
-        }
+    /// The turn's messages are delivered: nobody is to get anything any more.
+    pub(crate) fn end_turn(&mut self) {
         self.age += 1;
         let done = self.log.clear();
         if let Some(spares) = spares(&self.inboxes) {

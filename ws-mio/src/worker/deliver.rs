@@ -37,8 +37,16 @@ impl<H: Handler> Worker<H> {
     }
 
     fn deliver_all(&mut self, now: Instant) {
-        let dirty = self.desk.topics.take_dirty();
-        let mut rest = &dirty[..];
+        // A handler that is told meanwhile that a peer does not read may publish in turn.
+        while let Some(dirty) = self.desk.topics.take_dirty() {
+            self.deliver_to(&dirty, now);
+            self.desk.topics.give_dirty(dirty);
+        }
+        self.desk.topics.end_turn();
+    }
+
+    fn deliver_to(&mut self, dirty: &[u32], now: Instant) {
+        let mut rest = dirty;
         loop {
             let Desk { topics, buffers, .. } = &mut self.desk;
             let (done, stopped) = topics.write_plain(rest, &mut self.table);
@@ -71,6 +79,5 @@ impl<H: Handler> Worker<H> {
             // Whatever became of it: nothing refers to this turn's messages any more.
             self.desk.topics.drop_noted(member);
         }
-        self.desk.topics.end_turn(dirty);
     }
 }

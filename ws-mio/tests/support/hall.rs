@@ -108,6 +108,16 @@ impl Handler for Usher {
         peer.send(answer.as_str()).expect("room");
     }
 
+    fn stalled(&mut self, peer: &mut Peer<'_, Option<String>>) {
+        // What is published while others are being written to.
+        peer.publish("flow", "stalled").expect("room");
+        peer.publish("flow", "twice").expect("room");
+    }
+
+    fn drained(&mut self, peer: &mut Peer<'_, Option<String>>) {
+        peer.publish("flow", "drained").expect("room");
+    }
+
     fn closed(&mut self, _: ConnId, state: Option<String>, _: Result<(), Error>) {
         if let Some(words) = state {
             self.remote.publish("ends", words.as_str()).expect("room");
