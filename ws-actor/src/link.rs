@@ -191,11 +191,14 @@ impl Link {
     }
 
     /// Gives a message, a part of one, or a control frame to the actor, or has it in hand until there is room. To be
-    /// called only while [`Link::is_free`]; otherwise it is dropped.
+    /// called only while [`Link::is_free`], or for what was read when a move began: it follows the `Connect` in hand.
+    /// Otherwise it is dropped.
     pub(crate) fn give(&mut self, cx: &Context<'_>, message: Message, part: Part) {
+        let event = self.inbound(message, part);
         if self.is_free() {
-            let event = self.inbound(message, part);
             let _ = self.post(cx, Some(event));
+        } else if !self.met && self.carried.is_none() {
+            self.carried = Some(Box::new(event));
         }
     }
 

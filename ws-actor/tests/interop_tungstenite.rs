@@ -63,9 +63,11 @@ async fn server_of_an_actor() -> (Hub, Log, Peer, Dialled) {
     (hub, log, peer, dialled.expect("a handshake"))
 }
 
+/// These tests are not about clients that are slow, and theirs runs on the thread of the actor, which floods it.
 fn large() -> OutboxLimits {
     let mut limits = OutboxLimits::new();
     limits.max_bytes = 16 << 20;
+    limits.max_messages = 8_192;
     limits
 }
 

@@ -197,6 +197,7 @@ async fn ends_of_actors() {
     let (targets, book) = scribes(&hub, 2, Duration::ZERO);
     let addr = listen(Server::new(&hub).route(Route::ws("/ws").target(&targets[0]))).await;
     let mut client = Client::open(addr, "/ws").await;
+    until("it is met", || book.lock().unwrap().len() == 1).await;
     let mut other = Client::open(addr, "/ws").await;
     until("both are met", || book.lock().unwrap().len() == 2).await;
     let Seen::Connect(connect) = book.lock().unwrap()[0].1.clone() else { panic!("Connect comes first") };

@@ -183,7 +183,7 @@ impl Server {
         let Self { settings, loops, remote, .. } = self;
         let serve = |index: usize, poll: Poll, door: Option<Door>| {
             // Whatever ends a loop ends the server: half of one looks well and is not.
-            let mut end = ShutDown { remote: &remote, is_orderly: false };
+            let mut end = ShutDown { remote: &remote, index, is_orderly: false };
             let worker = Worker::new(index as u16, poll, door, &settings, remote.clone(), handler(index));
             let result = worker.run();
             end.is_orderly = result.is_ok();
@@ -201,6 +201,7 @@ impl Server {
                     Ok(thread) => others.push(thread),
                     Err(error) => {
                         result = Err(error);
+                        remote.inboxes[index].stop();
                         remote.shut_down(Duration::ZERO);
                     }
                 }
@@ -216,15 +217,18 @@ impl Server {
     }
 }
 
-/// Ends the server when a loop fails or panics.
+/// Ends the server when a loop fails or panics. Nobody looks into that one's inbox any more: what is left there or comes
+/// later is refused, or dropped.
 struct ShutDown<'a> {
     remote: &'a Remote,
+    index: usize,
     is_orderly: bool,
 }
 
 impl Drop for ShutDown<'_> {
     fn drop(&mut self) {
         if !self.is_orderly {
+            drop(self.remote.inboxes[self.index].stop());
             self.remote.shut_down(Duration::ZERO);
         }
     }

@@ -129,7 +129,10 @@ impl<H: Handler> Worker<H> {
             let wait = self.wait();
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
-                Err(error) => break Err(error),
+                Err(error) => {
+                    self.drop_the_rest();
+                    break Err(error);
+                }
                 Ok(()) => {}
             }
             self.inbox().wake_up();

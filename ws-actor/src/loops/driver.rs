@@ -222,6 +222,10 @@ impl Handler for Driver {
     fn drained(&mut self, peer: &mut Peer<'_>) {
         peer.state.set_lags(true);
         contained(peer, turn);
+        // What waited here may be more than the socket takes, which nobody tells a second time.
+        if peer.stalled_since().is_some() {
+            peer.state.set_lags(false);
+        }
     }
 
     fn deadline(&self, state: &Self::State) -> Option<Instant> {
@@ -290,7 +294,13 @@ fn hold(peer: &mut Peer<'_>, now: Instant) {
 /// Something has come.
 fn hear(event: &Event<'_>, peer: &mut Peer<'_>) {
     let (now, round_trip) = (peer.now(), peer.round_trip());
+    // What others asked for before this was sent, such as another actor or topic, goes before it. The loop may not have
+    // come to their wake-up yet.
+    if peer.state.link.is_some() && !peer.state.attend(now) {
+        return turn(peer);
+    }
     let own = &mut **peer.state;
+    own.deliver(now);
     let Some(link) = &mut own.link else { return };
     if let Some(round_trip) = round_trip {
         link.hear_after(round_trip);
