@@ -27,6 +27,7 @@
 mod connect;
 mod deflate;
 mod drive;
+mod endpoint;
 mod error;
 mod handshake;
 mod owned;
