@@ -1,52 +1,16 @@
 //! Large messages, and what they cost: counted by the allocator. One test, for it counts all that the process allocates.
 
+#[path = "../../ws-core/tests/counting/mod.rs"]
+mod counting;
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use bytes::Bytes;
+use counting::process;
 use support::{Client, LONG, listen, soon};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 use ws_actor::{Context, Hub, Inbound, Limits, Message, Part, Route, Server, WsActor};
 use ws_core::frame::Opcode;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-static TOTAL: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: hands everything on to the system's allocator unchanged, and only counts beside it.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        // SAFETY: the caller's promises are those that this asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size());
-        // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-fn count(size: usize) {
-    TOTAL.fetch_add(size, Ordering::Relaxed);
-    let live = LIVE.fetch_add(size, Ordering::Relaxed) + size;
-    PEAK.fetch_max(live, Ordering::Relaxed);
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const MIB: usize = 1 << 20;
 const LEN: usize = 64 * MIB;
@@ -115,8 +79,7 @@ async fn large_binary() {
     for (path, most_peak, most_total) in [("/whole", 3 * LEN, 4 * LEN), ("/parts", 9 * MIB, 2 * LEN)] {
         let mut client = Client::open(addr, path).await;
         let mut piece = vec![0; MIB / 4];
-        let (live, total) = (LIVE.load(Ordering::Relaxed), TOTAL.load(Ordering::Relaxed));
-        PEAK.store(live, Ordering::Relaxed);
+        let (live, total) = (process::restart_peak(), process::total());
         client.write(&head[..head_len]).await;
         let send = async {
             for start in (0..LEN).step_by(piece.len()) {
@@ -129,8 +92,8 @@ async fn large_binary() {
         tokio::time::timeout(3 * LONG, send).await.unwrap();
         let (len, parts, largest) = soon(sums.recv()).await.unwrap();
         assert_eq!(len, LEN);
-        let peak = PEAK.load(Ordering::Relaxed) - live;
-        let total = TOTAL.load(Ordering::Relaxed) - total;
+        let peak = process::peak() - live;
+        let total = process::total() - total;
         assert!(peak <= most_peak && total <= most_total, "{path}: {peak} at once, {total} in all");
         if path == "/whole" {
             assert_eq!(parts, 1);

@@ -3,70 +3,29 @@
 //! One test function: the counter is the process's, and other tests would be counted with it.
 #![cfg(feature = "alloc")]
 
+mod counting;
 #[cfg(feature = "deflate")]
 #[path = "memory/deflate.rs"]
 mod memory;
 mod wire;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use counting::{process, thread};
 use wire::*;
 use ws_core::{Advance, Connection, Event, Kind, Message, Part, Role, Session};
 
-struct Counting;
-
-std::thread_local! {
-    /// Of this thread: the harness has one of its own, which may still be about to wait for this one.
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-fn grow(size: usize) {
-    ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-    PEAK.fetch_max(LIVE.fetch_add(size, Relaxed) + size, Relaxed);
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; beside it only counters move.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grow(layout.size());
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: as the caller promised.
-        unsafe { System.dealloc(place, layout) }
-    }
-
-    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        grow(size);
-        // SAFETY: as the caller promised.
-        unsafe { System.realloc(place, layout, size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
 fn allocations(work: impl FnOnce()) -> usize {
-    let before = ALLOCATIONS.get();
+    let before = thread::calls();
     work();
-    ALLOCATIONS.get() - before
+    thread::calls() - before
 }
 
 /// The most that `work` holds beyond what is there.
 fn peak(work: impl FnOnce()) -> usize {
-    let before = LIVE.load(Relaxed);
-    PEAK.store(before, Relaxed);
+    let before = process::restart_peak();
     work();
-    PEAK.load(Relaxed) - before
+    process::peak() - before
 }
 
 fn receive(session: &mut Session<&mut [u8]>, wire: &[u8], step: usize) -> usize {
@@ -244,7 +203,7 @@ fn deflate() {
             // Without a pool to give to: what each holds by itself.
             (limits.deflaters, limits.inflaters) = (0, 0);
             let pool = Pool::new(limits);
-            let live = || LIVE.load(Relaxed);
+            let live = process::live;
             let before = live();
             let mut d = Deflater::new(window, takeover, 1, pool.clone());
             let n = d.deflate(&text, false, &mut payload).unwrap();
@@ -420,18 +379,18 @@ mod sessions {
                 use_once(&mut first, wire, long, &mut storage, &mut down);
             }
             drop(first);
-            let before = LIVE.load(Relaxed);
+            let before = process::live();
             for _ in 0..CONNECTIONS {
                 let mut session = Session::<Vec<u8>>::new(Connection::server(config.clone(), T0));
                 session.enable_deflate(&agreement);
                 sessions.push(session);
             }
-            let mut held = vec![(LIVE.load(Relaxed) - before) / CONNECTIONS];
+            let mut held = vec![(process::live() - before) / CONNECTIONS];
             for wire in &wires {
                 for session in &mut sessions {
                     use_once(session, wire, long, &mut storage, &mut down);
                 }
-                held.push((LIVE.load(Relaxed) - before) / CONNECTIONS);
+                held.push((process::live() - before) / CONNECTIONS);
             }
             println!("| {bits} | {takeover} | {} | {} | {} |", held[0], held[1], held[2]);
             let window = if takeover { WindowBits::new(bits).unwrap().size() } else { 0 };

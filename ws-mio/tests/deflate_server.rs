@@ -1,49 +1,26 @@
 //! permessage-deflate on a server's loops: what a handler sees of it, and what connections at rest keep, counted.
 #![cfg(feature = "deflate")]
 
+#[path = "../../ws-core/tests/counting/mod.rs"]
+mod counting;
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write;
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicIsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use counting::process;
 use support::compressed::{Codec, RSV1, another_text, empty_pool, line, read_frame, request, settings};
 use support::{BINARY, CLOSE, TEXT, masked, read_head};
 use ws_mio::core::deflate::{Compress, Deflater, Pool, PoolLimits, Settings as Deflate, WindowBits};
 use ws_mio::core::{Config, Event};
 use ws_mio::{Acceptance, Handler, Peer, Refusal, Remote, Server, Settings, Visitor};
 
-/// Counts, most of all what is held at a time.
-struct Counting;
-
-static LIVE: AtomicIsize = AtomicIsize::new(0);
-static PEAK: AtomicIsize = AtomicIsize::new(0);
-
-fn account(bytes: isize) {
-    let live = LIVE.fetch_add(bytes, SeqCst) + bytes;
-    PEAK.fetch_max(live, SeqCst);
+/// Bytes that the process holds, for differences of either sign.
+fn live() -> isize {
+    process::live().cast_signed()
 }
-
-// SAFETY: all of it is the system's allocator; this only counts.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        account(layout.size().cast_signed());
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        account(-layout.size().cast_signed());
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// One test at a time: all of them count.
 fn alone() -> MutexGuard<'static, ()> {
@@ -188,10 +165,10 @@ fn each_loop_has_its_pool() {
 
 /// What is held once nothing happens any more.
 fn settled() -> isize {
-    let (mut held, mut since) = (LIVE.load(SeqCst), 0);
+    let (mut held, mut since) = (live(), 0);
     for _ in 0..500 {
         std::thread::sleep(Duration::from_millis(20));
-        let now = LIVE.load(SeqCst);
+        let now = live();
         since = if now == held { since + 1 } else { 0 };
         held = now;
         // Three times as long as it takes to park what lies idle.
@@ -281,13 +258,13 @@ fn dp15_a_bomb_is_bounded() {
             let mut codec = Codec::new(9, false);
             codec.echo(&mut peer, &another_text(5, 1_000));
             let before = settled();
-            PEAK.store(before, SeqCst);
+            process::restart_peak();
             // The server stops reading somewhere in the midst of it.
             let mut writer = peer.try_clone().expect("cloned");
             std::thread::scope(|scope| {
                 let writing = scope.spawn(|| drop(writer.write_all(attack)));
                 let (first, reason) = read_frame(&mut peer);
-                let most = PEAK.load(SeqCst) - before;
+                let most = process::peak().cast_signed() - before;
                 assert_eq!((first, &reason[..2]), (CLOSE, &b"\x03\xf1"[..]));
                 // The message doubles, old beside new; the decompressor; the loop's buffers and those of a long frame.
                 assert!(most <= LIMIT * 3 / 2 + (64 << 10) + (256 << 10), "{most} bytes");

@@ -1,38 +1,15 @@
 //! What an idle connection costs: counted, not claimed.
 
+#[path = "../../ws-core/tests/counting/mod.rs"]
+mod counting;
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use counting::process;
 use support::{BINARY, REQUEST, TEXT, expect, masked, plain, read_head, sockets};
 use ws_mio::core::{Config, ConfigRef, Event, Instant};
 use ws_mio::{Buffers, Socket, State};
-
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static CALLS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: all of it is the system's allocator; this only counts.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Relaxed);
-        CALLS.fetch_add(1, Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const CONNECTIONS: usize = 100;
 
@@ -53,7 +30,7 @@ fn an_idle_connection_holds_no_buffer() {
     let big = vec![7; 100_000];
     let (small_frame, big_frame) = (masked(TEXT, b"small"), masked(BINARY, &big));
     let big_echo = plain(BINARY, &big);
-    let before = LIVE.load(Relaxed);
+    let before = process::live();
 
     for (peer, our) in peers.iter_mut().zip(ours.drain(..)) {
         let mut socket = Socket::accept(our, config.clone(), Instant::ZERO);
@@ -79,20 +56,20 @@ fn an_idle_connection_holds_no_buffer() {
         peer.write_all(&big_frame[50..]).expect("written");
         serve(&|messages, _| messages == 1);
         expect(peer, &big_echo);
-        let calls = CALLS.load(Relaxed);
+        let calls = process::calls();
         peer.write_all(&small_frame).expect("written");
         serve(&|messages, _| messages == 1);
         // The first connection makes the loop's buffers: one to receive into, one to send from.
-        let made = CALLS.load(Relaxed) - calls;
+        let made = process::calls() - calls;
         assert!(made == 0 || connections.is_empty(), "{made} allocations for a message");
         expect(peer, &plain(TEXT, b"small"));
         assert_eq!(socket.held(), 0);
         connections.push(socket);
     }
 
-    let lent = LIVE.load(Relaxed) - before;
+    let lent = process::live() - before;
     drop(buffers);
-    let kept = LIVE.load(Relaxed).cast_signed() - before.cast_signed();
+    let kept = process::live().cast_signed() - before.cast_signed();
     assert_eq!(kept, 0, "bytes on the heap that {CONNECTIONS} idle connections own");
     assert!(lent <= 1 << 20, "{lent} bytes in the loop's buffers");
     let size = size_of::<Socket<mio::net::TcpStream>>();

@@ -1,40 +1,17 @@
 //! What an idle connection of a server costs: counted, not claimed.
 
+#[path = "../../ws-core/tests/counting/mod.rs"]
+mod counting;
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write;
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
+use counting::process;
 use support::{BINARY, REQUEST, TEXT, expect, masked, plain, read_head};
 use ws_mio::core::Event;
 use ws_mio::{Acceptance, Handler, Peer, Refusal, Server, Settings, Visitor};
-
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static CALLS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: all of it is the system's allocator; this only counts.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), SeqCst);
-        CALLS.fetch_add(1, SeqCst);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), SeqCst);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 struct Echo;
 
@@ -87,25 +64,25 @@ fn an_idle_connection_costs_less_than_256_bytes() {
     peers.push(open());
     talk(&mut peers[0]);
     std::thread::sleep(Duration::from_millis(50));
-    let before = LIVE.load(SeqCst);
+    let before = process::live();
     for _ in 0..CONNECTIONS {
         let mut peer = open();
         talk(&mut peer);
         peers.push(peer);
     }
     std::thread::sleep(Duration::from_millis(50));
-    let each = (LIVE.load(SeqCst) - before) / CONNECTIONS;
+    let each = (process::live() - before) / CONNECTIONS;
     assert!((150..256).contains(&each), "{each} bytes");
 
     // The test allocates for the bytes it expects, and nothing else does.
     let mut got = vec![0; small_echo.len()];
-    let calls = CALLS.load(SeqCst);
+    let calls = process::calls();
     for peer in &mut peers {
         peer.write_all(&small_frame).expect("written");
         std::io::Read::read_exact(peer, &mut got).expect("an echo");
         assert_eq!(got, small_echo);
     }
-    assert_eq!(CALLS.load(SeqCst) - calls, 0, "allocations for {} messages", peers.len());
+    assert_eq!(process::calls() - calls, 0, "allocations for {} messages", peers.len());
     remote.shut_down(Duration::ZERO);
     thread.join().expect("no panic").expect("no error");
 }

@@ -1,14 +1,14 @@
 //! What an idle connection costs behind TLS: counted, not claimed.
 
+#[path = "../../ws-core/tests/counting/mod.rs"]
+mod counting;
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use counting::thread;
 use support::{BINARY, REQUEST, TEXT, masked, plain};
 use ws_mio::core::{Config, ConfigRef, Event, Instant};
 use ws_mio::tls::rustls::pki_types::pem::PemObject;
@@ -16,41 +16,6 @@ use ws_mio::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use ws_mio::tls::rustls::{ClientConnection, RootCertStore, StreamOwned};
 use ws_mio::tls::{self, client_config, server_config};
 use ws_mio::{Buffers, Socket, State};
-
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
-thread_local! {
-    /// Whether this is our side.
-    static COUNTS: Cell<bool> = const { Cell::new(false) };
-}
-
-fn counts() -> bool {
-    COUNTS.try_with(Cell::get).unwrap_or(false)
-}
-
-// SAFETY: all of it is the system's allocator; this only counts.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if counts() {
-            LIVE.fetch_add(layout.size(), Relaxed);
-        }
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        if counts() {
-            LIVE.fetch_sub(layout.size(), Relaxed);
-        }
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const CONNECTIONS: usize = 100;
 
@@ -97,7 +62,6 @@ fn an_idle_connection_behind_tls() {
     let address = listener.local_addr().expect("bound");
     let peers = std::thread::spawn(move || peers(address));
 
-    COUNTS.set(true);
     let config = ConfigRef::from(Config::server());
     let mut buffers = Buffers::new();
     let mut connections = Vec::with_capacity(CONNECTIONS);
@@ -126,16 +90,12 @@ fn an_idle_connection_behind_tls() {
         connections.push(socket);
         if connections.len() == 1 {
             // The loop's buffers are there, and the thread's.
-            first = LIVE.load(Relaxed);
+            first = thread::held();
         }
     }
-    let each = (LIVE.load(Relaxed) - first) / (CONNECTIONS - 1);
-    COUNTS.set(false);
+    let each = (thread::held() - first) / (CONNECTIONS as isize - 1);
     assert!(connections.iter().all(|socket| socket.held() == 0));
     assert!(each <= 8 << 10, "{each} bytes");
     assert!(each >= 1 << 10, "{each} bytes: they are not counted");
     drop(peers.join().expect("all of them"));
-    COUNTS.set(true);
-    drop(connections);
-    COUNTS.set(false);
 }

@@ -1,48 +1,24 @@
 //! What topics cost: allocations, and memory for members that do not read; counted, not claimed.
 
+#[path = "../../ws-core/tests/counting/mod.rs"]
+mod counting;
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicIsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use counting::process;
 use support::hall::{Guest, Hall, numbered};
 use support::{BINARY, CLOSE, REQUEST, expect, masked, plain, read_head};
 use ws_mio::core::{Config, Event};
 use ws_mio::{Acceptance, Handler, Overflow, Peer, Refusal, Remote, Server, Settings, Visitor};
 
-struct Counting;
-
-static LIVE: AtomicIsize = AtomicIsize::new(0);
-static PEAK: AtomicIsize = AtomicIsize::new(0);
-static CALLS: AtomicIsize = AtomicIsize::new(0);
-
-fn account(bytes: isize) {
-    let live = LIVE.fetch_add(bytes, SeqCst) + bytes;
-    PEAK.fetch_max(live, SeqCst);
+/// Bytes that the process holds, for differences of either sign.
+fn live() -> isize {
+    process::live().cast_signed()
 }
-
-// SAFETY: all of it is the system's allocator; this only counts.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        account(layout.size().cast_signed());
-        CALLS.fetch_add(1, SeqCst);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        account(-layout.size().cast_signed());
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// One test at a time: all of them count.
 fn alone() -> MutexGuard<'static, ()> {
@@ -103,7 +79,7 @@ fn publishing_allocates_nothing() {
                 let (said, heard) = (masked(BINARY, &message), plain(BINARY, &message));
                 let mut got = vec![0; heard.len() * 3];
                 let mut round = |publishes: usize| {
-                    let before = CALLS.load(SeqCst);
+                    let before = process::calls();
                     for _ in 0..publishes {
                         // Three in one turn, most likely, and one at a time.
                         for said in [&said.repeat(2)[..], &said] {
@@ -119,7 +95,7 @@ fn publishing_allocates_nothing() {
                             assert!(got[..heard.len()] == heard);
                         }
                     }
-                    CALLS.load(SeqCst) - before
+                    process::calls() - before
                 };
                 round(50);
                 // `repeat` is the test's own.
@@ -143,12 +119,12 @@ fn members_cost_little() {
     let mut warm = |words: &str, answer: &str| guests.iter_mut().for_each(|guest| guest.ask(words, answer));
     warm("join t", "joined true");
     warm("leave t", "left true");
-    let before = LIVE.load(SeqCst);
+    let before = live();
     warm("join t", "joined true");
-    let each = (LIVE.load(SeqCst) - before) / MEMBERS.cast_signed();
+    let each = (live() - before) / MEMBERS.cast_signed();
     assert!((8..200).contains(&each), "{each} bytes");
     warm("leave t", "left true");
-    let left = (LIVE.load(SeqCst) - before) / MEMBERS.cast_signed();
+    let left = (live() - before) / MEMBERS.cast_signed();
     assert!(left < 8, "{left} bytes");
 }
 
@@ -175,8 +151,7 @@ fn n02_a_slow_member() {
         readers.iter_mut().for_each(|guest| guest.ask("join t", "joined true"));
         let expected: Vec<Vec<u8>> = (0..32).map(|at| numbered(at, LEN)).collect();
 
-        let before = LIVE.load(SeqCst);
-        PEAK.store(before, SeqCst);
+        let before = process::restart_peak().cast_signed();
         let (mut reached, mut dropped) = (0, 0);
         for _ in 0..COUNT / 32 {
             speaker.say(&format!("burst t 32x{LEN}"));
@@ -187,7 +162,7 @@ fn n02_a_slow_member() {
             let counts: Vec<usize> = told.split(' ').map(|count| count.parse().expect("a number")).collect();
             (reached, dropped) = (reached + counts[0], dropped + counts[2]);
         }
-        let (peak, now) = (PEAK.load(SeqCst) - before, LIVE.load(SeqCst) - before);
+        let (peak, now) = (process::peak().cast_signed() - before, live() - before);
         assert!(peak < 5 << 20, "{overflow:?}: {peak} bytes at a time");
         assert!(now < 3 << 20, "{overflow:?}: {now} bytes");
 

@@ -1,9 +1,9 @@
 //! What a connection costs, counted by the allocator: nothing a message, and no buffer while idle.
 
-#[path = "rig/count.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared by several test files")]
-mod count;
+#[path = "../../ws-core/tests/counting/mod.rs"]
+mod counting;
 
+use counting::thread;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use ws_tokio::core::{Config, ConfigRef, Message, Role};
@@ -55,9 +55,9 @@ async fn no_allocation_per_message() {
         echo(&mut server, &mut client, message, 20).await;
     }
     for message in messages {
-        let before = count::calls();
+        let before = thread::calls();
         echo(&mut server, &mut client, message, 500).await;
-        let made = count::calls() - before;
+        let made = thread::calls() - before;
         assert_eq!(made, 0, "for 500 messages of {} bytes", message.as_bytes().len());
     }
 }
@@ -85,7 +85,7 @@ async fn an_idle_connection_is_small() {
     let mut idle: Vec<WebSocket<TcpStream>> = Vec::with_capacity(COUNT);
     for (socket, peer) in sockets.drain(..).zip(&mut peers) {
         if idle.len() == FIRST {
-            before = count::held();
+            before = thread::held();
         }
         let mut ws = WebSocket::from_upgraded(socket, Role::Server, &[], config.clone()).expect("a server");
         // Half of them are left with half a message in hand.
@@ -106,7 +106,7 @@ async fn an_idle_connection_is_small() {
         idle.push(ws);
     }
     let each =
-        (count::held() - before) / (COUNT - FIRST) as isize + size_of::<WebSocket<TcpStream>>() as isize;
+        (thread::held() - before) / (COUNT - FIRST) as isize + size_of::<WebSocket<TcpStream>>() as isize;
     println!("{each} bytes an idle connection, all in all");
     assert!(each < 2048, "{each} bytes");
 }
@@ -119,7 +119,7 @@ async fn a_large_buffer_is_returned() {
     config.limits.max_frame = 64 << 20;
     let (mut server, mut client) = pair(&config.into()).await;
     echo(&mut server, &mut client, Message::Binary(&[1; 100]), 3).await;
-    let before = count::held();
+    let before = thread::held();
     let large = vec![5; 40 << 20];
     echo(&mut server, &mut client, Message::Binary(&large), 1).await;
     drop(large);
@@ -127,7 +127,7 @@ async fn a_large_buffer_is_returned() {
         let waits = tokio::time::timeout(std::time::Duration::from_millis(5), ws.recv()).await;
         assert!(waits.is_err(), "nothing more");
     }
-    let kept = count::held() - before;
+    let kept = thread::held() - before;
     assert!(kept <= (8 << 20) + (1 << 20), "{kept} bytes are kept");
 }
 
@@ -137,15 +137,15 @@ async fn a_small_owned_message_pins_nothing() {
     let (mut server, mut client) = pair(&Config::server().into()).await;
     echo(&mut server, &mut client, Message::Binary(&[1; 100]), 3).await;
     let mut kept: Vec<OwnedMessage> = Vec::with_capacity(100);
-    let before = count::held();
+    let before = thread::held();
     for _ in 0..100 {
         client.send(&[9; 200]).await.expect("open");
         kept.push(server.recv_owned().await.expect("open").expect("a message"));
     }
-    let each = (count::held() - before) / 100;
+    let each = (thread::held() - before) / 100;
     assert!(each < 400, "{each} bytes for 200");
     drop(kept);
-    assert!(count::held() - before < 100, "and they are free again");
+    assert!(thread::held() - before < 100, "and they are free again");
 }
 
 /// A large owned message takes the receive buffer along: never two copies of it at once, and at most four times its
@@ -157,10 +157,9 @@ async fn a_large_owned_message_is_not_copied() {
     // So that the client's side has its memory.
     echo(&mut server, &mut client, Message::Binary(&large[..900_000]), 2).await;
     let message = tokio::join!(async { client.send(&large).await.expect("open") }, async {
-        let base = count::held();
-        count::restart_peak();
+        let base = thread::restart_peak();
         let message = server.recv_owned().await.expect("open").expect("a message");
-        (message, count::peak_above(base), count::held() - base)
+        (message, thread::peak() - base, thread::held() - base)
     })
     .1;
     let (message, peak, held) = message;

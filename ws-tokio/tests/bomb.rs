@@ -3,48 +3,15 @@
 //! One test function: the counter is the process's.
 #![cfg(feature = "deflate")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+#[path = "../../ws-core/tests/counting/mod.rs"]
+mod counting;
 
+use counting::process;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use ws_tokio::core::deflate::{Deflater, Pool, PoolLimits, Settings, WindowBits};
 use ws_tokio::core::{Config, ConfigRef, Delivery, Event, Violation};
 use ws_tokio::{Acceptance, Error, accept_with};
-
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-fn grow(size: usize) {
-    PEAK.fetch_max(LIVE.fetch_add(size, Relaxed) + size, Relaxed);
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; beside it only counters move.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        grow(layout.size());
-        // SAFETY: as the caller promised.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: as the caller promised.
-        unsafe { System.dealloc(place, layout) }
-    }
-
-    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        grow(size);
-        // SAFETY: as the caller promised.
-        unsafe { System.realloc(place, layout, size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 /// The largest message that the server takes.
 const MAX: usize = 1 << 20;
@@ -167,13 +134,12 @@ async fn dp15_dp16_bombs_on_a_socket() {
         assert_eq!(warm.0, MAX / 2);
         for (cut, bomb) in bombs.iter().enumerate() {
             for nested in [false, true] {
-                let before = LIVE.load(Relaxed);
-                PEAK.store(before, Relaxed);
+                let before = process::restart_peak();
                 let first = if nested { &half[..] } else { &[] };
                 let server =
                     async { serve(listener.accept().await.expect("a peer").0, config.clone()).await };
                 let ((plain, end), code) = tokio::join!(server, attack(address, first, bomb));
-                let extra = PEAK.load(Relaxed) - before;
+                let extra = process::peak() - before;
                 println!("{delivery:?}, cut {cut}, nested {nested}: {extra} bytes, {end:?}");
                 assert!(matches!(end, Some(Error::Violation(Violation::MessageTooBig))), "{end:?}");
                 assert_eq!(code, Some(1009), "{delivery:?}, cut {cut}, nested {nested}");

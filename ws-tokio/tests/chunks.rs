@@ -1,9 +1,9 @@
 //! Messages larger than the memory for them: sent in parts, received in parts.
 
-#[path = "rig/count.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared by several test files")]
-mod count;
+#[path = "../../ws-core/tests/counting/mod.rs"]
+mod counting;
 
+use counting::thread;
 use tokio::net::{TcpListener, TcpStream};
 use ws_tokio::core::{Config, Delivery, Event, Part, Payload, Role};
 use ws_tokio::{Error, WebSocket};
@@ -35,8 +35,7 @@ async fn messages_larger_than_memory() {
         for forth in [true, false] {
             let [server, client] = pair().await;
             let (mut from, mut to) = if forth { (client, server) } else { (server, client) };
-            let base = count::held();
-            count::restart_peak();
+            let base = thread::restart_peak();
             let part: Vec<u8> = (0..PART).map(byte).collect();
             // Three bytes each: no part of the receiver's ends with them by itself.
             let letters = "€".repeat(PART / 3);
@@ -83,7 +82,7 @@ async fn messages_larger_than_memory() {
             };
             let ((), len) = tokio::join!(send, recv);
             assert_eq!(len, if text { PARTS * letters.len() } else { PARTS * PART });
-            let peak = count::peak_above(base);
+            let peak = thread::peak() - base;
             println!("64 MiB with {peak} bytes");
             assert!(peak < 1 << 20, "{peak} bytes");
         }

@@ -1,15 +1,14 @@
 //! Peers that do not read: they are not read from, cost no more memory than the limits say, and harm nobody else.
 
+#[path = "../../ws-core/tests/counting/mod.rs"]
+mod counting;
 mod rig;
-
-#[path = "rig/count.rs"]
-#[allow(dead_code, unreachable_pub, reason = "shared by several test files")]
-mod count;
 
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use counting::thread;
 use rig::{BINARY, Far, Near, PING, PONG, TEXT, frame, masked, poll_once, settle, transport};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -57,8 +56,7 @@ async fn c06_n05_a_peer_that_never_reads_is_stalled() {
         })
         .await;
         settle().await;
-        let base = count::held();
-        count::restart_peak();
+        let base = thread::restart_peak();
         let block = masked(opcode, &[1; 125]).repeat(500);
         let mut sent = 0;
         while let Ok(written) =
@@ -67,7 +65,7 @@ async fn c06_n05_a_peer_that_never_reads_is_stalled() {
             sent += written.expect("open");
             assert!(sent < 64 << 20, "it is read for ever");
         }
-        let peak = count::peak_above(base);
+        let peak = thread::peak() - base;
         println!("{sent} bytes taken, {peak} bytes of memory at the peak");
         assert!(peak < 1 << 20, "{peak} bytes for a peer that does not read");
         drop(peer);

@@ -1,11 +1,10 @@
 //! What permessage-deflate holds, against what the docs say it holds; and that a pool keeps no more than it may.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use ws_core::deflate::{Agreement, Compress, Deflater, Inflater, Pool, PoolLimits, Settings, WindowBits};
 use ws_core::{Advance, Config, Connection, Event, Message, Part, Session};
 
-use super::{LIVE, T0};
+use super::T0;
+use super::process::live;
 
 const DOCS: &str = include_str!("../../src/deflate/mod.rs");
 
@@ -26,10 +25,6 @@ fn table(head: &str) -> Vec<Vec<usize>> {
 /// What is the back end's own may differ a little from version to version; the rest is ours.
 fn nearly(measured: usize, documented: usize) -> bool {
     measured.abs_diff(documented) <= documented / 50
-}
-
-fn live() -> usize {
-    LIVE.load(Relaxed)
 }
 
 /// The pool that keeps nothing: what is held is held by somebody else.
