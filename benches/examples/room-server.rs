@@ -1,5 +1,5 @@
-//! A room over ws-actor: `room-server [--threads N] [--overflow POLICY] [--count-heap] ADDRESS`. What a member says goes to
-//! all of them. The policy is close (the default), drop-new, drop-old or conflate; with the last, of all that is said only
+//! A room over ws-actor: `room-server [--threads N] [--loops N] [--overflow POLICY] [--count-heap] ADDRESS`. What a member
+//! says goes to all of them. Connections are tasks, or on so many loops. The policy is close (the default), drop-new, drop-old or conflate; with the last, of all that is said only
 //! the latest counts.
 //!
 //! `?` is answered with what broadcasts took since the last one: the nanoseconds that the actor spent on them, and the
@@ -10,7 +10,7 @@ use std::io;
 use std::time::Instant;
 
 use ws_actor::{
-    Connect, Context, Hub, Inbound, Message, OutboxLimits, Outgoing, Overflow, Route, Server, WsActor,
+    Connect, Context, Hub, Inbound, Loops, Message, OutboxLimits, Outgoing, Overflow, Route, Server, WsActor,
 };
 use ws_benches::flags::Flags;
 use ws_benches::{heap, serve};
@@ -73,6 +73,7 @@ fn main() -> io::Result<()> {
     };
     let is_keyed = outbox.overflow == Overflow::Conflate;
     let threads: usize = flags.value("--threads").map_err(io::Error::other)?.unwrap_or(1);
+    let loops = flags.value("--loops").map_err(io::Error::other)?;
     let address = serve::address(flags)?;
     let mut builder = match threads {
         1 => tokio::runtime::Builder::new_current_thread(),
@@ -86,7 +87,11 @@ fn main() -> io::Result<()> {
         let room =
             hub.spawn("room", move || Room { is_keyed, ..Room::default() }).map_err(io::Error::other)?;
         let route = Route::ws("/").target(room).outbox(outbox);
-        let listening = Server::new(&hub).route(route).listen(&*address).await?;
+        let mut server = Server::new(&hub).route(route);
+        if let Some(count) = loops {
+            server = server.on_loops(&Loops::start(count)?);
+        }
+        let listening = server.listen(&*address).await?;
         println!("listening on {}", listening.local_addr());
         listening.stopped().await;
         Ok(())

@@ -17,7 +17,7 @@ const USAGE: &str = "usage: fanout [flags]
   --messages N      that count, each round (40)
   --burst N         messages that a member says at once (1)
   --rounds N        (5)
-  --contestants A,B of: ws-actor, ws-actor-2-threads, broadcast-channel, broadcast-channel-4k,
+  --contestants A,B of: ws-actor, ws-actor-on-loops, ws-actor-2-threads, broadcast-channel, broadcast-channel-4k,
                     select, select-4k
 It builds nothing: cargo build --profile peak -p ws-benches --features peers
                    cargo build --profile peak -p ws-benches --example room-server";
@@ -36,6 +36,7 @@ struct Contestant {
 #[rustfmt::skip]
 const CONTESTANTS: &[Contestant] = &[
     Contestant { name: "ws-actor", program: "examples/room-server", arguments: &[], tells: true, pinned: true },
+    Contestant { name: "ws-actor-on-loops", program: "examples/room-server", arguments: &["--loops", "1"], tells: true, pinned: true },
     Contestant { name: "ws-actor-2-threads", program: "examples/room-server", arguments: &["--threads", "2"], tells: true, pinned: false },
     Contestant { name: "broadcast-channel", program: "peer-broadcast-channel", arguments: &[], tells: false, pinned: true },
     Contestant { name: "broadcast-channel-4k", program: "peer-broadcast-channel", arguments: &["--read-buffer", "4096"], tells: false, pinned: true },

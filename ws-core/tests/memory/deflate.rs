@@ -1,5 +1,4 @@
 //! What permessage-deflate holds, against what the docs say it holds; and that a pool keeps no more than it may.
-
 use ws_core::deflate::{Agreement, Compress, Deflater, Inflater, Pool, PoolLimits, Settings, WindowBits};
 use ws_core::{Advance, Config, Connection, Event, Message, Part, Session};
 
