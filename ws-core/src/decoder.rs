@@ -248,14 +248,26 @@ impl Decoder {
         if !is_text && b0 != 0x82 || (b1 & 0x80 != 0) != (self.role == Role::Server) {
             return None;
         }
-        let (len, mut start) = match b1 & 0x7F {
-            127 => return None,
+        match b1 & 0x7F {
+            127 => None,
             126 => match u16::from_be_bytes([b2, b3]) {
-                0..=125 => return None,
-                len => (usize::from(len), 4),
+                0..=125 => None,
+                len => self.whole_frame(input, 4, usize::from(len), is_text),
             },
-            len => (usize::from(len), 2),
-        };
+            len => self.whole_frame(input, 2, usize::from(len), is_text),
+        }
+    }
+
+    /// The rest of [`small_frame`](Self::small_frame), for either form of the length: inlined twice, what is long and what is
+    /// short need no telling apart any more where it is unmasked and validated.
+    #[inline(always)]
+    fn whole_frame(
+        &self,
+        input: &mut [u8],
+        mut start: usize,
+        len: usize,
+        is_text: bool,
+    ) -> Option<SmallFrame> {
         if len >= self.quick as usize {
             return None;
         }
@@ -270,7 +282,7 @@ impl Decoder {
             mask::mask(payload, key);
         }
         if is_text && utf8::validate(payload).is_err() {
-            mask::mask(payload, key);
+            mask_again(payload, key);
             return None;
         }
         Some(SmallFrame { start, end, is_text })
@@ -553,6 +565,13 @@ impl Decoder {
         }
         Ok(Progress::Found(Step { consumed: *base, start, end, need: 0, found }))
     }
+}
+
+/// Leaves a payload as it came.
+#[cold]
+#[inline(never)]
+fn mask_again(payload: &mut [u8], key: [u8; 4]) {
+    mask::mask(payload, key);
 }
 
 /// The largest message held whole: its buffer, at most twice as large with the gap, is counted in 32 bits.

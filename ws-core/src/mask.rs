@@ -4,15 +4,18 @@
 //! masking key." Masking and unmasking are the same step.
 //!
 //! Every function takes the key in the phase of the first byte it is given; [`rotate`] brings it there when a
-//! payload arrives in parts. The loops go by words, of which the compiler makes vector instructions. The last word is
-//! read before the others are written and written after them: it overlaps the one before it, so no tail is left to do
-//! byte by byte. Blocks of several words in an outer loop were measured: they gain nothing on long payloads, and cost
-//! a short one as much again.
+//! payload arrives in parts.
+//!
+//! There is no tail to do byte by byte: a payload is a chunk at its front and one at its end, each of 4, 8, 16, 32 or 64
+//! bytes, and these may overlap; both are read before either is written. So up to 128 bytes there is no loop either. What is
+//! longer is worth a call, to loops that go by the widest vectors of the processor.
+
+mod long;
 
 use core::ops::Range;
 
-/// What [`mask_within`] moves at once; a multiple of the key.
-const BLOCK: usize = 64;
+/// Up to this length two chunks do.
+const SHORT: usize = 2 * 64;
 
 /// The key as it stands `offset` bytes further into the payload.
 #[inline]
@@ -23,14 +26,14 @@ pub const fn rotate(key: [u8; 4], offset: usize) -> [u8; 4] {
 /// Masks or unmasks `bytes` in place.
 #[inline]
 pub fn mask(bytes: &mut [u8], key: [u8; 4]) {
-    let len = bytes.len();
-    let Some(last) = bytes.last_chunk().copied() else { return mask_short(bytes, key) };
-    let last = xor(last, rotate(key, len));
-    for word in bytes.as_chunks_mut().0 {
-        *word = xor(*word, key);
-    }
-    if let Some(end) = bytes.last_chunk_mut() {
-        *end = last;
+    match bytes.len() {
+        0..4 => bytes.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key),
+        4..8 => mask_ends(bytes, key, xor_half),
+        8..=16 => mask_ends::<8>(bytes, key, xor),
+        17..=32 => mask_ends::<16>(bytes, key, xor),
+        33..=64 => mask_ends::<32>(bytes, key, xor),
+        65..=SHORT => mask_ends::<64>(bytes, key, xor),
+        _ => long::mask(bytes, key),
     }
 }
 
@@ -39,12 +42,14 @@ pub fn mask(bytes: &mut [u8], key: [u8; 4]) {
 pub fn mask_copy(src: &[u8], dst: &mut [u8], key: [u8; 4]) {
     let len = src.len().min(dst.len());
     let (src, dst) = (&src[..len], &mut dst[..len]);
-    let Some(last) = src.last_chunk().copied() else { return mask_copy_short(src, dst, key) };
-    for (from, to) in src.as_chunks().0.iter().zip(dst.as_chunks_mut().0) {
-        *to = xor(*from, key);
-    }
-    if let Some(end) = dst.last_chunk_mut() {
-        *end = xor(last, rotate(key, len));
+    match len {
+        0..4 => dst.iter_mut().zip(src).zip(key).for_each(|((to, from), key)| *to = from ^ key),
+        4..8 => copy_ends(src, dst, key, xor_half),
+        8..=16 => copy_ends::<8>(src, dst, key, xor),
+        17..=32 => copy_ends::<16>(src, dst, key, xor),
+        33..=64 => copy_ends::<32>(src, dst, key, xor),
+        65..=SHORT => copy_ends::<64>(src, dst, key, xor),
+        _ => long::mask_copy(src, dst, key),
     }
 }
 
@@ -60,52 +65,42 @@ pub fn mask_within(bytes: &mut [u8], src: Range<usize>, dst: usize, key: [u8; 4]
     // From here on the place begins at 0, and the source lies `gap` bytes behind it.
     let (gap, len) = (src.start - dst, end - src.start);
     let bytes = &mut bytes[dst..end];
-    let mut at = 0;
-    if gap != 0 {
-        // The compiler cannot know that the gap is no overlap to the right, and would go by single words. So each
-        // block is read whole before it is written; what it overwrites beyond itself has been read before.
-        while let Some(block) = bytes.get(at + gap..).and_then(<[u8]>::first_chunk) {
-            let block = xor_block(*block, key);
-            bytes[at..at + BLOCK].copy_from_slice(&block);
-            at += BLOCK;
-        }
-        bytes.copy_within(at + gap.., at);
+    if gap != 0 && len > SHORT {
+        return long::mask_left(bytes, gap, key);
     }
-    mask(&mut bytes[at..len], key);
+    bytes.copy_within(gap.., 0);
+    mask(&mut bytes[..len], key);
 }
 
-/// Fewer than 8 bytes: two overlapping half words, or each byte by itself.
-#[inline]
-fn mask_short(bytes: &mut [u8], key: [u8; 4]) {
-    let len = bytes.len();
-    let Some(last) = bytes.last_chunk().copied() else {
-        for (byte, key) in bytes.iter_mut().zip(key) {
-            *byte ^= key;
-        }
-        return;
-    };
+/// Masks a chunk at either end: all of `bytes`, if there are no more than two chunks of them.
+#[inline(always)]
+fn mask_ends<const N: usize>(bytes: &mut [u8], key: [u8; 4], xor: impl Fn([u8; N], [u8; 4]) -> [u8; N]) {
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let (first, last) = (xor(*first, key), xor(*last, rotate(key, bytes.len())));
+        put_ends(bytes, first, last);
+    }
+}
+
+/// The same from `src` to `dst`, of one length.
+#[inline(always)]
+fn copy_ends<const N: usize>(
+    src: &[u8],
+    dst: &mut [u8],
+    key: [u8; 4],
+    xor: impl Fn([u8; N], [u8; 4]) -> [u8; N],
+) {
+    if let (Some(first), Some(last)) = (src.first_chunk(), src.last_chunk()) {
+        put_ends(dst, xor(*first, key), xor(*last, rotate(key, src.len())));
+    }
+}
+
+#[inline(always)]
+fn put_ends<const N: usize>(bytes: &mut [u8], first: [u8; N], last: [u8; N]) {
     if let Some(start) = bytes.first_chunk_mut() {
-        *start = xor_half(*start, key);
+        *start = first;
     }
     if let Some(end) = bytes.last_chunk_mut() {
-        *end = xor_half(last, rotate(key, len));
-    }
-}
-
-/// The same from `src` to `dst`, of one length; to copy first and mask then would wait for the copy to be written.
-#[inline]
-fn mask_copy_short(src: &[u8], dst: &mut [u8], key: [u8; 4]) {
-    let (Some(first), Some(last)) = (src.first_chunk(), src.last_chunk()) else {
-        for ((to, from), key) in dst.iter_mut().zip(src).zip(key) {
-            *to = from ^ key;
-        }
-        return;
-    };
-    if let Some(start) = dst.first_chunk_mut() {
-        *start = xor_half(*first, key);
-    }
-    if let Some(end) = dst.last_chunk_mut() {
-        *end = xor_half(*last, rotate(key, src.len()));
+        *end = last;
     }
 }
 
@@ -114,19 +109,15 @@ fn xor_half(half: [u8; 4], key: [u8; 4]) -> [u8; 4] {
     (u32::from_le_bytes(half) ^ u32::from_le_bytes(key)).to_le_bytes()
 }
 
+/// A multiple of 8 bytes.
 #[inline(always)]
-fn xor(word: [u8; 8], key: [u8; 4]) -> [u8; 8] {
-    // In numbers, not as an array of 8 bytes: that would go through the stack.
+fn xor<const N: usize>(mut chunk: [u8; N], key: [u8; 4]) -> [u8; N] {
     let half = u64::from(u32::from_le_bytes(key));
-    (u64::from_le_bytes(word) ^ (half | half << 32)).to_le_bytes()
-}
-
-#[inline(always)]
-fn xor_block(mut block: [u8; BLOCK], key: [u8; 4]) -> [u8; BLOCK] {
-    for word in block.as_chunks_mut().0 {
-        *word = xor(*word, key);
+    for word in chunk.as_chunks_mut().0 {
+        // In numbers, not as an array of 8 bytes: that would go through the stack.
+        *word = (u64::from_le_bytes(*word) ^ (half | half << 32)).to_le_bytes();
     }
-    block
+    chunk
 }
 
 #[cfg(test)]
