@@ -125,9 +125,9 @@ mod tests {
     /// Calls `check` for lengths about each bound, offsets about that of a vector, and phases of the key, with a buffer whose
     /// payload lies at the offset. Fewer of them under Miri, which has no AVX2: there it is the other copy that runs.
     fn each(mut check: impl FnMut(usize, usize, [u8; 4], &[u8])) {
-        let step = if cfg!(miri) { 13 } else { 1 };
-        let lens = [SHORT + 1..SHORT + 70, MEDIUM - 3..MEDIUM + 70, 1000..1003, 4090..4100];
-        for len in lens.into_iter().flatten().step_by(step) {
+        let (len_step, step) = if cfg!(miri) { (47, 13) } else { (1, 1) };
+        let lens = [SHORT + 1..SHORT + 70, MEDIUM - 3..MEDIUM + 70, 1000..1003];
+        for len in lens.into_iter().flatten().step_by(len_step) {
             for offset in (0..2 * VECTOR + 2).step_by(step) {
                 let buffer: Vec<u8> = (0..offset + len + 9).map(|i| (i * 131 + i / 7 + 3) as u8).collect();
                 check(offset, len, rotate(KEY, offset + len / 3), &buffer);
