@@ -33,6 +33,10 @@ const READS_A_TURN: u8 = 4;
 /// The same with a large buffer, that of a large message mostly.
 const READS_OF_LARGE: u8 = 128;
 
+/// How much of a large message is read at once. So much is still in the cache when it is unmasked and checked, which all
+/// of the message would not be; the system calls are few beside that.
+const BITE: usize = 128 << 10;
+
 /// What paces a connection: the time, the state of its end.
 #[derive(Debug)]
 pub(crate) struct Pace {
@@ -208,9 +212,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                 Poll::Ready(Ok(0)) => self.end(None),
                 Poll::Ready(Ok(n)) => {
                     self.session.received(n);
-                    if n > pool::LEASE {
-                        self.pace.large = n;
-                    }
                     self.pace.fresh = self.pace.watch.looks();
                     if self.pace.fresh {
                         self.pace.now = self.pace.clock.now();
@@ -270,11 +271,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
             return Poll::Pending;
         }
         self.fit_storage();
+        let most = most.min(self.bite());
         let space = self.session.space(pool::lease, need);
         let most = most.min(space.len());
         let mut buf = ReadBuf::new(&mut space[..most]);
         ready!(Pin::new(&mut self.wire.io).poll_read(cx, &mut buf))?;
         Poll::Ready(Ok(buf.filled().len()))
+    }
+
+    /// How much to read at once.
+    fn bite(&self) -> usize {
+        if self.session.storage_len() <= pool::LEASE {
+            return usize::MAX;
+        }
+        // The last bite takes what would be left for a small one.
+        let last = BITE + BITE / 2;
+        if self.session.connection_ref().remaining() > last as u64 { BITE } else { last }
     }
 
     /// Moves a small rest into a leased buffer, and what is of a message that this has no room for into a larger one that
