@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_millis(1);
 
 /// To look at the clock for each message would cost more than all else. After a look that found a quick consumer, so
 /// many messages go by before the next.
-const GLANCE: u8 = 8;
+const GLANCE: u8 = 16;
 
 /// After so many reads in a row the other tasks of the thread get their turn. A peer that sends as fast as it is read
 /// would keep them waiting otherwise; and while it waits itself, its next reads bring more.

@@ -116,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// has what the peer said. Pings are answered on the way.
     ///
     /// Replies leave together, in one write, when no complete message is left to lend, when 64 KiB of them wait, or
-    /// when the oldest has waited 1 ms: looked at with a batch's second message, and every eighth after it.
+    /// when the oldest has waited 1 ms: looked at with a batch's second message, and every sixteenth after it.
     ///
     /// # Errors
     /// Once, why the connection ended otherwise, after the peer was told; then `None`.
