@@ -115,18 +115,6 @@ impl Pace {
         self.unwatched = 1;
     }
 
-    /// Whether a message may go by without a look at the clock; one that does is [counted](Self::look_later).
-    #[inline]
-    pub(crate) fn looks_away(&self) -> bool {
-        self.unwatched > 0
-    }
-
-    /// Another message went by.
-    #[inline]
-    pub(crate) fn look_later(&mut self) {
-        self.unwatched = self.unwatched.saturating_sub(1);
-    }
-
     /// Whether it is time for a look at the clock while output waits.
     #[inline]
     pub(crate) fn looks_up(&mut self) -> bool {

@@ -124,8 +124,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// # Cancel safety
     /// Dropped before it is ready, no message is lost.
     #[inline]
-    pub async fn recv(&mut self) -> Result<Option<(Message<'_>, Reply<'_, S>)>, Error> {
-        NextMessage { socket: Some(self) }.await
+    pub fn recv(&mut self) -> impl Future<Output = Result<Option<(Message<'_>, Reply<'_, S>)>, Error>> {
+        NextMessage { socket: Some(self) }
     }
 
     /// The message that was found.
@@ -141,10 +141,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Some((message, Reply { connection, wire, now: pace.now }))
     }
 
-    /// The same out of line, where messages are few or large.
+    /// The same when it is time to look after the output.
     #[inline(never)]
-    fn lend_any(&mut self) -> Option<(Message<'_>, Reply<'_, S>)> {
+    fn lend_in_time(&mut self, cx: &mut Context<'_>) -> Option<(Message<'_>, Reply<'_, S>)> {
+        self.drive(|mut driver| driver.hurry(cx));
         self.lend()
+    }
+
+    /// The same when there was more to do than to take up the next small message.
+    #[inline(never)]
+    fn poll_lend(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Error>> {
+        self.poll_message(cx)
     }
 
     /// The next event of any kind, parts of messages, pings, pongs and the close frame included.
@@ -161,19 +168,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         let Self { session, wire, pace } = self;
         let (event, connection) = session.lend();
         Ok(event.map(|event| (event, Reply { connection, wire, now: pace.now })))
-    }
-
-    /// The fast path, to be inlined: a message that is there, and no output to be looked after.
-    #[inline(always)]
-    fn finds_small(&mut self) -> bool {
-        let is_watched = self.wire.queued() > 0;
-        if is_watched && !self.pace.looks_away() || !self.session.advance_small(self.pace.now) {
-            return false;
-        }
-        if is_watched {
-            self.pace.look_later();
-        }
-        true
     }
 
     /// Waits for a text or binary message; `false`: there will be none.
@@ -409,11 +403,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Future for NextMessage<'a, S> {
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(socket) = self.socket.take() else { return Poll::Ready(Ok(None)) };
-        if socket.finds_small() {
+        // What comes after this is out of line where it is rare: what has to be kept in registers is little then.
+        if socket.session.advance_small(socket.pace.now) {
+            if socket.wire.queued() > 0 && socket.pace.looks_up() {
+                return Poll::Ready(Ok(socket.lend_in_time(cx)));
+            }
             return Poll::Ready(Ok(socket.lend()));
         }
-        match socket.poll_message(cx) {
-            Poll::Ready(Ok(true)) => Poll::Ready(Ok(socket.lend_any())),
+        match socket.poll_lend(cx) {
+            Poll::Ready(Ok(true)) => Poll::Ready(Ok(socket.lend())),
             Poll::Ready(Ok(false)) => Poll::Ready(Ok(None)),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
