@@ -88,7 +88,7 @@ pub(crate) struct Wire<S> {
     pub(crate) cut: bool,
     max_queue: usize,
     /// Small messages are queued behind each other up to here: [`CORK`], or as much as the queue may hold.
-    cork: usize,
+    cork: u32,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
@@ -103,7 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             waited: false,
             cut: false,
             max_queue,
-            cork: max_queue.min(CORK),
+            cork: max_queue.min(CORK) as u32,
         }
     }
 
@@ -132,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// The fast path of a send, to be inlined: a small message behind others that leave soon. `false`: nothing was done.
     #[inline(always)]
     pub(crate) fn queue_small(&mut self, from: &Connection, message: Message<'_>) -> bool {
-        if message.as_bytes().len() >= LARGE || self.queued() >= self.cork || self.is_stuck() {
+        if message.as_bytes().len() >= LARGE || self.queued() >= self.cork as usize || self.is_stuck() {
             return false;
         }
         if self.out.is_empty() {
@@ -259,7 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Writes until less than [`CORK`] bytes wait, and less than the queue may hold.
     #[inline]
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let most = self.cork.max(1);
+        let most = self.cork.max(1) as usize;
         while self.queued() >= most {
             ready!(self.poll_write(cx))?;
         }
