@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_millis(1);
 
 /// To look at the clock for each message would cost more than all else. After a look that found a quick consumer, so
 /// many messages go by before the next.
-const GLANCE: u8 = 8;
+const GLANCE: u8 = 16;
 
 /// After so many reads in a row the other tasks of the thread get their turn. A peer that sends as fast as it is read
 /// would keep them waiting otherwise; and while it waits itself, its next reads bring more.
@@ -32,6 +32,10 @@ const READS_A_TURN: u8 = 4;
 
 /// The same with a large buffer, that of a large message mostly.
 const READS_OF_LARGE: u8 = 128;
+
+/// How much of a large message is read at once. So much is still in the cache when it is unmasked and checked, which all
+/// of the message would not be; the system calls are few beside that.
+const BITE: usize = 128 << 10;
 
 /// What paces a connection: the time, the state of its end.
 #[derive(Debug)]
@@ -109,18 +113,6 @@ impl Pace {
     /// To be looked at soon: with the message after the next, when a slow consumer has had one in hand.
     pub(crate) fn look_soon(&mut self) {
         self.unwatched = 1;
-    }
-
-    /// Whether a message may go by without a look at the clock; one that does is [counted](Self::look_later).
-    #[inline]
-    pub(crate) fn looks_away(&self) -> bool {
-        self.unwatched > 0
-    }
-
-    /// Another message went by.
-    #[inline]
-    pub(crate) fn look_later(&mut self) {
-        self.unwatched = self.unwatched.saturating_sub(1);
     }
 
     /// Whether it is time for a look at the clock while output waits.
@@ -208,9 +200,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                 Poll::Ready(Ok(0)) => self.end(None),
                 Poll::Ready(Ok(n)) => {
                     self.session.received(n);
-                    if n > pool::LEASE {
-                        self.pace.large = n;
-                    }
                     self.pace.fresh = self.pace.watch.looks();
                     if self.pace.fresh {
                         self.pace.now = self.pace.clock.now();
@@ -270,11 +259,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
             return Poll::Pending;
         }
         self.fit_storage();
+        let most = most.min(self.bite());
         let space = self.session.space(pool::lease, need);
         let most = most.min(space.len());
         let mut buf = ReadBuf::new(&mut space[..most]);
         ready!(Pin::new(&mut self.wire.io).poll_read(cx, &mut buf))?;
         Poll::Ready(Ok(buf.filled().len()))
+    }
+
+    /// How much to read at once.
+    fn bite(&self) -> usize {
+        if self.session.storage_len() <= pool::LEASE {
+            return usize::MAX;
+        }
+        // The last bite takes what would be left for a small one.
+        let last = BITE + BITE / 2;
+        if self.session.connection_ref().remaining() > last as u64 { BITE } else { last }
     }
 
     /// Moves a small rest into a leased buffer, and what is of a message that this has no room for into a larger one that

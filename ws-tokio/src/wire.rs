@@ -87,6 +87,8 @@ pub(crate) struct Wire<S> {
     /// The payload of a frame is still to come: nothing may get in between.
     pub(crate) cut: bool,
     max_queue: usize,
+    /// Small messages are queued behind each other up to here: [`CORK`], or as much as the queue may hold.
+    cork: u32,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
@@ -101,6 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             waited: false,
             cut: false,
             max_queue,
+            cork: max_queue.min(CORK) as u32,
         }
     }
 
@@ -129,8 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// The fast path of a send, to be inlined: a small message behind others that leave soon. `false`: nothing was done.
     #[inline(always)]
     pub(crate) fn queue_small(&mut self, from: &Connection, message: Message<'_>) -> bool {
-        let room = self.max_queue.min(CORK);
-        if message.as_bytes().len() >= LARGE || self.queued() >= room || self.cut || self.broken {
+        if message.as_bytes().len() >= LARGE || self.queued() >= self.cork as usize || self.is_stuck() {
             return false;
         }
         if self.out.is_empty() {
@@ -257,7 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Writes until less than [`CORK`] bytes wait, and less than the queue may hold.
     #[inline]
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let most = self.max_queue.clamp(1, CORK);
+        let most = self.cork.max(1) as usize;
         while self.queued() >= most {
             ready!(self.poll_write(cx))?;
         }
@@ -325,8 +327,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// Whether what is owed cannot leave any more.
+    #[inline]
     pub(crate) fn is_stuck(&self) -> bool {
-        self.broken || self.cut
+        self.broken | self.cut
     }
 
     /// The transport is done with. What has not left by now never does.
