@@ -71,7 +71,11 @@
 //! agreed window is followed as far as the back end still has it; our own compressor never makes one.
 
 mod agreement;
+mod bits;
+mod blocks;
+mod chains;
 mod deflater;
+mod huffman;
 mod inflater;
 mod inflow;
 mod line;
