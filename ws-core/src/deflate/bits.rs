@@ -16,11 +16,6 @@ impl<'a> Bits<'a> {
         Self { out, at: 0, hold: 0, count: 0 }
     }
 
-    /// How many bits behind a whole byte are written.
-    pub(super) const fn odd(&self) -> u32 {
-        self.count
-    }
-
     #[inline(always)]
     pub(super) const fn put(&mut self, value: u64, count: u32) {
         self.hold |= value << self.count;

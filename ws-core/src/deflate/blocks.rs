@@ -15,7 +15,7 @@ struct Found {
 }
 
 /// The most in a block: references; literals, or a little more; bytes.
-const FOUND: usize = 4096;
+const FOUND: usize = 2048;
 const PLAIN: usize = 16_384;
 const BYTES: usize = 1 << 20;
 
@@ -55,10 +55,10 @@ impl Block {
         self.distances = [0; DISTANCES];
     }
 
-    /// Whether it is to be written before it takes more of what is found `len` bytes behind its beginning.
+    /// How far it may go: what is found farther behind its beginning is another one's.
     #[inline(always)]
-    pub(super) fn is_full(&self, len: usize) -> bool {
-        self.found.len() == FOUND || len - self.copied > PLAIN || len > BYTES
+    pub(super) fn room(&self) -> usize {
+        if self.found.len() < FOUND { (self.copied + PLAIN).min(BYTES) } else { 0 }
     }
 
     /// Takes literals.
@@ -177,8 +177,12 @@ struct Codes {
 
 impl Codes {
     fn best(literals: &[u32; LITERALS], distances: &[u32; DISTANCES]) -> Self {
-        let mut this =
-            Self { literals: [0; LITERALS], distances: [0; DISTANCES], description: Description::new(), cost: 0 };
+        let mut this = Self {
+            literals: [0; LITERALS],
+            distances: [0; DISTANCES],
+            description: Description::new(),
+            cost: 0,
+        };
         this.cost = huffman::best(literals, LITERAL_LIMIT, &mut this.literals)
             + huffman::best(distances, DISTANCE_LIMIT, &mut this.distances)
             + this.description.tell(&this.literals, &this.distances);
@@ -213,7 +217,11 @@ impl Description {
         // At least 257 and 1 of them.
         let far = distances.iter().rposition(|&code| code > 0).unwrap_or(0) + 1;
         let near = literals.iter().rposition(|&code| code > 0).unwrap_or(END) + 1;
-        literals[..near].iter().chain(&distances[..far]).zip(&mut lens).for_each(|(code, to)| *to = len(code));
+        literals[..near]
+            .iter()
+            .chain(&distances[..far])
+            .zip(&mut lens)
+            .for_each(|(code, to)| *to = len(code));
 
         let mut counts = [0_u32; 19];
         let mut rest = &lens[..near + far];
@@ -237,7 +245,10 @@ impl Description {
             }
         }
         let mut cost = huffman::best(&counts, LENGTH_LIMIT, &mut self.code);
-        self.told = ORDER.iter().rposition(|&symbol| self.code[usize::from(symbol)] > 0).map_or(4, |last| 4.max(last + 1));
+        self.told = ORDER
+            .iter()
+            .rposition(|&symbol| self.code[usize::from(symbol)] > 0)
+            .map_or(4, |last| 4.max(last + 1));
         self.counts = (near - 257) as u64 | ((far - 1) as u64) << 5 | ((self.told - 4) as u64) << 10;
         cost += 14 + 3 * self.told as u32;
         cost + counts.iter().zip(RUN_EXTRA).map(|(count, extra)| count * extra).sum::<u32>()

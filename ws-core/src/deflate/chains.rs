@@ -43,11 +43,11 @@ const fn effort(depth: u32, good: usize, lazy: usize, nice: usize) -> Effort {
 const EFFORTS: [Effort; 8] = [
     effort(4, 4, 0, 12),
     effort(6, 4, 0, 16),
-    effort(6, 4, 6, 24),
-    effort(8, 6, 16, 40),
-    effort(16, 8, 32, 80),
-    effort(32, 8, 64, 128),
-    effort(128, 16, 128, 258),
+    effort(8, 4, 12, 32),
+    effort(12, 8, 24, 64),
+    effort(20, 8, 32, 128),
+    effort(48, 16, 96, 160),
+    effort(200, 32, 258, 258),
     effort(600, 32, 258, 258),
 ];
 
@@ -73,10 +73,6 @@ impl Chains {
     /// Works as hard as `level` says from here on, 2 to 9.
     pub(super) fn set_level(&mut self, level: u8) {
         self.effort = EFFORTS[usize::from(level.clamp(2, 9) - 2)];
-    }
-
-    pub(super) fn set_effort(&mut self, e: [usize; 4]) {
-        self.effort = effort(e[0] as u32, e[1], e[2], e[3]);
     }
 
     /// Forgets everything.
@@ -198,14 +194,15 @@ impl Chains {
     }
 
     fn tables<const BITS: u32>(&mut self) -> (Tables<'_, BITS>, &mut Block) {
-        if self.places.len() < 1 << BITS {
-            self.places.resize(1 << BITS, 0);
+        let hashes = 1 << hash_bits(BITS);
+        if self.places.len() < hashes {
+            self.places.resize(hashes, 0);
         }
         if self.links.len() < 1 << BITS {
             self.links.resize(1 << BITS, 0);
         }
         let tables = Tables {
-            places: &mut self.places[..1 << BITS],
+            places: &mut self.places[..hashes],
             links: &mut self.links[..1 << BITS],
             origin: self.origin,
         };
@@ -231,6 +228,11 @@ impl Ring {
     }
 }
 
+/// Bits of a hash for tables of so many places: more than 14 are not worth the caches that they take.
+const fn hash_bits(bits: u32) -> u32 {
+    if bits < 14 { bits } else { 14 }
+}
+
 /// The longest match so far, and how far back it is.
 #[derive(Clone, Copy)]
 struct Match {
@@ -250,8 +252,9 @@ impl<const BITS: u32> Tables<'_, BITS> {
     #[inline(always)]
     fn note(&mut self, four: u32, at: usize) -> usize {
         let here = self.origin.wrapping_add(at as u32);
-        let hash = (four.wrapping_mul(0x9E37_79B1) >> (32 - BITS)) as usize;
-        let places = &mut self.places[..1 << BITS];
+        let bits = hash_bits(BITS);
+        let hash = (four.wrapping_mul(0x9E37_79B1) >> (32 - bits)) as usize;
+        let places = &mut self.places[..1 << bits];
         let back = here.wrapping_sub(core::mem::replace(&mut places[hash], here));
         let links = &mut self.links[..1 << BITS];
         links[here as usize & ((1 << BITS) - 1)] = back.min(0xFFFF) as u16;
@@ -322,11 +325,13 @@ impl<const BITS: u32> Tables<'_, BITS> {
         block.clear();
         // Where the block begins, and the literals that it does not have yet.
         let (mut at, mut plain, mut begin) = (start, start, start);
+        let mut full = begin + block.room();
         while let Some(four) = word(data, at) {
-            if block.is_full(at - begin) {
+            if at > full {
                 block.literals(&data[plain..at]);
                 block.write(&data[begin..at], bits)?;
                 (plain, begin) = (at, at);
+                full = begin + block.room();
             }
             let back = self.note(four, at);
             let mut found = self.find(data, at, back, size, (depth, nice), NONE);
@@ -352,6 +357,7 @@ impl<const BITS: u32> Tables<'_, BITS> {
             block.copy(found.len, found.distance);
             at += found.len - 1;
             plain = at;
+            full = begin + block.room();
             self.note_all(data, noted, at);
         }
         block.literals(&data[plain..]);
