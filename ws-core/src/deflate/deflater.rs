@@ -7,8 +7,6 @@
 
 use core::fmt;
 
-use zlib_rs::{Deflate, DeflateFlush};
-
 use super::pool::{Deflating, Pool};
 use super::settings::WindowBits;
 use super::window::Window;
@@ -50,7 +48,7 @@ pub(super) const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 const EMPTY: u8 = 0x00;
 
 /// The most bytes in a stored block (RFC 1951, section 3.2.4).
-const STORED: usize = 0xFFFF;
+pub(super) const STORED: usize = 0xFFFF;
 
 impl Deflater {
     /// Compresses with a window of `window`, at `level` 0 (not at all) to 9, and with the context of earlier messages
@@ -104,8 +102,10 @@ impl Deflater {
     /// Starts the next message from nothing: the peer's window has seen something that this compressor has not, such
     /// as a message that was compressed once for many.
     pub fn forget(&mut self) {
-        if let Some(Deflating::Quick(quick)) = self.state.as_deref_mut() {
-            quick.renew();
+        match self.state.as_deref_mut() {
+            Some(Deflating::Quick(state)) => state.renew(),
+            Some(Deflating::Chains(state)) => state.renew(),
+            None => {}
         }
         self.park();
         self.window.clear();
@@ -135,10 +135,11 @@ impl Deflater {
     /// that is compressed without takeover, its next piece cannot refer to the last one.
     pub fn park(&mut self) {
         if let Some(mut state) = self.state.take() {
-            if let Deflating::Quick(quick) = &mut *state {
-                quick.disarm(&mut self.window);
+            match &mut *state {
+                Deflating::Quick(state) => state.disarm(&mut self.window),
+                Deflating::Chains(state) => state.disarm(&mut self.window),
             }
-            self.pool.give_deflater(self.window.bits(), state);
+            self.pool.give_deflater(state);
         }
     }
 
@@ -149,13 +150,8 @@ impl Deflater {
             let len = match self.live() {
                 Deflating::Quick(state) if takeover => state.compress_on(input, size, out),
                 Deflating::Quick(state) => state.compress(input, size, out),
-                Deflating::Zlib(state) => {
-                    let len = flush(state, input, out);
-                    if takeover {
-                        self.window.push(input);
-                    }
-                    len
-                }
+                Deflating::Chains(state) if takeover => state.compress_on(input, size, out),
+                Deflating::Chains(state) => state.compress(input, size, out),
             };
             match len {
                 // A stored block may be smaller; what refers to its bytes does not see the difference.
@@ -174,41 +170,14 @@ impl Deflater {
 
     fn live(&mut self) -> &mut Deflating {
         self.state.get_or_insert_with(|| {
-            let mut state = self.pool.take_deflater(self.window.bits(), self.level);
+            let mut state = self.pool.take_deflater(self.level);
             match &mut *state {
-                Deflating::Quick(quick) => quick.arm(&mut self.window),
-                Deflating::Zlib(zlib) => {
-                    for part in self.window.last(usize::MAX) {
-                        // Refused only where there is unflushed input. A state without any past compresses less, and
-                        // right.
-                        if !part.is_empty() && zlib.set_dictionary(part).is_err() {
-                            zlib.reset();
-                            break;
-                        }
-                    }
-                }
+                Deflating::Quick(state) => state.arm(&mut self.window),
+                Deflating::Chains(state) => state.arm(&mut self.window),
             }
             state
         })
     }
-}
-
-/// `None` if not all was compressed, or if it does not end with an empty stored block.
-fn flush(state: &mut Deflate, input: &[u8], out: &mut [u8]) -> Option<usize> {
-    let (mut taken, mut len) = (0, 0);
-    // One turn, unless the input is longer than 4 GiB.
-    while taken < input.len() {
-        let (total_in, total_out) = (state.total_in(), state.total_out());
-        state.compress(&input[taken..], &mut out[len..], DeflateFlush::SyncFlush).ok()?;
-        let (step, written) = (state.total_in() - total_in, state.total_out() - total_out);
-        taken += step as usize;
-        len += written as usize;
-        // A flush is complete when it leaves room.
-        if step == 0 || len == out.len() {
-            return None;
-        }
-    }
-    out[..len].ends_with(&TAIL).then_some(len)
 }
 
 /// How long [`store`] makes `len` bytes.

@@ -7,8 +7,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use zlib_rs::{Deflate, DeflateConfig, Inflate};
+use zlib_rs::Inflate;
 
+use super::chains::Chains;
 use super::quick::Quick;
 use super::settings::WindowBits;
 
@@ -89,7 +90,7 @@ struct Shared {
     lent_inflaters: Tally,
     lent_deflaters: Tally,
     inflaters: Mutex<Vec<Box<Inflating>>>,
-    deflaters: Mutex<Vec<(WindowBits, Box<Deflating>)>>,
+    deflaters: Mutex<Vec<Box<Deflating>>>,
     buffers: Mutex<Vec<Vec<u8>>>,
 }
 
@@ -100,10 +101,10 @@ pub(super) struct Inflating {
     pub(super) spare: Vec<u8>,
 }
 
-/// A compressor: at level 1 our own, which can take on any window.
+/// A compressor, which can take on any window: of level 1, or of 2 to 9.
 pub(super) enum Deflating {
     Quick(Quick),
-    Zlib(Deflate),
+    Chains(Chains),
 }
 
 impl Pool {
@@ -167,41 +168,29 @@ impl Pool {
         give(&self.0.inflaters, idle, self.0.limits.inflaters);
     }
 
-    /// A compressor for a new stream with a window of 9 bits or more and a level of 1 or more.
-    pub(super) fn take_deflater(&self, window: WindowBits, level: u8) -> Box<Deflating> {
+    /// A compressor for a new stream, of a level of 1 or more.
+    pub(super) fn take_deflater(&self, level: u8) -> Box<Deflating> {
         self.0.lent_deflaters.take();
+        let fits = |state: &Box<Deflating>| matches!(**state, Deflating::Quick(_)) == (level == 1);
         let idle = {
             let mut idle = lock(&self.0.deflaters);
-            let fits = |(bits, state): &(WindowBits, Box<Deflating>)| match **state {
-                Deflating::Quick(_) => level == 1,
-                Deflating::Zlib(_) => level > 1 && *bits == window,
-            };
-            idle.iter().rposition(fits).map(|at| idle.swap_remove(at).1)
+            idle.iter().rposition(fits).map(|at| idle.swap_remove(at))
         };
-        match idle {
-            Some(mut idle) => match &mut *idle {
-                Deflating::Quick(_) => return idle,
-                Deflating::Zlib(zlib) => {
-                    zlib.reset();
-                    if zlib.set_level(i32::from(level)).is_ok() {
-                        return idle;
-                    }
-                }
-            },
-            None if level == 1 => return Box::new(Deflating::Quick(Quick::new())),
-            None => {}
+        let mut state = idle.unwrap_or_else(|| {
+            Box::new(match level {
+                1 => Deflating::Quick(Quick::new()),
+                _ => Deflating::Chains(Chains::new()),
+            })
+        });
+        if let Deflating::Chains(chains) = &mut *state {
+            chains.set_level(level);
         }
-        Box::new(Deflating::Zlib(Deflate::new_with_config(DeflateConfig {
-            level: i32::from(level),
-            window_bits: -i32::from(window.bits()),
-            mem_level: MEM_LEVEL,
-            ..DeflateConfig::default()
-        })))
+        state
     }
 
-    pub(super) fn give_deflater(&self, window: WindowBits, idle: Box<Deflating>) {
+    pub(super) fn give_deflater(&self, idle: Box<Deflating>) {
         self.0.lent_deflaters.give();
-        give(&self.0.deflaters, (window, idle), self.0.limits.deflaters);
+        give(&self.0.deflaters, idle, self.0.limits.deflaters);
     }
 
     /// One that is not to be used again is not coming back.
@@ -209,9 +198,6 @@ impl Pool {
         self.0.lent_deflaters.give();
     }
 }
-
-/// Blocks of up to 4 096 symbols. More would cost 16 KiB for each further thousand and hardly compress messages better.
-const MEM_LEVEL: i32 = 6;
 
 fn lock<T>(idle: &Mutex<Vec<T>>) -> MutexGuard<'_, Vec<T>> {
     // A list of idle things is in order whatever panicked beside it.

@@ -11,6 +11,8 @@
 
 use std::vec::Vec;
 
+use super::bits::Bits;
+use super::blocks::distance_slot;
 use super::window::Window;
 
 /// A table of places, and the history of the connection that has it.
@@ -75,18 +77,18 @@ impl Quick {
 
     /// Compresses a message that refers to nothing but itself; `None` if `out` is too short.
     pub(super) fn compress(&mut self, input: &[u8], size: usize, out: &mut [u8]) -> Option<usize> {
-        let mut bits = Bits { out, at: 0, hold: 0, count: 0 };
+        let mut bits = Bits::new(out);
         bits.begin();
         for piece in input.chunks(PIECE) {
             self.encode::<FRESH>(piece, 0, size, &mut bits)?;
             self.pass(piece.len());
         }
-        bits.end()
+        bits.finish()
     }
 
     /// Compresses the next bytes of a connection.
     pub(super) fn compress_on(&mut self, input: &[u8], size: usize, out: &mut [u8]) -> Option<usize> {
-        let mut bits = Bits { out, at: 0, hold: 0, count: 0 };
+        let mut bits = Bits::new(out);
         bits.begin();
         for piece in input.chunks(size) {
             let surplus = (self.history.len() + piece.len()).saturating_sub(2 * size);
@@ -104,7 +106,7 @@ impl Quick {
             self.history = history;
             done?;
         }
-        bits.end()
+        bits.finish()
     }
 
     /// By doubling, but never beyond what can ever be needed.
@@ -193,46 +195,17 @@ fn alike(old: &[u8], new: &[u8]) -> usize {
     len + old[len..].iter().zip(&new[len..]).take_while(|(a, b)| a == b).count()
 }
 
-/// Bits on their way out, the first one lowest (RFC 1951, section 3.1.1).
-struct Bits<'a> {
-    out: &'a mut [u8],
-    at: usize,
-    hold: u64,
-    /// Below 8 between calls.
-    count: u32,
-}
-
+/// The fixed codes, each symbol with its extra bits in one step.
 impl Bits<'_> {
-    #[inline(always)]
-    fn put(&mut self, value: u64, count: u32) {
-        self.hold |= value << self.count;
-        self.count += count;
-    }
-
-    /// Lets whole bytes go.
-    #[inline(always)]
-    fn flush(&mut self) -> Option<()> {
-        *self.out.get_mut(self.at..)?.first_chunk_mut()? = self.hold.to_le_bytes();
-        let whole = self.count / 8;
-        self.at += whole as usize;
-        self.hold >>= whole * 8;
-        self.count %= 8;
-        Some(())
-    }
-
     /// A block with the fixed codes, not the final one.
     fn begin(&mut self) {
         self.put(0b010, 3);
     }
 
     /// The block's end, and an empty stored block behind it: where the output stands then.
-    fn end(mut self) -> Option<usize> {
-        // Its code, the header of a stored block, and up to a byte's end: all of it zeros.
-        self.put(0, 7 + 3 + 7);
-        self.count &= !7;
-        self.flush()?;
-        *self.out.get_mut(self.at..)?.first_chunk_mut()? = super::deflater::TAIL;
-        Some(self.at + super::deflater::TAIL.len())
+    fn finish(mut self) -> Option<usize> {
+        self.put(0, 7);
+        self.end()
     }
 
     #[inline(always)]
@@ -254,13 +227,7 @@ impl Bits<'_> {
         self.put(u64::from(code & 0xFF_FFFF), code >> 24);
 
         let less = (distance - 1) as u32;
-        let (code, extra) = match less {
-            0..4 => (less, 0),
-            _ => {
-                let log = less.ilog2();
-                (2 * log + (less >> (log - 1) & 1), log - 1)
-            }
-        };
+        let (code, extra) = distance_slot(less);
         self.put(u64::from(code.reverse_bits() >> 27), 5);
         self.put(u64::from(less & ((1 << extra) - 1)), extra);
         self.flush()

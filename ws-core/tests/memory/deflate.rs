@@ -36,11 +36,15 @@ fn no_pool() -> Pool {
 /// A direction's state while it is busy, and parked behind more than a window.
 fn direction(bits: u8, takeover: bool, level: u8) -> [usize; 4] {
     let (window, pool) = (WindowBits::new(bits).unwrap(), no_pool());
-    let text = vec![7; 70_000];
+    // Short words in no order: as many references as a block may have.
+    let word = |i: u32| (i.wrapping_mul(i).wrapping_mul(0x9E37_79B1) >> 26 | 0x6162_6300).to_be_bytes();
+    let text: Vec<u8> = (0..17_500).flat_map(word).collect();
     let (mut payload, mut out) = (vec![0; 100_000], vec![0; 80_000]);
     let before = live();
     let mut d = Deflater::new(window, takeover, level, pool.clone());
-    let n = d.deflate(&text, false, &mut payload).unwrap();
+    // Behind a short piece, so that a history has all that it may.
+    let mut n = d.deflate(&text[..300], false, &mut payload).unwrap();
+    n += d.deflate(&text[300..], false, &mut payload[n..]).unwrap();
     let deflater = live() - before;
     let end = d.deflate(b"", true, &mut payload[n..]).unwrap();
     d.park();
@@ -112,14 +116,14 @@ pub(super) fn a_pool_is_bounded() {
             let kept = live() - base;
             // The largest window is in use: at most what PoolLimits says of each.
             let most =
-                inflaters * (48 + 32) * 1024 + deflaters * (290 << 10) + buffers * limits.buffer_len * 4;
+                inflaters * (48 + 32) * 1024 + deflaters * (210 << 10) + buffers * limits.buffer_len * 4;
             let lists = 4 * (inflaters + deflaters + buffers) * 32 + 256;
             println!(
                 "pool of {inflaters}, {deflaters}, {buffers}: {kept} of {most} after {CONNECTIONS} connections"
             );
             assert!(kept <= most + lists, "{kept} bytes, and not {most}");
             // And it does keep: of compressors as many as it may, where they are given back.
-            assert!(kept >= deflaters * (280 << 10) + inflaters * (40 << 10), "{kept}");
+            assert!(kept >= deflaters * (128 << 10) + inflaters * (40 << 10), "{kept}");
         }
         drop(pool);
         assert_eq!(live(), before);
@@ -127,8 +131,8 @@ pub(super) fn a_pool_is_bounded() {
     // What PoolLimits says of its defaults.
     let limits = PoolLimits::new();
     let most =
-        limits.inflaters * (47 + 32) * 1024 + limits.deflaters * (290 << 10) + limits.buffers * (64 << 10);
-    assert!(most <= 18 << 20, "{most}");
+        limits.inflaters * (47 + 32) * 1024 + limits.deflaters * (210 << 10) + limits.buffers * (64 << 10);
+    assert!(most <= 16 << 20, "{most}");
 }
 
 /// Each of 100 servers is amid a message both ways at the same time; then all end.
@@ -174,7 +178,7 @@ fn busy_at_once(pool: &Pool, takeover: bool) {
             server
         })
         .collect();
-    assert!(live() - before > 100 * 300_000, "all of them at once");
+    assert!(live() - before > 100 * 200_000, "all of them at once: {}", live() - before);
     for server in &mut sessions {
         server.park_idle();
         server.park_idle();
