@@ -121,6 +121,7 @@ mod handler;
 mod link;
 mod moment;
 mod opening;
+mod parts;
 mod quiet;
 mod remote;
 mod reply;

@@ -9,8 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ws_core::frame::Header;
-use ws_core::{Instant, Part, Prepared, SendError};
+use ws_core::{Instant, Part};
 
 use crate::deflate;
 use crate::error::Error;
@@ -149,31 +148,6 @@ impl<D> Peer<'_, D> {
     /// Whether a message of this length would be compressed, if it were sent now.
     pub fn compresses(&self, len: usize) -> bool {
         deflate::compresses(self.reply.connection, len, Part::Whole)
-    }
-
-    /// The frame of a message for many, as this connection has to send it: compressed for its window, or plain. It counts as
-    /// sent. So [`put_frame`](Self::put_frame) all of it, whole or cut (RFC 6455, section 5.4), before any other message.
-    ///
-    /// It is for frames so large that control frames should overtake parts of them;
-    /// [`send_prepared`](Self::send_prepared) is for all others.
-    ///
-    /// # Errors
-    /// [`Error::Refused`], when the connection is closing.
-    pub fn prepared_frame<'p>(&mut self, prepared: &'p Prepared) -> Result<&'p [u8], Error> {
-        self.catch_up();
-        Ok(self.reply.connection.prepared(prepared)?)
-    }
-
-    /// Queues a part of what [`prepared_frame`](Self::prepared_frame) gave, as a frame with this header.
-    ///
-    /// # Errors
-    /// As for [`send`](Self::send); the message cannot go on then, and neither can the connection.
-    pub fn put_frame(&mut self, header: Header, payload: &[u8]) -> Result<(), Error> {
-        let reply = &mut self.reply;
-        if !reply.connection.can_send() {
-            return Err(SendError::Closed.into());
-        }
-        reply.wire.put_frame(reply.buffers, reply.connection, header, payload)
     }
 
     /// From now on the peer's messages are checked and dropped: nobody wants them. Its close frame still comes.
