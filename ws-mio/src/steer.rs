@@ -17,6 +17,7 @@ use crate::handler::Peer;
 use crate::moment::Moment;
 use crate::socket::Socket;
 use crate::stream::Stream;
+use crate::wire::Wire;
 
 /// What was asked of a connection, and what it tells. It stands with the way out, which every handle reaches.
 #[derive(Debug, Default)]
@@ -60,10 +61,11 @@ impl Steering {
         });
     }
 
-    /// After an attempt to write: whether all has gone.
+    /// After an attempt to write: whether all has gone. `sent` is what a transport with a buffer of its own knows better.
     #[inline]
-    pub(crate) fn note_written(&mut self, flushed: bool, now: Instant) {
-        let took = std::mem::take(&mut self.took);
+    fn note_written(&mut self, flushed: bool, sent: Option<bool>, now: Instant) {
+        let took = sent.unwrap_or(self.took);
+        self.took = false;
         if flushed {
             self.stalled_since = Moment::NEVER;
         } else if took || !self.stalled_since.is_set() {
@@ -72,7 +74,21 @@ impl Steering {
     }
 }
 
+impl<S: Stream> Wire<S> {
+    /// After an attempt to write: whether all has gone.
+    #[inline]
+    pub(crate) fn note_written(&mut self, flushed: bool, now: Instant) {
+        let sent = self.io.take_sent();
+        self.steering.note_written(flushed, sent, now);
+    }
+}
+
 impl<S: Stream> Socket<S> {
+    /// Since when no byte of what waits has left; `None`: nothing waits. Who reads slowly is not stalled.
+    pub fn stalled_since(&self) -> Option<Instant> {
+        self.wire.steering.stalled_since.get()
+    }
+
     /// Whether reading goes on that was held back.
     pub(crate) fn takes_up(&mut self) -> bool {
         self.wire.steering.take_resumed()
@@ -98,7 +114,8 @@ impl<S: Stream> Socket<S> {
 
 impl<D> Peer<'_, D> {
     /// Hands over no more events after this one, and reads no further, until [`resume`](Self::resume). Writing goes on. A
-    /// pong that is not read is not late meanwhile (C-08), and an end of the peer's is noticed later.
+    /// pong that is not read is not late meanwhile (C-08), and an end of the peer's is noticed later; but that it has
+    /// gone, by a reset or a write that fails, is noticed at once, and what was not handed over is lost.
     ///
     /// It has no effect on a connection that the peer has closed, or that has failed.
     pub fn pause(&mut self) {
@@ -131,11 +148,11 @@ impl<D> Peer<'_, D> {
         reply.wire.queue_control(reply.buffers, reply.connection);
         reply.wire.write(reply.buffers);
         let flushed = reply.wire.is_flushed();
-        reply.wire.steering.note_written(flushed, reply.now);
+        reply.wire.note_written(flushed, reply.now);
         flushed
     }
 
-    /// Since when the transport has taken no byte of what waits; `None`: nothing waits.
+    /// Since when no byte of what waits has left; `None`: nothing waits. Who reads slowly is not stalled.
     pub fn stalled_since(&self) -> Option<Instant> {
         self.reply.wire.steering.stalled_since.get()
     }
