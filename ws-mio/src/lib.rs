@@ -118,6 +118,7 @@ mod connect;
 mod deflate;
 mod error;
 mod handler;
+mod lines;
 mod link;
 mod moment;
 mod opening;
@@ -138,6 +139,7 @@ mod wheel;
 mod wire;
 mod worker;
 
+pub use adopt::NotAdopted;
 pub use buffers::Buffers;
 pub use connect::{Answer, Connect, ConnectError};
 pub use error::Error;
