@@ -107,7 +107,7 @@
 //! # }
 //! ```
 //!
-//! The example `own-loop` is a whole echo server for any number of connections.
+//! The example `custom-loop` is a whole echo server for any number of connections.
 #![forbid(unsafe_code)]
 
 mod accept;

@@ -412,7 +412,7 @@ impl<H: Handler> Worker<H> {
                 }
             }
             Err(error) => {
-                self.desk.handler.closed(ConnId::nobodys(self.index), state, Err(Error::Lost(error)))
+                self.desk.handler.closed(ConnId::nobodys(self.index), state, Err(Error::Lost(error)));
             }
         }
     }
