@@ -44,7 +44,8 @@ pub struct Connect {
     /// no more than one connection in a CONNECTING state", RFC 6455, section 4.1). It keeps clients from flooding a host; those
     /// that are servers themselves rather do without. Default: no.
     ///
-    /// Waiting is in order, on one loop, and does not count against the deadline.
+    /// What counts is the address that is being tried, the first or a later one, on whatever loop. Waiting is in order, and
+    /// does not count against the deadline.
     pub one_at_a_time: bool,
     /// Whether small writes leave at once (`TCP_NODELAY`). Default: yes.
     pub tcp_nodelay: bool,

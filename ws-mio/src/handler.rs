@@ -83,7 +83,8 @@ pub trait Handler {
     }
 
     /// A connection is over: `Ok` after a clean close. Called once for each that was opened, as soon as nothing can be sent
-    /// or received any more; the loop waits by itself for the peer to end the transport.
+    /// or received any more; the loop waits by itself for the peer to end the transport. So is one that was
+    /// [adopted](Self::adopt), whether it came to be opened or not.
     fn closed(&mut self, _id: ConnId, _state: Self::State, _end: Result<(), Error>) {}
 
     /// A connection ended before it was one: no request in time, a broken or a refused one.

@@ -107,7 +107,7 @@
 //! # }
 //! ```
 //!
-//! The example `own-loop` is a whole echo server for any number of connections.
+//! The example `custom-loop` is a whole echo server for any number of connections.
 #![forbid(unsafe_code)]
 
 mod accept;
@@ -118,9 +118,11 @@ mod connect;
 mod deflate;
 mod error;
 mod handler;
+mod lines;
 mod link;
 mod moment;
 mod opening;
+mod parts;
 mod quiet;
 mod remote;
 mod reply;
@@ -137,6 +139,7 @@ mod wheel;
 mod wire;
 mod worker;
 
+pub use adopt::NotAdopted;
 pub use buffers::Buffers;
 pub use connect::{Answer, Connect, ConnectError};
 pub use error::Error;

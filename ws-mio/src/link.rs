@@ -111,6 +111,24 @@ impl Stream for Link {
         }
     }
 
+    #[inline]
+    fn take_sent(&mut self) -> Option<bool> {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.take_sent(),
+            Self::Tcp(_) | Self::None => None,
+        }
+    }
+
+    fn take_error(&mut self) -> io::Result<Option<io::Error>> {
+        match self {
+            Self::Tcp(stream) => Stream::take_error(stream),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.take_error(),
+            Self::None => Ok(None),
+        }
+    }
+
     fn establish(&mut self) -> io::Result<Option<Interest>> {
         each!(self, stream => stream.establish())
     }

@@ -12,11 +12,10 @@ use std::{fmt, io, mem};
 use mio::Waker;
 use ws_core::{CloseCode, CloseFrame, Kind, Message, Prepared, SendError};
 
-use crate::topics::{self, Deliveries, Directory, Published, Spares, TopicError, TopicId};
-
-use crate::connect::Connect;
-
 use crate::adopt::Arrival;
+use crate::connect::Connect;
+use crate::lines::{Lines, Turn};
+use crate::topics::{self, Deliveries, Directory, Published, Spares, TopicError, TopicId};
 use crate::wake::Wake;
 
 /// Which connection. It is never used again for another one, and nothing is sent to the wrong one.
@@ -28,6 +27,11 @@ pub struct ConnId {
 }
 
 impl ConnId {
+    /// A name that no connection has, for one that never got one.
+    pub(crate) fn nobodys(loop_index: usize) -> Self {
+        Self { loop_index: loop_index as u16, generation: 0, slot: u32::MAX }
+    }
+
     /// The number of its loop.
     pub fn loop_index(self) -> usize {
         usize::from(self.loop_index)
@@ -90,6 +94,10 @@ pub(crate) struct Batch {
     pub(crate) orders: Vec<Order>,
     bytes: Vec<u8>,
     pub(crate) connects: Vec<Connect>,
+    /// Their memory.
+    connect_bytes: usize,
+    /// Calls that waited for an address, and have it now.
+    pub(crate) turns: Vec<Turn>,
     /// What is published, in order.
     pub(crate) published: Vec<Prepared>,
     published_bytes: usize,
@@ -114,6 +122,8 @@ impl Batch {
         self.orders.clear();
         self.bytes.clear();
         self.connects = Vec::new();
+        self.connect_bytes = 0;
+        self.turns = Vec::new();
         self.published.clear();
         self.published_bytes = 0;
         self.published.shrink_to(KEPT / size_of::<Order>());
@@ -127,8 +137,8 @@ impl Batch {
     }
 
     fn size(&self) -> usize {
-        let connects: usize = self.connects.iter().map(Connect::size).sum();
-        self.bytes.len() + self.published_bytes + self.orders.len() * size_of::<Order>() + connects
+        let orders = self.orders.len() * size_of::<Order>();
+        self.bytes.len() + self.published_bytes + orders + self.connect_bytes
     }
 }
 
@@ -190,20 +200,19 @@ impl Inbox {
         true
     }
 
-    /// The loop has ended: nobody will look any more. What was to be connected is handed back, to be told.
-    pub(crate) fn stop(&self) -> Vec<Connect> {
-        let mut batch = self.lock();
-        let rest = mem::replace(&mut *batch, Batch { stopped: true, ..Batch::default() });
-        // What arrives too late is dropped without the lock, and may want to say so here.
-        drop(batch);
-        rest.connects
+    /// The loop has ended: nobody will look any more. What nobody has looked at is handed back, to be told; dropped, if it
+    /// is, without the lock, for it may want to say so here.
+    pub(crate) fn stop(&self) -> Batch {
+        mem::replace(&mut *self.lock(), Batch { stopped: true, ..Batch::default() })
     }
 
     fn connect(&self, connect: Connect) -> Result<(), RemoteError> {
+        let size = connect.size();
         self.leave(|batch| {
-            if !batch.connects.is_empty() && batch.size() + connect.size() > self.max {
+            if !batch.connects.is_empty() && batch.size() + size > self.max {
                 return Err(RemoteError::Full);
             }
+            batch.connect_bytes += size;
             batch.connects.push(connect);
             Ok(())
         })
@@ -234,7 +243,7 @@ impl Inbox {
             if !batch.orders.is_empty() && batch.size() + message.len() + size_of::<Order>() > self.max {
                 return Err(RemoteError::Full);
             }
-            let id = ConnId { loop_index: 0, generation: 0, slot: u32::MAX };
+            let id = ConnId::nobodys(0);
             batch.orders.push(Order { id, action: Action::Publish(topic), start: 0, len: 0 });
             batch.published_bytes += message.len();
             batch.published.push(message);
@@ -261,6 +270,8 @@ pub struct Remote {
     pub(crate) inboxes: Arc<[Inbox]>,
     /// Whose turn it is to connect.
     pub(crate) turn: Arc<AtomicUsize>,
+    /// Who waits for whom before it connects.
+    pub(crate) lines: Arc<Lines>,
     /// For `wss` addresses that bring none.
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
@@ -329,7 +340,7 @@ impl Remote {
     }
 
     /// Connects to a server, on one of the loops in turn (those to the same address that go
-    /// [one at a time](Connect::one_at_a_time) on the same), and does not wait. What comes of it the loop's handler learns,
+    /// [one at a time](Connect::one_at_a_time) on the same, in order), and does not wait. What comes of it the loop's handler learns,
     /// once: [`Handler::connected`](crate::Handler::connected) or
     /// [`Handler::not_connected`](crate::Handler::not_connected).
     ///
@@ -337,7 +348,7 @@ impl Remote {
     /// [`RemoteError::Full`] and [`RemoteError::Stopped`]; nothing comes of it then.
     pub fn connect(&self, connect: Connect) -> Result<(), RemoteError> {
         let turn = match connect.addresses.first() {
-            // Who waits for each other does so on one loop.
+            // On one loop they keep their order.
             Some(address) if connect.one_at_a_time => {
                 let mut hasher = DefaultHasher::new();
                 address.hash(&mut hasher);

@@ -40,7 +40,8 @@ pub struct Settings {
     /// For connections to `wss` addresses: certificates of your own, say. Default: the roots that the system trusts.
     #[cfg(feature = "tls")]
     pub tls_client: Option<Arc<rustls::ClientConfig>>,
-    /// Most connections of a loop, those that it makes included; others wait in the backlog. Default: no limit but the system's.
+    /// Most connections of a loop, those that it makes included, and those that only wait for their peers to hang up;
+    /// others wait in the backlog. Default: no limit but the system's.
     pub max_connections: usize,
     /// Most bytes that other threads may have waiting for a loop, messages and what is noted about them. Default 64 MiB.
     pub max_inbox: usize,
@@ -155,6 +156,7 @@ impl Server {
         let remote = Remote {
             inboxes: Arc::from(inboxes),
             turn: Arc::new(AtomicUsize::new(0)),
+            lines: Arc::default(),
             #[cfg(feature = "tls")]
             tls: settings.tls_client.clone(),
         };

@@ -89,6 +89,8 @@ pub struct Socket<S> {
     pub(crate) shut: bool,
     /// The transport has no more to read.
     pub(crate) eof: bool,
+    /// The loop was told that the transport is broken.
+    errored: bool,
     /// The application was told how it ended.
     told: bool,
     finished: bool,
@@ -163,6 +165,7 @@ impl<S: Stream> Socket<S> {
             short_reads: false,
             shut: false,
             eof: false,
+            errored: false,
             told: false,
             finished: false,
         }
@@ -192,6 +195,7 @@ impl<S: Stream> Socket<S> {
             self.readable = true;
             self.short_reads = !ends && self.wire.io.short_means_blocked();
         }
+        self.errored |= event.is_error();
         // A transport with something of its own to say may have waited for the peer.
         if event.is_writable() || self.wire.blocked && !self.wire.io.short_means_blocked() {
             self.wire.blocked = false;
@@ -226,7 +230,7 @@ impl<S: Stream> Socket<S> {
 
     /// Whether it neither ends nor waits for what is stuck.
     pub(crate) fn is_untroubled(&self) -> bool {
-        let ends = self.failed.is_some() || self.shut || self.eof || self.finished;
+        let ends = self.failed.is_some() || self.shut || self.eof || self.errored || self.finished;
         !ends && !self.stuck_since.is_set() && !self.holds_pong
     }
 

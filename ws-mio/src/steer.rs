@@ -9,8 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ws_core::frame::Header;
-use ws_core::{Instant, Part, Prepared, SendError};
+use ws_core::{Instant, Part};
 
 use crate::deflate;
 use crate::error::Error;
@@ -18,6 +17,7 @@ use crate::handler::Peer;
 use crate::moment::Moment;
 use crate::socket::Socket;
 use crate::stream::Stream;
+use crate::wire::Wire;
 
 /// What was asked of a connection, and what it tells. It stands with the way out, which every handle reaches.
 #[derive(Debug, Default)]
@@ -61,10 +61,11 @@ impl Steering {
         });
     }
 
-    /// After an attempt to write: whether all has gone.
+    /// After an attempt to write: whether all has gone. `sent` is what a transport with a buffer of its own knows better.
     #[inline]
-    pub(crate) fn note_written(&mut self, flushed: bool, now: Instant) {
-        let took = std::mem::take(&mut self.took);
+    fn note_written(&mut self, flushed: bool, sent: Option<bool>, now: Instant) {
+        let took = sent.unwrap_or(self.took);
+        self.took = false;
         if flushed {
             self.stalled_since = Moment::NEVER;
         } else if took || !self.stalled_since.is_set() {
@@ -73,7 +74,21 @@ impl Steering {
     }
 }
 
+impl<S: Stream> Wire<S> {
+    /// After an attempt to write: whether all has gone.
+    #[inline]
+    pub(crate) fn note_written(&mut self, flushed: bool, now: Instant) {
+        let sent = self.io.take_sent();
+        self.steering.note_written(flushed, sent, now);
+    }
+}
+
 impl<S: Stream> Socket<S> {
+    /// Since when no byte of what waits has left; `None`: nothing waits. Who reads slowly is not stalled.
+    pub fn stalled_since(&self) -> Option<Instant> {
+        self.wire.steering.stalled_since.get()
+    }
+
     /// Whether reading goes on that was held back.
     pub(crate) fn takes_up(&mut self) -> bool {
         self.wire.steering.take_resumed()
@@ -99,7 +114,8 @@ impl<S: Stream> Socket<S> {
 
 impl<D> Peer<'_, D> {
     /// Hands over no more events after this one, and reads no further, until [`resume`](Self::resume). Writing goes on. A
-    /// pong that is not read is not late meanwhile (C-08), and an end of the peer's is noticed later.
+    /// pong that is not read is not late meanwhile (C-08), and an end of the peer's is noticed later; but that it has
+    /// gone, by a reset or a write that fails, is noticed at once, and what was not handed over is lost.
     ///
     /// It has no effect on a connection that the peer has closed, or that has failed.
     pub fn pause(&mut self) {
@@ -132,11 +148,11 @@ impl<D> Peer<'_, D> {
         reply.wire.queue_control(reply.buffers, reply.connection);
         reply.wire.write(reply.buffers);
         let flushed = reply.wire.is_flushed();
-        reply.wire.steering.note_written(flushed, reply.now);
+        reply.wire.note_written(flushed, reply.now);
         flushed
     }
 
-    /// Since when the transport has taken no byte of what waits; `None`: nothing waits.
+    /// Since when no byte of what waits has left; `None`: nothing waits. Who reads slowly is not stalled.
     pub fn stalled_since(&self) -> Option<Instant> {
         self.reply.wire.steering.stalled_since.get()
     }
@@ -149,31 +165,6 @@ impl<D> Peer<'_, D> {
     /// Whether a message of this length would be compressed, if it were sent now.
     pub fn compresses(&self, len: usize) -> bool {
         deflate::compresses(self.reply.connection, len, Part::Whole)
-    }
-
-    /// The frame of a message for many, as this connection has to send it: compressed for its window, or plain. It counts as
-    /// sent. So [`put_frame`](Self::put_frame) all of it, whole or cut (RFC 6455, section 5.4), before any other message.
-    ///
-    /// It is for frames so large that control frames should overtake parts of them;
-    /// [`send_prepared`](Self::send_prepared) is for all others.
-    ///
-    /// # Errors
-    /// [`Error::Refused`], when the connection is closing.
-    pub fn prepared_frame<'p>(&mut self, prepared: &'p Prepared) -> Result<&'p [u8], Error> {
-        self.catch_up();
-        Ok(self.reply.connection.prepared(prepared)?)
-    }
-
-    /// Queues a part of what [`prepared_frame`](Self::prepared_frame) gave, as a frame with this header.
-    ///
-    /// # Errors
-    /// As for [`send`](Self::send); the message cannot go on then, and neither can the connection.
-    pub fn put_frame(&mut self, header: Header, payload: &[u8]) -> Result<(), Error> {
-        let reply = &mut self.reply;
-        if !reply.connection.can_send() {
-            return Err(SendError::Closed.into());
-        }
-        reply.wire.put_frame(reply.buffers, reply.connection, header, payload)
     }
 
     /// From now on the peer's messages are checked and dropped: nobody wants them. Its close frame still comes.

@@ -22,6 +22,23 @@ pub trait Stream: Read + Write {
         false
     }
 
+    /// Whether bytes have left since this was asked before; `None`: what [`write`](Write::write) takes has left.
+    ///
+    /// For a transport with a buffer of its own, such as TLS: what it takes may stand there, and leave later.
+    #[inline]
+    fn take_sent(&mut self) -> Option<bool> {
+        None
+    }
+
+    /// What is wrong with the transport, as far as that is known without reading or writing. Asked for when the loop was
+    /// told that something is, and nothing is being read.
+    ///
+    /// # Errors
+    /// What is wrong with asking.
+    fn take_error(&mut self) -> io::Result<Option<io::Error>> {
+        Ok(None)
+    }
+
     /// Goes on with connecting; `None`: it is connected, and `Some`: to be called again when this is ready. TLS shakes
     /// hands here, too. Called for clients only, and not any more once it is connected.
     ///
@@ -47,8 +64,12 @@ impl Stream for mio::net::TcpStream {
         SHORT_MEANS_BLOCKED
     }
 
+    fn take_error(&mut self) -> io::Result<Option<io::Error>> {
+        Self::take_error(self)
+    }
+
     fn establish(&mut self) -> io::Result<Option<Interest>> {
-        if let Some(error) = self.take_error()? {
+        if let Some(error) = Self::take_error(self)? {
             return Err(error);
         }
         match self.peer_addr() {
@@ -71,6 +92,10 @@ impl Stream for mio::net::UnixStream {
         SHORT_MEANS_BLOCKED
     }
 
+    fn take_error(&mut self) -> io::Result<Option<io::Error>> {
+        Self::take_error(self)
+    }
+
     fn shut_down(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
     }
@@ -78,6 +103,10 @@ impl Stream for mio::net::UnixStream {
 
 /// For loops over something else than mio; set it to non-blocking before.
 impl Stream for std::net::TcpStream {
+    fn take_error(&mut self) -> io::Result<Option<io::Error>> {
+        Self::take_error(self)
+    }
+
     fn shut_down(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
     }

@@ -60,6 +60,8 @@ pub struct Stream<T = mio::net::TcpStream> {
     /// The transport has no more to read.
     eof: bool,
     notified: bool,
+    /// Bytes have left since somebody asked.
+    sent: bool,
     /// The peer broke TLS, or did not prove who it is. It was told by an alert.
     failed: Option<rustls::Error>,
 }
@@ -88,7 +90,7 @@ impl<T: Transport> Stream<T> {
     }
 
     fn over(io: T, tls: Connection, stands: bool) -> Self {
-        Self { io, tls, rest: Vec::new(), stands, eof: false, notified: false, failed: None }
+        Self { io, tls, rest: Vec::new(), stands, eof: false, notified: false, sent: false, failed: None }
     }
 
     /// The transport, to look at.
@@ -111,7 +113,7 @@ impl<T: Transport> Stream<T> {
         while self.tls.wants_write() {
             match self.tls.write_tls(&mut self.io) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(_) => {}
+                Ok(_) => self.sent = true,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -237,6 +239,14 @@ impl<T: Transport> Write for Stream<T> {
 impl<T: Transport> Transport for Stream<T> {
     fn wants_flush(&self) -> bool {
         self.tls.wants_write()
+    }
+
+    fn take_sent(&mut self) -> Option<bool> {
+        Some(std::mem::take(&mut self.sent))
+    }
+
+    fn take_error(&mut self) -> io::Result<Option<io::Error>> {
+        self.io.take_error()
     }
 
     fn establish(&mut self) -> io::Result<Option<Interest>> {

@@ -16,6 +16,7 @@ use ws_core::{Connection, Message, Part, Prepared, Role, SendError};
 use crate::buffers::{Buffers, SIZE};
 use crate::deflate;
 use crate::error::Error;
+use crate::parts::Parts;
 use crate::steer::Steering;
 use crate::stream::Stream;
 
@@ -23,7 +24,7 @@ use crate::stream::Stream;
 pub(crate) const CORK: usize = SIZE;
 
 /// From this length on a payload goes out beside the header instead of being copied behind it.
-const LARGE: usize = 32 << 10;
+pub(crate) const LARGE: usize = 32 << 10;
 
 /// The same for the answer to an event behind which nothing was received: no other answer will share its write.
 const LARGE_ALONE: usize = 8 << 10;
@@ -81,6 +82,8 @@ pub(crate) struct Wire<S> {
     /// A write failed: nothing leaves any more, and what is queued is dropped.
     pub(crate) broken: bool,
     pub(crate) steering: Steering,
+    /// The message for many that is being sent in parts.
+    pub(crate) parts: Option<Parts>,
 }
 
 impl<S: Stream> Wire<S> {
@@ -99,6 +102,7 @@ impl<S: Stream> Wire<S> {
             dirty: false,
             broken: false,
             steering: Steering::default(),
+            parts: None,
         }
     }
 
@@ -136,6 +140,7 @@ impl<S: Stream> Wire<S> {
             || self.blocked
             || self.failure.is_some()
             || self.steering.is_in_use()
+            || self.parts.is_some()
     }
 
     /// Sends a message: behind what waits, or, a large one, straight from where it stands. Never waits.
@@ -170,6 +175,10 @@ impl<S: Stream> Wire<S> {
         part: Part,
         buffered: usize,
     ) -> Result<(), Error> {
+        // What is open is none of its message; whole ones and first parts the core refuses by itself.
+        if part != Part::Whole && self.parts.is_some() {
+            return Err(SendError::MessageOpen.into());
+        }
         let len = message.as_bytes().len();
         if len >= LARGE_ALONE
             && (len >= LARGE || buffered <= len + MAX_HEADER)
@@ -247,33 +256,8 @@ impl<S: Stream> Wire<S> {
         Ok(())
     }
 
-    /// Sends a part of a frame that was made elsewhere.
-    #[cold]
-    pub(crate) fn put_frame(
-        &mut self,
-        buffers: &mut Buffers,
-        connection: &mut Connection,
-        header: Header,
-        payload: &[u8],
-    ) -> Result<(), Error> {
-        if self.broken || !self.has_room() {
-            let needed = connection.pending() + MAX_HEADER;
-            self.check_room(buffers, connection, needed.saturating_add(payload.len()))?;
-        }
-        self.queue_owed(buffers, connection);
-        let mut head = [0; MAX_HEADER];
-        let len = header.encode(&mut head);
-        self.copy(buffers, &head[..len]);
-        if payload.len() >= LARGE && !self.blocked {
-            self.write_beside(buffers, payload);
-        } else {
-            self.copy(buffers, payload);
-        }
-        Ok(())
-    }
-
     /// What is owed goes before a frame that is not encoded here, all of it.
-    fn queue_owed(&mut self, buffers: &mut Buffers, connection: &mut Connection) {
+    pub(crate) fn queue_owed(&mut self, buffers: &mut Buffers, connection: &mut Connection) {
         while connection.pending() > 0 {
             self.reserve(buffers, connection.pending());
             self.end += connection.transmit(&mut self.out[self.end..]);
@@ -281,7 +265,7 @@ impl<S: Stream> Wire<S> {
     }
 
     /// Writes what waits and `bytes` behind it, and copies what the transport does not take.
-    fn write_beside(&mut self, buffers: &mut Buffers, bytes: &[u8]) {
+    pub(crate) fn write_beside(&mut self, buffers: &mut Buffers, bytes: &[u8]) {
         let parts = [IoSlice::new(&self.out[self.start..self.end]), IoSlice::new(bytes)];
         let wanted = self.queued() + bytes.len();
         let written = self.io.write_vectored(&parts);
@@ -299,7 +283,7 @@ impl<S: Stream> Wire<S> {
 
     /// Whether the bound of the queue allows `needed` bytes more. What waits is written first, if it does not.
     #[cold]
-    fn check_room(
+    pub(crate) fn check_room(
         &mut self,
         buffers: &mut Buffers,
         connection: &mut Connection,
@@ -416,7 +400,7 @@ impl<S: Stream> Wire<S> {
         (self.start, self.end) = (0, queued);
     }
 
-    fn copy(&mut self, buffers: &mut Buffers, bytes: &[u8]) {
+    pub(crate) fn copy(&mut self, buffers: &mut Buffers, bytes: &[u8]) {
         self.reserve(buffers, bytes.len());
         self.out[self.end..self.end + bytes.len()].copy_from_slice(bytes);
         self.end += bytes.len();

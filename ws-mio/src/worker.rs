@@ -30,11 +30,9 @@ use crate::wheel::Wheel;
 
 mod call;
 mod deliver;
-mod line;
 mod tell;
 
 use call::Call;
-use line::Lines;
 
 pub(crate) const LISTENER: Token = Token(usize::MAX);
 pub(crate) const WAKER: Token = Token(usize::MAX - 1);
@@ -72,7 +70,10 @@ struct Desk<H> {
     client: ConfigRef,
     /// Those that are being connected, by their places.
     calls: HashMap<u32, Call>,
-    lines: Lines,
+    /// Those that wait for others to be done with an address, by the numbers of their tickets.
+    waiting: HashMap<u64, Call>,
+    /// The next ticket's number.
+    ticket: u64,
     #[cfg(feature = "tls")]
     tls: Option<std::sync::Arc<rustls::ServerConfig>>,
     remote: Remote,
@@ -113,7 +114,8 @@ impl<H: Handler> Worker<H> {
                 config,
                 client,
                 calls: HashMap::new(),
-                lines: Lines::default(),
+                waiting: HashMap::new(),
+                ticket: 0,
                 #[cfg(feature = "tls")]
                 tls: settings.tls.clone(),
                 remote,
@@ -156,7 +158,6 @@ impl<H: Handler> Worker<H> {
             }
             self.obey(now);
             self.pass_time(now);
-            self.take_turns(now);
             self.let_in(now);
             self.deliver(now);
             let is_empty = self.table.count() == 0;
@@ -165,9 +166,20 @@ impl<H: Handler> Worker<H> {
                 break Ok(());
             }
         };
-        let never_tried = self.inbox().stop();
-        self.turn_away(never_tried);
+        let rest = self.inbox().stop();
+        self.turn_away(rest);
         result
+    }
+
+    /// Tells of what came too late for the loop, and of what waits.
+    fn turn_away(&mut self, rest: Batch) {
+        self.hang_up_all(rest.connects, &rest.turns);
+        for adopt::Arrival { state, .. } in rest.arrivals {
+            if let Some(state) = self.desk.handler.adopt(state) {
+                let end = Err(Error::Lost(ErrorKind::ConnectionAborted.into()));
+                self.desk.handler.closed(ConnId::nobodys(self.index), state, end);
+            }
+        }
     }
 
     fn inbox(&self) -> &Inbox {
@@ -298,6 +310,9 @@ impl<H: Handler> Worker<H> {
             for connect in std::mem::take(&mut batch.connects) {
                 self.call(connect, now);
             }
+            for turn in std::mem::take(&mut batch.turns) {
+                self.take_turn(turn, now);
+            }
             for arrival in std::mem::take(&mut batch.arrivals) {
                 self.take_in(arrival, now);
             }
@@ -367,35 +382,20 @@ impl<H: Handler> Worker<H> {
         self.door = Some(door);
     }
 
-    fn welcome(&mut self, mut stream: TcpStream, now: Instant) -> io::Result<()> {
+    fn welcome(&mut self, stream: TcpStream, now: Instant) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        let at = self.table.take_place().ok_or(ErrorKind::OutOfMemory)?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(&mut stream, Token(at as usize), interest) {
-            self.table.remove(at);
-            return Err(error);
-        }
         #[cfg(not(feature = "tls"))]
         let link = Link::Tcp(stream);
         #[cfg(feature = "tls")]
         let link = match &self.desk.tls {
             None => Link::Tcp(stream),
-            Some(config) => match crate::tls::Stream::accept(stream, config.clone()) {
-                Ok(stream) => Link::Tls(Box::new(stream)),
-                Err(error) => {
-                    self.table.remove(at);
-                    return Err(io::Error::other(error));
-                }
-            },
+            Some(config) => {
+                let stream = crate::tls::Stream::accept(stream, config.clone()).map_err(io::Error::other)?;
+                Link::Tls(Box::new(stream))
+            }
         };
-        let mut socket = Socket::accept_asking(link, self.desk.config.clone(), now);
-        socket.set_overflow(self.table.overflow());
-        if let Some(deadline) = socket.deadline() {
-            self.wheel.set(at, deadline);
-        }
-        self.table.put(at, socket);
-        self.note_count();
-        Ok(())
+        let socket = Socket::accept_asking(link, self.desk.config.clone(), now);
+        self.seat(socket).map(drop)
     }
 
     /// Goes on with a connection that was opened elsewhere.
@@ -403,19 +403,38 @@ impl<H: Handler> Worker<H> {
         let adopt::Arrival { stream, session, state } = arrival;
         self.inbox().arriving.fetch_sub(1, Ordering::Relaxed);
         let Some(state) = self.desk.handler.adopt(state) else { return };
-        let mut stream = TcpStream::from_std(stream);
-        let Some(at) = self.table.take_place() else { return };
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(&mut stream, Token(at as usize), interest) {
-            self.table.remove(at);
-            self.desk.handler.failed(Error::Lost(error));
-            return;
+        let socket = Socket::over(Link::Tcp(TcpStream::from_std(stream)), session);
+        match self.seat(socket) {
+            Ok(at) => {
+                self.work(at, now, |socket, desk, id, slot| desk.open(socket, now, id, slot, state));
+                if self.ends.is_some() {
+                    self.say_good_bye(at, now);
+                }
+            }
+            Err(error) => {
+                self.desk.handler.closed(ConnId::nobodys(self.index), state, Err(Error::Lost(error)));
+            }
         }
-        let mut socket = Socket::over(Link::Tcp(stream), session);
+    }
+
+    /// Gives a socket a place, and has its events told.
+    fn seat(&mut self, mut socket: Socket<Link>) -> io::Result<u32> {
         socket.set_overflow(self.table.overflow());
+        let at = self.table.take_place().ok_or(ErrorKind::OutOfMemory)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let registry = self.poll.registry();
+        let registered =
+            socket.stream_mut().tcp().and_then(|tcp| registry.register(tcp, Token(at as usize), interest));
+        if let Err(error) = registered {
+            self.table.remove(at);
+            return Err(error);
+        }
+        if let Some(deadline) = socket.deadline() {
+            self.wheel.set(at, deadline);
+        }
         self.table.put(at, socket);
         self.note_count();
-        self.work(at, now, |socket, desk, id, slot| desk.open(socket, now, id, slot, state));
+        Ok(at)
     }
 
     fn shut_door(&mut self) {
@@ -430,25 +449,28 @@ impl<H: Handler> Worker<H> {
         self.shut_door();
         let ends = now.saturating_add(grace);
         self.ends = Some(self.ends.map_or(ends, |other| other.min(ends)));
-        for at in 0..self.table.end() {
-            self.work(at, now, |socket, desk, _, state| {
-                if state.is_none() {
-                    let is_told = socket.is_told();
-                    return if is_told {
-                        Ok(State::Waiting)
-                    } else {
-                        Err(Error::Lost(ErrorKind::ConnectionAborted.into()))
-                    };
-                }
-                let frame = CloseFrame { code: CloseCode::GOING_AWAY, reason: "" };
-                // Refused where the closing handshake is under way.
-                let _ = socket.close(&mut desk.buffers, now, Some(frame));
-                socket.flush(&mut desk.buffers, now)
-            });
-        }
+        (0..self.table.end()).for_each(|at| self.say_good_bye(at, now));
+    }
+
+    fn say_good_bye(&mut self, at: u32, now: Instant) {
+        self.work(at, now, |socket, desk, _, state| {
+            if state.is_none() {
+                return if socket.is_told() {
+                    Ok(State::Waiting)
+                } else {
+                    Err(Error::Lost(ErrorKind::ConnectionAborted.into()))
+                };
+            }
+            let frame = CloseFrame { code: CloseCode::GOING_AWAY, reason: "" };
+            // Refused where the closing handshake is under way.
+            let _ = socket.close(&mut desk.buffers, now, Some(frame));
+            socket.flush(&mut desk.buffers, now)
+        });
     }
 
     fn drop_the_rest(&mut self) {
+        // Nothing is begun any more, such as connecting to the next address.
+        self.ends.get_or_insert(Instant::ZERO);
         for at in 0..self.table.end() {
             if let Some((id, is_told)) = self.table.lend(at).map(|(socket, id, _)| (id, socket.is_told())) {
                 let end = if is_told { Ok(()) } else { Err(Error::Timeout(ws_core::Timer::Close)) };

@@ -331,6 +331,37 @@ fn many_records_in_one_read() {
     assert!(echoes == expected);
 }
 
+/// N-02: a peer that reads slowly is no stalled one, however little of what waits has left since the last look, and
+/// however little waits; one that does not read at all is, whatever TLS still takes to keep.
+#[test]
+fn slow_is_not_stalled() {
+    let (mut client, mut server) = over_a_pipe(500, Config::server(), Config::client());
+    settle(&mut server, &mut client);
+    assert!(server.socket.is_open() && server.socket.stalled_since().is_none());
+    let at = Instant::from_secs;
+    let Side { socket, buffers, pipe, .. } = &mut server;
+    // Far less than TLS keeps by itself.
+    socket.send(buffers, at(100), "x".repeat(5_000).as_str()).expect("room");
+    let _ = socket.flush(buffers, at(100)).expect("open");
+    assert_eq!(socket.stalled_since(), Some(at(100)));
+    for now in 101..=103 {
+        pipe.outward.borrow_mut().bytes.drain(..300);
+        let _ = socket.on_writable(buffers, at(now), |_, _| {}).expect("open");
+        assert_eq!(socket.stalled_since(), Some(at(now)), "300 bytes have left");
+    }
+    for now in 104..=106 {
+        socket.send(buffers, at(now), "y").expect("room");
+        let _ = socket.flush(buffers, at(now)).expect("open");
+        let _ = socket.on_writable(buffers, at(now), |_, _| {}).expect("open");
+        assert_eq!(socket.stalled_since(), Some(at(103)), "nothing has left");
+    }
+    for _ in 0..100 {
+        pipe.outward.borrow_mut().bytes.clear();
+        let _ = socket.on_writable(buffers, at(107), |_, _| {}).expect("open");
+    }
+    assert_eq!(socket.stalled_since(), None);
+}
+
 /// One direction of a pipe: it holds so many bytes.
 #[derive(Debug)]
 struct Way {

@@ -70,6 +70,11 @@ impl<S: Stream> Socket<S> {
             let need = match pause {
                 Pause::Read(need) => need,
                 Pause::NoRoom if self.wire.has_room() => continue,
+                // Nobody is there to go on for, and no other event will tell.
+                Pause::Held if self.wire.broken || self.errored => {
+                    self.lose(now);
+                    continue;
+                }
                 Pause::Held => {
                     self.session.connection().pause(now);
                     break State::Waiting;
@@ -180,7 +185,7 @@ impl<S: Stream> Socket<S> {
             self.session.connection().observe(now);
         }
         let flushed = self.write_all(buffers);
-        self.wire.steering.note_written(flushed, now);
+        self.wire.note_written(flushed, now);
         if flushed {
             self.stuck_since = Moment::NEVER;
         } else {
@@ -328,6 +333,16 @@ impl<S: Stream> Socket<S> {
         {
             buffers.give(storage);
         }
+    }
+
+    /// The transport is broken: what it may still have to read is nobody's any more.
+    fn lose(&mut self, now: Instant) {
+        let error = match self.wire.io.take_error() {
+            Ok(Some(error)) | Err(error) => error,
+            // Whoever met it has had it.
+            Ok(None) => ErrorKind::ConnectionReset.into(),
+        };
+        self.end(now, Some(error));
     }
 
     /// The transport has no more to read.

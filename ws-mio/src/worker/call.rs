@@ -4,15 +4,15 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
 use mio::net::TcpStream;
-use mio::{Interest, Token};
 use ws_core::{ClientRequest, CloseCode, CloseFrame, Instant, Uri};
 
 use super::{Desk, Worker, heard};
 use crate::connect::{Answer, Connect, ConnectError};
 use crate::error::Error;
 use crate::handler::{Handler, Peer};
+use crate::lines::{Ticket, Turn};
 use crate::link::Link;
-use crate::remote::ConnId;
+use crate::remote::{ConnId, Remote};
 use crate::socket::{Socket, State};
 
 /// A connection that is being made.
@@ -44,7 +44,7 @@ impl<H: Handler> Worker<H> {
             Err(Error::Connect(error)) => *error,
             Err(_) | Ok(()) => ConnectError::Stopped,
         };
-        self.desk.lines.leave(&mut call);
+        self.desk.release(&mut call);
         match error {
             ConnectError::Connect(error) => {
                 call.error = error;
@@ -55,21 +55,24 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    /// Goes on with those that waited for others.
-    pub(super) fn take_turns(&mut self, now: Instant) {
-        while let Some(mut call) = self.desk.lines.turn() {
-            // Waiting does not count.
-            call.began = call.began.saturating_add(now.saturating_since(call.waits_since));
-            self.try_next(call, now);
-        }
+    /// Goes on with one that waited for others.
+    pub(super) fn take_turn(&mut self, turn: Turn, now: Instant) {
+        let Some(mut call) = self.desk.waiting.remove(&turn.number) else {
+            return self.desk.remote.pass_turn(turn.address);
+        };
+        call.holds = Some(turn.address);
+        // Waiting does not count.
+        call.began = call.began.saturating_add(now.saturating_since(call.waits_since));
+        self.try_next(call, now);
     }
 
-    /// Tells those that were never tried of the end.
-    pub(super) fn turn_away(&mut self, connects: Vec<Connect>) {
-        let waiting = self.desk.lines.drain().map(|call| call.connect);
+    /// Tells those that were never tried of the end, and has those on other loops go on who waited for them.
+    pub(super) fn hang_up_all(&mut self, connects: Vec<Connect>, turns: &[Turn]) {
+        let waiting = std::mem::take(&mut self.desk.waiting).into_values().map(|call| call.connect);
         for connect in waiting.chain(connects) {
             self.desk.handler.not_connected(connect.tag, ConnectError::Stopped);
         }
+        turns.iter().for_each(|turn| self.desk.remote.pass_turn(turn.address));
     }
 
     /// Connects to the first of the addresses left that can be tried.
@@ -78,7 +81,7 @@ impl<H: Handler> Worker<H> {
             if self.ends.is_some() {
                 break ConnectError::Stopped;
             }
-            let before = if call.holds.is_none() { self.desk.lines.waiting() } else { 0 };
+            let before = if call.holds.is_none() { self.desk.waiting.len() } else { 0 };
             if self.table.count().saturating_add(before) >= self.max_connections {
                 break ConnectError::Full;
             }
@@ -87,10 +90,14 @@ impl<H: Handler> Worker<H> {
                 break ConnectError::Connect(error);
             };
             if call.connect.one_at_a_time && call.holds.is_none() {
-                call.waits_since = now;
-                match self.desk.lines.enter(address, call) {
-                    Some(next) => call = next,
-                    None => return,
+                let ticket = Ticket { loop_index: self.index, number: self.desk.ticket };
+                if self.desk.remote.lines.enter(address, ticket) {
+                    call.holds = Some(address);
+                } else {
+                    call.waits_since = now;
+                    self.desk.waiting.insert(ticket.number, call);
+                    self.desk.ticket += 1;
+                    return;
                 }
             }
             call.next += 1;
@@ -105,12 +112,12 @@ impl<H: Handler> Worker<H> {
                 }
                 Err(ConnectError::Connect(error)) => {
                     call.error = error;
-                    self.desk.lines.leave(&mut call);
+                    self.desk.release(&mut call);
                 }
                 Err(error) => break error,
             }
         };
-        self.desk.lines.leave(&mut call);
+        self.desk.release(&mut call);
         self.desk.handler.not_connected(call.connect.tag, outcome);
     }
 
@@ -136,7 +143,6 @@ impl<H: Handler> Worker<H> {
         let others = call.connect.addresses.len().saturating_sub(call.next);
         let share = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
         socket.stand_by(now.saturating_add(left / share));
-        socket.set_overflow(self.table.overflow());
         let stream = TcpStream::connect(address).map_err(ConnectError::Connect)?;
         if call.connect.tcp_nodelay {
             stream.set_nodelay(true).map_err(ConnectError::Connect)?;
@@ -144,28 +150,16 @@ impl<H: Handler> Worker<H> {
         *socket.stream_mut() = link_to(stream, uri, &call.connect)?;
         Ok(socket)
     }
-
-    /// Gives a socket a place, and has its events told.
-    fn seat(&mut self, mut socket: Socket<Link>) -> io::Result<u32> {
-        let at = self.table.take_place().ok_or(ErrorKind::OutOfMemory)?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let registry = self.poll.registry();
-        let registered =
-            socket.stream_mut().tcp().and_then(|tcp| registry.register(tcp, Token(at as usize), interest));
-        if let Err(error) = registered {
-            self.table.remove(at);
-            return Err(error);
-        }
-        if let Some(deadline) = socket.deadline() {
-            self.wheel.set(at, deadline);
-        }
-        self.table.put(at, socket);
-        self.note_count();
-        Ok(at)
-    }
 }
 
 impl<H: Handler> Desk<H> {
+    /// Others may connect to the address that a call has held.
+    fn release(&self, call: &mut Call) {
+        if let Some(address) = call.holds.take() {
+            self.remote.pass_turn(address);
+        }
+    }
+
     /// Tells the application of an answer, and goes on with what it says.
     pub(super) fn greet(
         &mut self,
@@ -177,7 +171,7 @@ impl<H: Handler> Desk<H> {
     ) -> Result<State, Error> {
         let tag = match self.calls.remove(&at) {
             Some(mut call) => {
-                self.lines.leave(&mut call);
+                self.release(&mut call);
                 call.connect.tag
             }
             None => 0,
@@ -225,4 +219,21 @@ fn link_to(stream: TcpStream, uri: Uri<'_>, connect: &Connect) -> Result<Link, C
         None => crate::tls::system_config().map_err(ConnectError::Tls)?,
     };
     Ok(Link::Tls(Box::new(crate::tls::Stream::connect(stream, uri.host(), config)?)))
+}
+
+impl Remote {
+    /// Whoever held an address is done with it: the next has the turn, unless its loop has ended.
+    fn pass_turn(&self, address: SocketAddr) {
+        while let Some(Ticket { loop_index, number }) = self.lines.leave(address) {
+            let told = self.inboxes.get(loop_index).map(|inbox| {
+                inbox.leave(|batch| {
+                    batch.turns.push(Turn { number, address });
+                    Ok(())
+                })
+            });
+            if matches!(told, Some(Ok(()))) {
+                return;
+            }
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Echoes text and binary messages of up to 16 MiB, on any path, in a hand-written mio loop: `own-loop [ADDRESS]`.
+//! Echoes text and binary messages of up to 16 MiB, on any path, in a hand-written mio loop: `custom-loop [ADDRESS]`.
 //!
 //! One thread, one receive buffer for all connections. It agrees to the first subprotocol that is offered, and prints
 //! one line when it listens.

@@ -1,0 +1,118 @@
+//! A message for many, sent in parts: one so large that control frames should overtake it.
+//!
+//! Its frame is made once for all connections; who sends it cuts it. Invariant: from the moment that the frame is lent,
+//! the connection's message is open, and nothing of another one gets in before the last part (RFC 6455, section 5.4);
+//! and the parts are what was lent, neither more nor less.
+
+use ws_core::frame::{Header, MAX_HEADER, Opcode};
+use ws_core::{Connection, Kind, Part, Prepared, SendError};
+
+use crate::buffers::Buffers;
+use crate::error::Error;
+use crate::handler::Peer;
+use crate::stream::Stream;
+use crate::wire::{LARGE, Wire};
+
+/// What of a frame that was lent is still to be put.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts {
+    kind: Kind,
+    /// The next part's.
+    opcode: Opcode,
+    rsv: u8,
+    /// Bytes of its payload.
+    left: usize,
+}
+
+impl Parts {
+    fn of(prepared: &Prepared, frame: &[u8]) -> Option<Self> {
+        let (Header { opcode, rsv, .. }, head_len) = Header::decode(frame).ok()??;
+        Some(Self { kind: prepared.kind(), opcode, rsv, left: frame.len() - head_len })
+    }
+
+    /// What is left after this part, if it is the next one.
+    fn after(self, header: &Header, payload: &[u8]) -> Option<Self> {
+        let left = self.left.checked_sub(payload.len())?;
+        // 5.4: "a single frame with the FIN bit clear and an opcode other than 0", then those with opcode 0, and one with
+        // the FIN bit at the end. RFC 7692, 6.1: RSV1 is on the first of them alone.
+        let follows = header.opcode == self.opcode
+            && header.rsv == self.rsv
+            && header.mask.is_none()
+            && header.len == payload.len() as u64
+            && (!header.fin || left == 0);
+        follows.then_some(Self { opcode: Opcode::Continuation, rsv: 0, left, ..self })
+    }
+}
+
+impl<D> Peer<'_, D> {
+    /// The frame of a message for many, as this connection has to send it: compressed for its window, or plain. It counts as
+    /// sent. So [`put_frame`](Self::put_frame) all of it, whole or cut (RFC 6455, section 5.4): until then the message is
+    /// open, and the connection takes no other, neither from here nor from elsewhere.
+    ///
+    /// It is for frames so large that control frames should overtake parts of them;
+    /// [`send_prepared`](Self::send_prepared) is for all others.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], when the connection is closing, or another message is open.
+    pub fn prepared_frame<'p>(&mut self, prepared: &'p Prepared) -> Result<&'p [u8], Error> {
+        self.catch_up();
+        let (connection, wire) = (&mut *self.reply.connection, &mut *self.reply.wire);
+        let frame = connection.prepared(prepared)?;
+        if let Some(parts) = Parts::of(prepared, frame) {
+            // Its own frame is not wanted: from here on the message is open to the core, too.
+            connection.frame_header(parts.kind, 0, Part::First)?;
+            wire.parts = Some(parts);
+        }
+        Ok(frame)
+    }
+
+    /// Queues a part of what [`prepared_frame`](Self::prepared_frame) gave, as a frame with this header.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: the connection is closing, or this is not the next part of a frame that was lent: its first
+    /// opcode and reserved bits, then [`Opcode::Continuation`] without them; the length of `payload`, no mask; FIN where
+    /// the frame ends, and not before. Otherwise as for [`send`](Self::send). Nothing was queued, and the same part can be put
+    /// again; without its last one the message cannot go on, and neither can the connection.
+    pub fn put_frame(&mut self, header: Header, payload: &[u8]) -> Result<(), Error> {
+        let reply = &mut self.reply;
+        if !reply.connection.can_send() {
+            return Err(SendError::Closed.into());
+        }
+        let rest = reply.wire.parts.and_then(|parts| parts.after(&header, payload));
+        let rest = rest.ok_or(SendError::NoMessageOpen)?;
+        reply.wire.put_frame(reply.buffers, reply.connection, header, payload)?;
+        reply.wire.parts = Some(rest);
+        if header.fin {
+            reply.wire.parts = None;
+            reply.connection.frame_header(rest.kind, 0, Part::Last)?;
+        }
+        Ok(())
+    }
+}
+
+impl<S: Stream> Wire<S> {
+    /// Sends a part of a frame that was made elsewhere.
+    #[cold]
+    fn put_frame(
+        &mut self,
+        buffers: &mut Buffers,
+        connection: &mut Connection,
+        header: Header,
+        payload: &[u8],
+    ) -> Result<(), Error> {
+        if self.broken || !self.has_room() {
+            let needed = connection.pending() + MAX_HEADER;
+            self.check_room(buffers, connection, needed.saturating_add(payload.len()))?;
+        }
+        self.queue_owed(buffers, connection);
+        let mut head = [0; MAX_HEADER];
+        let len = header.encode(&mut head);
+        self.copy(buffers, &head[..len]);
+        if payload.len() >= LARGE && !self.blocked {
+            self.write_beside(buffers, payload);
+        } else {
+            self.copy(buffers, payload);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! Connections that were opened elsewhere and come too late, or to a loop that cannot take them: their owner hears of the
+//! end all the same, once.
+
+mod support;
+
+use std::any::Any;
+use std::io::{self, Write};
+use std::net::TcpStream;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use support::{CLOSE, expect, masked, plain, sockets};
+use ws_mio::core::{Config, Connection, Event, Instant, Session};
+use ws_mio::{ConnId, Error, Handler, NotAdopted, Peer, Remote, Server, Settings};
+
+#[derive(Debug)]
+enum Seen {
+    Open(u32),
+    Closed(u32, Result<(), Error>),
+    Failed,
+}
+
+struct App {
+    seen: Sender<Seen>,
+    /// What is given to the loop when it says good bye to the first.
+    late: Option<(Remote, TcpStream)>,
+}
+
+impl Handler for App {
+    type State = u32;
+
+    fn adopt(&mut self, state: Box<dyn Any + Send>) -> Option<u32> {
+        state.downcast().ok().map(|number| *number)
+    }
+
+    fn open(&mut self, peer: &mut Peer<'_, u32>) {
+        let _ = self.seen.send(Seen::Open(*peer.state));
+    }
+
+    fn event(&mut self, _: Event<'_>, _: &mut Peer<'_, u32>) {}
+
+    fn closed(&mut self, _: ConnId, number: u32, end: Result<(), Error>) {
+        let _ = self.seen.send(Seen::Closed(number, end));
+        if let Some((remote, stream)) = self.late.take() {
+            give(&remote, stream, 2).expect("nobody has told it of the end");
+        }
+    }
+
+    fn failed(&mut self, _: Error) {
+        let _ = self.seen.send(Seen::Failed);
+    }
+}
+
+fn give(remote: &Remote, stream: TcpStream, number: u32) -> Result<(), Box<NotAdopted>> {
+    let session = Session::new(Connection::server(Config::server(), Instant::ZERO));
+    remote.adopt(stream, session, Box::new(number))
+}
+
+struct Running {
+    remote: Remote,
+    seen: Receiver<Seen>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Running {
+    fn start(late: Option<TcpStream>) -> Self {
+        let mut settings = Settings::new();
+        settings.loops = 1;
+        let server = Server::unbound(settings).expect("loops");
+        let remote = server.remote();
+        let (sender, seen) = channel();
+        let once = std::sync::Mutex::new((sender, late.map(|stream| (remote.clone(), stream))));
+        let app = move |_| {
+            let mut once = once.lock().expect("no panic");
+            App { seen: once.0.clone(), late: once.1.take() }
+        };
+        let thread = Some(std::thread::spawn(move || server.run(app)));
+        Self { remote, seen, thread }
+    }
+
+    fn next(&self) -> Seen {
+        self.seen.recv_timeout(Duration::from_secs(10)).expect("something")
+    }
+
+    fn end(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            let result = thread.join();
+            assert!(result.is_ok() || std::thread::panicking());
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.remote.shut_down(Duration::ZERO);
+        self.end();
+    }
+}
+
+/// What cannot be waited for is no connection; its owner hears of it.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_loop_that_cannot_take_it() {
+    let running = Running::start(None);
+    // A file is always ready, and so nothing that the system waits for.
+    let file = std::fs::File::open("/proc/self/exe").expect("this program");
+    let stream = TcpStream::from(std::os::fd::OwnedFd::from(file));
+    give(&running.remote, stream, 7).expect("it runs");
+    match running.next() {
+        Seen::Closed(7, Err(Error::Lost(_))) => {}
+        other => panic!("{other:?}"),
+    }
+    assert!(running.seen.recv_timeout(Duration::from_millis(100)).is_err(), "once");
+    assert_eq!(running.remote.connections(), 0);
+}
+
+/// one that comes while the loop is being shut down is told so like those before it, and not kept to the end.
+#[test]
+fn x18_during_a_shutdown() {
+    let mut running = Running::start(None);
+    let (mut first, ours) = sockets();
+    give(&running.remote, ours.into(), 1).expect("it runs");
+    assert!(matches!(running.next(), Seen::Open(1)));
+    running.remote.shut_down(Duration::from_secs(60));
+    expect(&mut first, &plain(CLOSE, b"\x03\xe9"));
+    let (mut late, ours) = sockets();
+    give(&running.remote, ours.into(), 2).expect("it runs on until the first has ended");
+    assert!(matches!(running.next(), Seen::Open(2)));
+    for peer in [&mut late, &mut first] {
+        if peer.peer_addr().is_ok() {
+            peer.write_all(&masked(CLOSE, b"\x03\xe9")).expect("written");
+        }
+    }
+    expect(&mut late, &plain(CLOSE, b"\x03\xe9"));
+    let mut closed = Vec::new();
+    for _ in 0..2 {
+        match running.next() {
+            Seen::Closed(number, Ok(())) => closed.push(number),
+            other => panic!("{other:?}"),
+        }
+    }
+    closed.sort_unstable();
+    assert_eq!(closed, [1, 2]);
+    drop((first, late));
+    running.end();
+    let (_peer, ours) = sockets();
+    let back = give(&running.remote, ours.into(), 3).expect_err("it has ended");
+    assert_eq!(back.state.downcast_ref(), Some(&3_u32));
+    assert!(back.stream.peer_addr().is_ok());
+}
+
+/// One that comes after the loop's last look.
+#[test]
+fn after_the_last_look() {
+    let (_late, theirs) = sockets();
+    let mut running = Running::start(Some(theirs.into()));
+    let (_first, ours) = sockets();
+    give(&running.remote, ours.into(), 1).expect("it runs");
+    assert!(matches!(running.next(), Seen::Open(1)));
+    running.remote.shut_down(Duration::ZERO);
+    running.end();
+    assert!(matches!(running.next(), Seen::Closed(1, Err(Error::Timeout(_)))));
+    assert!(matches!(running.next(), Seen::Closed(2, Err(Error::Lost(_)))));
+    assert!(running.seen.try_recv().is_err());
+}
