@@ -4,8 +4,11 @@
 //! no continuation could be valid, so `E0 80` and `ED A0` fail at their second byte and `C0` at once, and it keeps
 //! no more than the beginning of one character: at most 3 bytes.
 //!
-//! The bulk goes through simdutf8. Short text is mostly ASCII, and for that a loop over words is faster than the
+//! The bulk goes through simdutf8, or by wider vectors where there are any. Short text is mostly ASCII, and for that a loop over words is faster than the
 //! call: it comes first, up to 128 bytes.
+
+#[cfg(all(knows_avx512, feature = "std", target_arch = "x86_64"))]
+mod wide;
 
 use core::fmt;
 
@@ -169,6 +172,10 @@ fn is_short_ascii(bytes: &[u8]) -> bool {
 }
 
 fn bulk(bytes: &[u8]) -> Result<(), InvalidUtf8> {
+    #[cfg(all(knows_avx512, feature = "std", target_arch = "x86_64"))]
+    if let Some(valid) = wide::validate(bytes) {
+        return if valid { Ok(()) } else { Err(InvalidUtf8) };
+    }
     simdutf8::basic::from_utf8(bytes).map(|_| ()).map_err(|_| InvalidUtf8)
 }
 
