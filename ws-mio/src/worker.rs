@@ -3,7 +3,7 @@
 //! A turn is: wait, serve what is ready, do what other threads ask, let time pass, let others in. One receive buffer
 //! serves them all, one reading of the clock serves the turn.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, ErrorKind};
 use std::mem;
 use std::sync::atomic::Ordering;
@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use ws_core::{Accept, CloseCode, CloseFrame, ConfigRef, Event, Instant, Kind, Message};
+use ws_core::{CloseCode, CloseFrame, ConfigRef, Event, Instant, Kind, Message};
 
 use crate::accept::{Arrival, Door};
 use crate::adopt;
 use crate::buffers::Buffers;
 use crate::deflate;
 use crate::error::Error;
-use crate::handler::{Acceptance, Handler, Peer, Refusal, Visitor};
+use crate::handler::{Handler, Peer};
+use crate::later::Answered;
 use crate::link::Link;
 use crate::remote::{Action, Batch, ConnId, Inbox, Order, Remote};
 use crate::reply::Reply;
@@ -29,6 +30,7 @@ use crate::topics::Topics;
 use crate::wheel::Wheel;
 
 mod call;
+mod decide;
 mod deliver;
 mod tell;
 
@@ -70,6 +72,8 @@ struct Desk<H> {
     client: ConfigRef,
     /// Those that are being connected, by their places.
     calls: HashMap<u32, Call>,
+    /// Those whose requests wait for an answer, by their places.
+    undecided: HashSet<u32>,
     /// Those that wait for others to be done with an address, by the numbers of their tickets.
     waiting: HashMap<u64, Call>,
     /// The next ticket's number.
@@ -114,6 +118,7 @@ impl<H: Handler> Worker<H> {
                 config,
                 client,
                 calls: HashMap::new(),
+                undecided: HashSet::new(),
                 waiting: HashMap::new(),
                 ticket: 0,
                 #[cfg(feature = "tls")]
@@ -277,6 +282,10 @@ impl<H: Handler> Worker<H> {
         if let Some(call) = self.desk.calls.remove(&at) {
             return self.hang_up(call, end);
         }
+        if self.desk.undecided.remove(&at) {
+            let error = end.err().unwrap_or_else(|| Error::Lost(ErrorKind::ConnectionAborted.into()));
+            return self.desk.handler.left(id, error);
+        }
         match (state, end) {
             (Some(state), end) => self.desk.handler.closed(id, state, end),
             (None, Err(error)) => self.desk.handler.failed(error),
@@ -312,6 +321,11 @@ impl<H: Handler> Worker<H> {
             }
             for turn in std::mem::take(&mut batch.turns) {
                 self.take_turn(turn, now);
+            }
+            for Answered { id: of, answer } in std::mem::take(&mut batch.answers) {
+                self.work(of.slot, now, |socket, desk, id, state| {
+                    if id == of { desk.answer(socket, now, id, state, answer) } else { Ok(State::Waiting) }
+                });
             }
             for arrival in std::mem::take(&mut batch.arrivals) {
                 self.take_in(arrival, now);
@@ -477,52 +491,6 @@ impl<H: Handler> Worker<H> {
                 self.remove(at, id, is_told, end);
             }
         }
-    }
-}
-
-impl<H: Handler> Desk<H> {
-    /// Has the application judge a request, and goes on with what it says.
-    fn decide(
-        &mut self,
-        socket: &mut Socket<Link>,
-        now: Instant,
-        id: ConnId,
-        state: &mut Option<H::State>,
-    ) -> Result<State, Error> {
-        let Self { handler, buffers, remote, topics, .. } = self;
-        let Some((request, link)) = socket.asked(now) else { return Ok(State::Waiting) };
-        let visitor = Visitor {
-            id,
-            request,
-            link,
-            #[cfg(feature = "deflate")]
-            config: &self.config,
-        };
-        match handler.request(&visitor) {
-            Ok(Acceptance { state: kept, protocol, headers }) => {
-                let headers = fields(&headers);
-                let accept = Accept { protocol: protocol.as_deref(), headers: &headers, ..Accept::default() };
-                match socket.agree(buffers, now, accept) {
-                    Ok(()) => {
-                        let state = state.insert(kept);
-                        if let Ok(reply) = socket.reply(buffers, now) {
-                            handler.open(&mut Peer { reply, id, state, remote, topics });
-                        }
-                    }
-                    Err(error) => {
-                        socket.fail(Error::Answer(error));
-                        let _ = socket.reject(buffers, now, 500, &[], b"");
-                    }
-                }
-            }
-            Err(Refusal { status, headers, body }) => {
-                if let Err(error) = socket.reject(buffers, now, status, &fields(&headers), &body) {
-                    socket.fail(Error::Answer(error));
-                    let _ = socket.reject(buffers, now, 500, &[], b"");
-                }
-            }
-        }
-        socket.proceed(buffers, now, heard(handler, remote, topics, id, state))
     }
 }
 
