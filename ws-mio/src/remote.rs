@@ -302,7 +302,8 @@ impl Remote {
     /// their order.
     ///
     /// That it was accepted says nothing about the peer: the connection may have ended, and a peer that does not read
-    /// is dealt with as [`Settings::overflow`](crate::Settings::overflow) says.
+    /// is dealt with as [`Settings::overflow`](crate::Settings::overflow) says. A connection that is in the middle of a
+    /// message in parts takes no other (RFC 6455, section 5.4): the message is dropped.
     ///
     /// # Errors
     /// [`RemoteError::Full`] and [`RemoteError::Stopped`]; nothing was sent then.

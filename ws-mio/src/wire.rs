@@ -84,6 +84,8 @@ pub(crate) struct Wire<S> {
     pub(crate) steering: Steering,
     /// The message for many that is being sent in parts.
     pub(crate) parts: Option<Parts>,
+    /// Bytes of its payload that are still to be put.
+    pub(crate) parts_left: usize,
 }
 
 impl<S: Stream> Wire<S> {
@@ -103,6 +105,7 @@ impl<S: Stream> Wire<S> {
             broken: false,
             steering: Steering::default(),
             parts: None,
+            parts_left: 0,
         }
     }
 
