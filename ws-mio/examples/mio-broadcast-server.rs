@@ -1,14 +1,15 @@
-//! What one says, all hear: `mio-broadcast-server [ADDRESS [THREADS]]`.
+//! What one says, all hear: `mio-broadcast-server [ADDRESS [THREADS [MIB]]]`.
 //!
-//! One topic, and everybody is in it. A message is framed once, and compressed at most once for each window in use,
-//! whatever the number of members and of threads. Who falls behind by more than 4 MiB is closed with 1013.
+//! One topic, and everybody is in it. To the others a message goes framed once, and compressed at most once for each window
+//! in use, whatever the number of members and of threads; back to the one who said it, as a message of its own. So each
+//! connection's stream has both, in any order. Who falls behind by more than 4 MiB, or so many, is closed with 1013.
 //!
 //! One thread unless told otherwise, each with a loop of its own. It prints one line when it listens.
 
 use std::io::{self, ErrorKind};
 use std::net::ToSocketAddrs;
 
-use ws_mio::core::{Config, Event, deflate};
+use ws_mio::core::{Config, Event, Message, deflate};
 use ws_mio::{Acceptance, ConnId, Error, Handler, Overflow, Peer, Refusal, Server, Settings, Visitor};
 
 /// Where everybody is.
@@ -30,14 +31,16 @@ impl Handler for Broadcast {
     }
 
     fn event(&mut self, event: Event<'_>, peer: &mut Peer<'_, ()>) {
-        let result = match event {
-            Event::Text(text) => peer.publish_to_all(TOPIC, text),
-            Event::Binary(bytes) => peer.publish_to_all(TOPIC, &*bytes),
+        let message = match &event {
+            Event::Text(text) => Message::Text(text),
+            Event::Binary(bytes) => Message::Binary(bytes),
             _ => return,
         };
-        if let Err(error) = result {
+        if let Err(error) = peer.publish(TOPIC, message) {
             eprintln!("{error}");
         }
+        // What cannot be sent has a reason that comes at the connection's end.
+        let _ = peer.send(message);
     }
 
     fn closed(&mut self, _: ConnId, (): (), end: Result<(), Error>) {
@@ -60,9 +63,10 @@ pub(crate) fn main() -> io::Result<()> {
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:9001".to_owned());
     let address = address.to_socket_addrs()?.next().ok_or(ErrorKind::AddrNotAvailable)?;
     let loops = arguments.next().map_or(Ok(1), |count| count.parse()).map_err(io::Error::other)?;
+    let behind: usize = arguments.next().map_or(Ok(4), |mib| mib.parse()).map_err(io::Error::other)?;
 
     let mut config = Config::server();
-    config.limits.max_queue = 4 << 20;
+    config.limits.max_queue = behind << 20;
     config.deflate = Some(deflate::Settings::client());
     let mut settings = Settings::new();
     settings.config = config.into();

@@ -1,4 +1,9 @@
 //! Connecting from a server's loops: what to ask for, what comes of it, and why it failed.
+//!
+//! [`ConnectError`] looks like that of ws-tokio, and is not the same. What two adapters have in common here is in the core
+//! already (`UriError`, `RequestError`, `HandshakeError`): errors that are `Copy`. The rest holds what the core does not
+//! know, a system's error, and what only one of them has: a refusal in `http`'s words and redirects there, limits and the
+//! end of a loop here.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 #[cfg(feature = "tls")]

@@ -8,6 +8,7 @@ use ws_core::{CloseFrame, Event, Instant, Message, Part, Prepared, Request};
 
 use crate::connect::{Answer, ConnectError};
 use crate::error::Error;
+use crate::later::Decision;
 use crate::link::Link;
 use crate::remote::{ConnId, Remote};
 use crate::reply::Reply;
@@ -50,6 +51,17 @@ pub trait Handler {
         Err(Refusal::new(404, "there is no WebSocket here\n"))
     }
 
+    /// As [`request`](Self::request), which it asks; for those whose answer may come [later](Decision::Later).
+    fn decide(&mut self, visitor: &Visitor<'_>) -> Decision<Self::State> {
+        self.request(visitor).into()
+    }
+
+    /// He who was told [later](Decision::Later) is gone: he did not wait, or no answer came in time. Told once, where none
+    /// was given before. By default this is [`failed`](Self::failed).
+    fn left(&mut self, _id: ConnId, error: Error) {
+        self.failed(error);
+    }
+
     /// A connection is open. What is sent here leaves with the 101.
     fn open(&mut self, _peer: &mut Peer<'_, Self::State>) {}
 
@@ -77,7 +89,7 @@ pub trait Handler {
     fn tick(&mut self, _peer: &mut Peer<'_, Self::State>) {}
 
     /// Makes what is kept with a connection from what came with it from [elsewhere](Remote::adopt). It is
-    /// [opened](Self::open) then. `None`: it is dropped.
+    /// [opened](Self::open) then. `None`: it is dropped. So is what comes with an [answer](Remote::answer) to a request.
     fn adopt(&mut self, _state: Box<dyn Any + Send>) -> Option<Self::State> {
         None
     }

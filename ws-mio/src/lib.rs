@@ -7,7 +7,7 @@
 //!
 //! Where messages go on to somebody who may be slow: a connection can be held back ([`Peer::pause`]), woken by whoever it
 //! waits for ([`Remote::waker`]), told when its output has left ([`Handler::drained`]), and have times of its own
-//! ([`Handler::deadline`]). One that was opened elsewhere, by an HTTP server, say, can go on here ([`Remote::adopt`]).
+//! ([`Handler::deadline`]). The answer to a request may come later, from elsewhere ([`Decision`]). One that was opened elsewhere, by an HTTP server, say, can go on here ([`Remote::adopt`]).
 //!
 //! [`Socket`], for a loop that you already have. It reads and writes when the loop says that it can, and calls you back
 //! with messages that stand in the loop's one receive buffer. The opening handshake is part of it, a server's
@@ -118,6 +118,7 @@ mod connect;
 mod deflate;
 mod error;
 mod handler;
+mod later;
 mod lines;
 mod link;
 mod moment;
@@ -144,6 +145,7 @@ pub use buffers::Buffers;
 pub use connect::{Answer, Connect, ConnectError};
 pub use error::Error;
 pub use handler::{Acceptance, Handler, Peer, Refusal, Visitor};
+pub use later::Decision;
 pub use remote::{ConnId, Remote, RemoteError};
 pub use reply::Reply;
 pub use server::{Server, Settings};

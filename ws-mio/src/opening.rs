@@ -13,6 +13,8 @@ use ws_core::{
 use crate::buffers::Buffers;
 use crate::deflate;
 use crate::error::Error;
+use crate::later::Meanwhile;
+use crate::moment::Moment;
 use crate::socket::{READS, Socket, State};
 use crate::stream::Stream;
 
@@ -21,13 +23,30 @@ pub(crate) struct Opening {
     pub(crate) handshake: ServerHandshake,
     /// The head and what came behind it.
     input: Vec<u8>,
+    /// The length of a head that is complete.
+    head_len: usize,
     /// Whether the application decides.
     asks: bool,
+    /// Until when, if it has put that off.
+    pub(crate) decide_by: Moment,
 }
 
 impl Opening {
     pub(crate) fn new(handshake: ServerHandshake, asks: bool) -> Self {
-        Self { handshake, input: Vec::new(), asks }
+        Self { handshake, input: Vec::new(), head_len: 0, asks, decide_by: Moment::NEVER }
+    }
+
+    /// The application decides later.
+    pub(crate) fn put_off(&mut self, until: Instant) {
+        // The head is complete and well-formed: the first blank line is its end.
+        let blank = self.input.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+        self.head_len = blank.map_or(self.input.len(), |at| at + 4);
+        self.decide_by = until.into();
+    }
+
+    /// How much has come behind the head.
+    pub(crate) fn early(&self) -> usize {
+        self.input.len().saturating_sub(self.head_len)
     }
 
     /// The size of the memory that the head stands in.
@@ -104,7 +123,7 @@ impl<S: Stream> Socket<S> {
         let opening = self.opening.as_mut().ok_or(AnswerError::NotWaiting)?;
         let reject = |out: &mut [u8]| opening.handshake.reject(now, status, headers, body, out);
         self.wire.put(buffers, reject, space_missing)?;
-        opening.input = Vec::new();
+        (opening.input, opening.decide_by) = (Vec::new(), Moment::NEVER);
         self.fail(Error::Rejected(status));
         Ok(())
     }
@@ -124,7 +143,7 @@ impl<S: Stream> Socket<S> {
         let refuse = |out: &mut [u8]| opening.handshake.refuse(now, rejection, out);
         self.wire.put(buffers, refuse, space_missing)?;
         // RFC 9112, 11.2: what came behind it is never another request.
-        opening.input = Vec::new();
+        (opening.input, opening.decide_by) = (Vec::new(), Moment::NEVER);
         self.fail(Error::Request(rejection));
         Ok(())
     }
@@ -141,7 +160,12 @@ impl<S: Stream> Socket<S> {
                     self.say_no(buffers, now);
                 }
                 Transport::Open => match opening.handshake.recv(now, &opening.input) {
-                    Ok(Some(_)) if opening.asks => return Some(Ok(State::Asked)),
+                    Ok(Some(_)) if opening.asks => match self.meanwhile() {
+                        Meanwhile::Ask => return Some(Ok(State::Asked)),
+                        Meanwhile::Read => {}
+                        Meanwhile::Wait => return Some(Ok(State::Waiting)),
+                        Meanwhile::Gone => return Some(self.finish(buffers)),
+                    },
                     Ok(Some(_)) => {
                         if self.agree(buffers, now, Accept::default()).is_ok() {
                             return None;

@@ -13,26 +13,24 @@ use crate::handler::Peer;
 use crate::stream::Stream;
 use crate::wire::{LARGE, Wire};
 
-/// What of a frame that was lent is still to be put.
+/// How a frame that was lent goes on. How much of it is left stands beside this, where it takes no padding.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Parts {
     kind: Kind,
     /// The next part's.
     opcode: Opcode,
     rsv: u8,
-    /// Bytes of its payload.
-    left: usize,
 }
 
 impl Parts {
-    fn of(prepared: &Prepared, frame: &[u8]) -> Option<Self> {
+    fn of(prepared: &Prepared, frame: &[u8]) -> Option<(Self, usize)> {
         let (Header { opcode, rsv, .. }, head_len) = Header::decode(frame).ok()??;
-        Some(Self { kind: prepared.kind(), opcode, rsv, left: frame.len() - head_len })
+        Some((Self { kind: prepared.kind(), opcode, rsv }, frame.len() - head_len))
     }
 
-    /// What is left after this part, if it is the next one.
-    fn after(self, header: &Header, payload: &[u8]) -> Option<Self> {
-        let left = self.left.checked_sub(payload.len())?;
+    /// How it goes on after this part, if that is the next one, and how much is left then.
+    fn after(self, left: usize, header: &Header, payload: &[u8]) -> Option<(Self, usize)> {
+        let left = left.checked_sub(payload.len())?;
         // 5.4: "a single frame with the FIN bit clear and an opcode other than 0", then those with opcode 0, and one with
         // the FIN bit at the end. RFC 7692, 6.1: RSV1 is on the first of them alone.
         let follows = header.opcode == self.opcode
@@ -40,7 +38,7 @@ impl Parts {
             && header.mask.is_none()
             && header.len == payload.len() as u64
             && (!header.fin || left == 0);
-        follows.then_some(Self { opcode: Opcode::Continuation, rsv: 0, left, ..self })
+        follows.then_some((Self { opcode: Opcode::Continuation, rsv: 0, ..self }, left))
     }
 }
 
@@ -58,10 +56,10 @@ impl<D> Peer<'_, D> {
         self.catch_up();
         let (connection, wire) = (&mut *self.reply.connection, &mut *self.reply.wire);
         let frame = connection.prepared(prepared)?;
-        if let Some(parts) = Parts::of(prepared, frame) {
+        if let Some((parts, left)) = Parts::of(prepared, frame) {
             // Its own frame is not wanted: from here on the message is open to the core, too.
             connection.frame_header(parts.kind, 0, Part::First)?;
-            wire.parts = Some(parts);
+            (wire.parts, wire.parts_left) = (Some(parts), left);
         }
         Ok(frame)
     }
@@ -78,13 +76,14 @@ impl<D> Peer<'_, D> {
         if !reply.connection.can_send() {
             return Err(SendError::Closed.into());
         }
-        let rest = reply.wire.parts.and_then(|parts| parts.after(&header, payload));
-        let rest = rest.ok_or(SendError::NoMessageOpen)?;
+        let (parts, left) = (reply.wire.parts, reply.wire.parts_left);
+        let rest = parts.and_then(|parts| parts.after(left, &header, payload));
+        let (parts, left) = rest.ok_or(SendError::NoMessageOpen)?;
         reply.wire.put_frame(reply.buffers, reply.connection, header, payload)?;
-        reply.wire.parts = Some(rest);
+        (reply.wire.parts, reply.wire.parts_left) = (Some(parts), left);
         if header.fin {
             reply.wire.parts = None;
-            reply.connection.frame_header(rest.kind, 0, Part::Last)?;
+            reply.connection.frame_header(parts.kind, 0, Part::Last)?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use ws_core::{CloseCode, CloseFrame, Kind, Message, Prepared, SendError};
 
 use crate::adopt::Arrival;
 use crate::connect::Connect;
+use crate::later::Answered;
 use crate::lines::{Lines, Turn};
 use crate::topics::{self, Deliveries, Directory, Published, Spares, TopicError, TopicId};
 use crate::wake::Wake;
@@ -96,6 +97,10 @@ pub(crate) struct Batch {
     pub(crate) connects: Vec<Connect>,
     /// Their memory.
     connect_bytes: usize,
+    /// Answers that were put off.
+    pub(crate) answers: Vec<Answered>,
+    /// Their memory.
+    answer_bytes: usize,
     /// Calls that waited for an address, and have it now.
     pub(crate) turns: Vec<Turn>,
     /// What is published, in order.
@@ -124,6 +129,8 @@ impl Batch {
         self.connects = Vec::new();
         self.connect_bytes = 0;
         self.turns = Vec::new();
+        self.answers = Vec::new();
+        self.answer_bytes = 0;
         self.published.clear();
         self.published_bytes = 0;
         self.published.shrink_to(KEPT / size_of::<Order>());
@@ -138,7 +145,7 @@ impl Batch {
 
     fn size(&self) -> usize {
         let orders = self.orders.len() * size_of::<Order>();
-        self.bytes.len() + self.published_bytes + orders + self.connect_bytes
+        self.bytes.len() + self.published_bytes + orders + self.connect_bytes + self.answer_bytes
     }
 }
 
@@ -218,6 +225,19 @@ impl Inbox {
         })
     }
 
+    /// Leaves an answer to a request, unless it is refused: then it is still there.
+    pub(crate) fn answer(&self, answered: &mut Option<Answered>) -> Result<(), RemoteError> {
+        let size = answered.as_ref().map_or(0, Answered::size);
+        self.leave(|batch| {
+            if !batch.answers.is_empty() && batch.size() + size > self.max {
+                return Err(RemoteError::Full);
+            }
+            batch.answer_bytes += size;
+            batch.answers.extend(answered.take());
+            Ok(())
+        })
+    }
+
     pub(crate) fn leave(
         &self,
         change: impl FnOnce(&mut Batch) -> Result<(), RemoteError>,
@@ -282,7 +302,8 @@ impl Remote {
     /// their order.
     ///
     /// That it was accepted says nothing about the peer: the connection may have ended, and a peer that does not read
-    /// is dealt with as [`Settings::overflow`](crate::Settings::overflow) says.
+    /// is dealt with as [`Settings::overflow`](crate::Settings::overflow) says. A connection that is in the middle of a
+    /// message in parts takes no other (RFC 6455, section 5.4): the message is dropped.
     ///
     /// # Errors
     /// [`RemoteError::Full`] and [`RemoteError::Stopped`]; nothing was sent then.

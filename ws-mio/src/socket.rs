@@ -90,7 +90,7 @@ pub struct Socket<S> {
     /// The transport has no more to read.
     pub(crate) eof: bool,
     /// The loop was told that the transport is broken.
-    errored: bool,
+    pub(crate) errored: bool,
     /// The application was told how it ended.
     told: bool,
     finished: bool,
@@ -305,7 +305,7 @@ impl<S: Stream> Socket<S> {
         }
         match &self.opening {
             _ if self.finished => None,
-            Some(opening) => opening.handshake.deadline(),
+            Some(opening) => opening.handshake.deadline().or(opening.decide_by.get()),
             None => {
                 let deadline = self.session.connection_ref().deadline();
                 match (deadline, self.park_at.get()) {
@@ -325,6 +325,9 @@ impl<S: Stream> Socket<S> {
     pub fn tick(&mut self, buffers: &mut Buffers, now: Instant) -> Result<State, Error> {
         if self.finished {
             return Ok(State::Closed);
+        }
+        if self.opening.is_some() {
+            self.tick_put_off(buffers, now);
         }
         if let Some(opening) = &mut self.opening {
             if let Err(rejection) = opening.handshake.tick(now) {

@@ -291,6 +291,10 @@ fn invalid(error: rustls::Error) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, error)
 }
 
+// ws-tokio makes its configurations in the same way. There is no place for both: the core knows no TLS, and a crate of its
+// own for thirty lines over another one's builder would be one more version to keep in step. How the system's roots are read
+// differs: there off the runtime's threads, here by whoever asks, before a loop is given the call.
+
 /// A client's configuration that trusts what the system does. Its roots are read from files once; call this before, if
 /// the first `wss` address is not to wait for that.
 ///

@@ -69,7 +69,6 @@ pub(crate) struct Wire<S> {
     /// How much of the queue's front belongs to a frame that the transport has the beginning of. More than there is:
     /// nobody knows, and nothing may be dropped.
     cut: usize,
-    max_queue: usize,
     /// Below so many bytes that wait, another message is taken, however long, and input is read (C-06, N-05).
     room: u32,
     pub(crate) overflow: Overflow,
@@ -84,6 +83,8 @@ pub(crate) struct Wire<S> {
     pub(crate) steering: Steering,
     /// The message for many that is being sent in parts.
     pub(crate) parts: Option<Parts>,
+    /// Bytes of its payload that are still to be put.
+    pub(crate) parts_left: usize,
 }
 
 impl<S: Stream> Wire<S> {
@@ -94,7 +95,6 @@ impl<S: Stream> Wire<S> {
             start: 0,
             end: 0,
             cut: 0,
-            max_queue,
             room: room(max_queue) as u32,
             overflow: Overflow::DropNew,
             failure: None,
@@ -103,6 +103,7 @@ impl<S: Stream> Wire<S> {
             broken: false,
             steering: Steering::default(),
             parts: None,
+            parts_left: 0,
         }
     }
 
@@ -289,17 +290,18 @@ impl<S: Stream> Wire<S> {
         connection: &mut Connection,
         needed: usize,
     ) -> Result<(), Error> {
-        if self.is_full(needed) {
+        let max_queue = connection.config().limits.max_queue;
+        if is_full(self.queued(), needed, max_queue) {
             self.write(buffers);
         }
         if self.broken {
             return Err(Error::Lost(ErrorKind::BrokenPipe.into()));
         }
-        if self.overflow == Overflow::DropOld && self.is_full(needed) {
-            let excess = self.queued().saturating_add(needed).saturating_sub(self.max_queue);
-            self.drop_oldest(buffers, connection, excess.max(self.max_queue / 8));
+        if self.overflow == Overflow::DropOld && is_full(self.queued(), needed, max_queue) {
+            let excess = self.queued().saturating_add(needed).saturating_sub(max_queue);
+            self.drop_oldest(buffers, connection, excess.max(max_queue / 8));
         }
-        if self.is_full(needed) { Err(Error::QueueFull) } else { Ok(()) }
+        if is_full(self.queued(), needed, max_queue) { Err(Error::QueueFull) } else { Ok(()) }
     }
 
     /// Drops whole messages from the queue, the oldest first, until `wanted` bytes are free or there is none left.
@@ -375,10 +377,6 @@ impl<S: Stream> Wire<S> {
         boundary - n
     }
 
-    fn is_full(&self, needed: usize) -> bool {
-        is_full(self.queued(), needed, self.max_queue)
-    }
-
     /// Makes `needed` bytes of free space.
     fn reserve(&mut self, buffers: &mut Buffers, needed: usize) {
         let queued = self.queued();
@@ -449,7 +447,6 @@ impl<S: Stream> Wire<S> {
     /// Another connection is served, with a limit of its own.
     #[inline]
     pub(crate) fn set_max_queue(&mut self, max_queue: usize) {
-        self.max_queue = max_queue;
         self.room = room(max_queue) as u32;
     }
 

@@ -3,36 +3,37 @@
 //! A turn is: wait, serve what is ready, do what other threads ask, let time pass, let others in. One receive buffer
 //! serves them all, one reading of the clock serves the turn.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, ErrorKind};
 use std::mem;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
-use ws_core::{Accept, CloseCode, CloseFrame, ConfigRef, Event, Instant, Kind, Message};
+use mio::{Events, Poll, Token};
+use ws_core::{ConfigRef, Instant};
 
-use crate::accept::{Arrival, Door};
-use crate::adopt;
+use crate::accept::Door;
 use crate::buffers::Buffers;
 use crate::deflate;
 use crate::error::Error;
-use crate::handler::{Acceptance, Handler, Peer, Refusal, Visitor};
-use crate::link::Link;
-use crate::remote::{Action, Batch, ConnId, Inbox, Order, Remote};
-use crate::reply::Reply;
+use crate::handler::Handler;
+use crate::remote::{Batch, ConnId, Inbox, Remote};
 use crate::server::Settings;
-use crate::socket::{Socket, State};
+use crate::socket::State;
 use crate::table::Table;
 use crate::topics::Topics;
 use crate::wheel::Wheel;
 
 mod call;
+mod decide;
 mod deliver;
-mod tell;
+mod end;
+mod enter;
+mod hand;
+mod obey;
 
 use call::Call;
+use hand::InHand;
 
 pub(crate) const LISTENER: Token = Token(usize::MAX);
 pub(crate) const WAKER: Token = Token(usize::MAX - 1);
@@ -70,6 +71,8 @@ struct Desk<H> {
     client: ConfigRef,
     /// Those that are being connected, by their places.
     calls: HashMap<u32, Call>,
+    /// Those whose requests wait for an answer, by their places.
+    undecided: HashSet<u32>,
     /// Those that wait for others to be done with an address, by the numbers of their tickets.
     waiting: HashMap<u64, Call>,
     /// The next ticket's number.
@@ -114,6 +117,7 @@ impl<H: Handler> Worker<H> {
                 config,
                 client,
                 calls: HashMap::new(),
+                undecided: HashSet::new(),
                 waiting: HashMap::new(),
                 ticket: 0,
                 #[cfg(feature = "tls")]
@@ -125,6 +129,10 @@ impl<H: Handler> Worker<H> {
     }
 
     /// Until the server is shut down.
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "a method by its path is one of a single lifetime"
+    )]
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         let result = loop {
@@ -140,20 +148,14 @@ impl<H: Handler> Worker<H> {
             self.inbox().wake_up();
             let now = self.now();
             for slot in self.those_with_more_to_do() {
-                self.work(slot, now, |socket, desk, id, state| {
-                    let Desk { handler, buffers, remote, topics, .. } = desk;
-                    socket.proceed(buffers, now, heard(handler, remote, topics, id, state))
-                });
+                self.work(slot, now, |hand| hand.proceed());
             }
             for event in &events {
                 self.deliver_much(now);
                 match event.token() {
                     WAKER => {}
                     LISTENER => self.door.iter_mut().for_each(|door| door.knocked = true),
-                    Token(slot) => self.work(slot as u32, now, |socket, desk, id, state| {
-                        let Desk { handler, buffers, remote, topics, .. } = desk;
-                        socket.on_ready(event, buffers, now, heard(handler, remote, topics, id, state))
-                    }),
+                    Token(slot) => self.work(slot as u32, now, |hand| hand.on_ready(event)),
                 }
             }
             self.obey(now);
@@ -169,17 +171,6 @@ impl<H: Handler> Worker<H> {
         let rest = self.inbox().stop();
         self.turn_away(rest);
         result
-    }
-
-    /// Tells of what came too late for the loop, and of what waits.
-    fn turn_away(&mut self, rest: Batch) {
-        self.hang_up_all(rest.connects, &rest.turns);
-        for adopt::Arrival { state, .. } in rest.arrivals {
-            if let Some(state) = self.desk.handler.adopt(state) {
-                let end = Err(Error::Lost(ErrorKind::ConnectionAborted.into()));
-                self.desk.handler.closed(ConnId::nobodys(self.index), state, end);
-            }
-        }
     }
 
     fn inbox(&self) -> &Inbox {
@@ -213,24 +204,20 @@ impl<H: Handler> Worker<H> {
 
     /// Has a connection do something, and does what it says.
     #[inline]
-    fn work(
-        &mut self,
-        at: u32,
-        now: Instant,
-        work: impl FnOnce(&mut Socket<Link>, &mut Desk<H>, ConnId, &mut Option<H::State>) -> Result<State, Error>,
-    ) {
+    fn work(&mut self, at: u32, now: Instant, work: impl FnOnce(&mut InHand<'_, H>) -> Result<State, Error>) {
         // What ended earlier in the turn may still have an event.
         let Some((socket, id, kept)) = self.table.lend(at) else { return };
         let was_stalled = socket.is_stalled();
-        let mut result = work(socket, &mut self.desk, id, kept);
+        let mut hand = InHand { desk: &mut self.desk, socket: &mut *socket, now, id, state: &mut *kept };
+        let mut result = work(&mut hand);
         if matches!(result, Ok(State::Asked)) {
-            result = self.desk.decide(socket, now, id, kept);
+            result = hand.decide();
         }
         if matches!(result, Ok(State::Answered)) {
-            result = self.desk.greet(at, socket, now, id, kept);
+            result = hand.greet();
         }
-        if was_stalled != socket.is_stalled() {
-            result = self.desk.tell_flow(socket, now, id, kept, result);
+        if was_stalled != hand.socket.is_stalled() {
+            result = hand.tell_flow(result);
         }
         if result.is_ok()
             && socket.is_over()
@@ -277,6 +264,10 @@ impl<H: Handler> Worker<H> {
         if let Some(call) = self.desk.calls.remove(&at) {
             return self.hang_up(call, end);
         }
+        if self.desk.undecided.remove(&at) {
+            let error = end.err().unwrap_or_else(|| Error::Lost(ErrorKind::ConnectionAborted.into()));
+            return self.desk.handler.left(id, error);
+        }
         match (state, end) {
             (Some(state), end) => self.desk.handler.closed(id, state, end),
             (None, Err(error)) => self.desk.handler.failed(error),
@@ -284,72 +275,10 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    /// Does what other threads ask: each connection gets all of its own at once.
-    fn obey(&mut self, now: Instant) {
-        let mut batch = mem::take(&mut self.batch);
-        if self.inbox().take(&mut batch) {
-            let mut orders = mem::take(&mut batch.orders);
-            let mut published = mem::take(&mut batch.published);
-            let mut messages = published.drain(..);
-            for run in orders.chunk_by_mut(|one, other| one.is_publish() == other.is_publish()) {
-                if run.first().is_some_and(Order::is_publish) {
-                    run.iter()
-                        .zip(&mut messages)
-                        .for_each(|(order, message)| self.publish(order, &message, now));
-                    continue;
-                }
-                // Stable: what one thread sends to a connection keeps its order.
-                run.sort_by_key(|order| order.id.slot);
-                for group in run.chunk_by(|one, other| one.id.slot == other.id.slot) {
-                    self.obey_for(group, &batch, now);
-                }
-            }
-            drop(messages);
-            batch.published = published;
-            batch.orders = orders;
-            for connect in std::mem::take(&mut batch.connects) {
-                self.call(connect, now);
-            }
-            for turn in std::mem::take(&mut batch.turns) {
-                self.take_turn(turn, now);
-            }
-            for arrival in std::mem::take(&mut batch.arrivals) {
-                self.take_in(arrival, now);
-            }
-            for wake in batch.wakes.drain(..) {
-                let of = wake.hear();
-                self.work(of.slot, now, |socket, desk, id, state| {
-                    if id == of { desk.wake(socket, now, id, state) } else { Ok(State::Waiting) }
-                });
-            }
-            if let Some(grace) = batch.shutdown {
-                self.deliver(now);
-                self.begin_shutdown(grace, now);
-            }
-            if batch.winds_down {
-                self.winds_down = true;
-                self.shut_door();
-            }
-            batch.clear();
-        }
-        self.batch = batch;
-    }
-
-    fn obey_for(&mut self, group: &[Order], batch: &Batch, now: Instant) {
-        let Some(at) = group.first().map(|order| order.id.slot) else { return };
-        self.work(at, now, |socket, desk, id, state| {
-            if state.is_none() {
-                return Ok(State::Waiting);
-            }
-            for order in group.iter().filter(|order| order.id == id) {
-                let Ok(mut reply) = socket.reply(&mut desk.buffers, now) else { break };
-                desk.topics.catch_up(at, &mut reply);
-                follow(&mut reply, order, batch.payload(order));
-            }
-            socket.flush(&mut desk.buffers, now)
-        });
-    }
-
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "a method by its path is one of a single lifetime"
+    )]
     fn pass_time(&mut self, now: Instant) {
         let mut due = mem::take(&mut self.due);
         let (table, handler) = (&mut self.table, &self.desk.handler);
@@ -360,169 +289,9 @@ impl<H: Handler> Worker<H> {
             None => {}
         });
         for at in due.drain(..) {
-            self.work(at, now, |socket, desk, id, state| desk.tick(socket, now, id, state));
+            self.work(at, now, |hand| hand.tick());
         }
         self.due = due;
-    }
-
-    fn let_in(&mut self, now: Instant) {
-        let Some(mut door) = self.door.take() else { return };
-        door.begin_turn(now);
-        while self.table.count() < self.max_connections {
-            match door.accept(now) {
-                Arrival::Stream(stream) => {
-                    if let Err(error) = self.welcome(stream, now) {
-                        self.desk.handler.failed(Error::Lost(error));
-                    }
-                }
-                Arrival::Nobody => break,
-                Arrival::Refused(error) => self.desk.handler.refused(error),
-            }
-        }
-        self.door = Some(door);
-    }
-
-    fn welcome(&mut self, stream: TcpStream, now: Instant) -> io::Result<()> {
-        stream.set_nodelay(true)?;
-        #[cfg(not(feature = "tls"))]
-        let link = Link::Tcp(stream);
-        #[cfg(feature = "tls")]
-        let link = match &self.desk.tls {
-            None => Link::Tcp(stream),
-            Some(config) => {
-                let stream = crate::tls::Stream::accept(stream, config.clone()).map_err(io::Error::other)?;
-                Link::Tls(Box::new(stream))
-            }
-        };
-        let socket = Socket::accept_asking(link, self.desk.config.clone(), now);
-        self.seat(socket).map(drop)
-    }
-
-    /// Goes on with a connection that was opened elsewhere.
-    fn take_in(&mut self, arrival: adopt::Arrival, now: Instant) {
-        let adopt::Arrival { stream, session, state } = arrival;
-        self.inbox().arriving.fetch_sub(1, Ordering::Relaxed);
-        let Some(state) = self.desk.handler.adopt(state) else { return };
-        let socket = Socket::over(Link::Tcp(TcpStream::from_std(stream)), session);
-        match self.seat(socket) {
-            Ok(at) => {
-                self.work(at, now, |socket, desk, id, slot| desk.open(socket, now, id, slot, state));
-                if self.ends.is_some() {
-                    self.say_good_bye(at, now);
-                }
-            }
-            Err(error) => {
-                self.desk.handler.closed(ConnId::nobodys(self.index), state, Err(Error::Lost(error)));
-            }
-        }
-    }
-
-    /// Gives a socket a place, and has its events told.
-    fn seat(&mut self, mut socket: Socket<Link>) -> io::Result<u32> {
-        socket.set_overflow(self.table.overflow());
-        let at = self.table.take_place().ok_or(ErrorKind::OutOfMemory)?;
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        let registry = self.poll.registry();
-        let registered =
-            socket.stream_mut().tcp().and_then(|tcp| registry.register(tcp, Token(at as usize), interest));
-        if let Err(error) = registered {
-            self.table.remove(at);
-            return Err(error);
-        }
-        if let Some(deadline) = socket.deadline() {
-            self.wheel.set(at, deadline);
-        }
-        self.table.put(at, socket);
-        self.note_count();
-        Ok(at)
-    }
-
-    fn shut_door(&mut self) {
-        if let Some(mut door) = self.door.take() {
-            // Dropped, it is closed; an error here would mean the same.
-            let _ = self.poll.registry().deregister(door.listener());
-        }
-    }
-
-    /// nobody is let in, each connection gets a close frame, and what is no connection yet ends.
-    fn begin_shutdown(&mut self, grace: Duration, now: Instant) {
-        self.shut_door();
-        let ends = now.saturating_add(grace);
-        self.ends = Some(self.ends.map_or(ends, |other| other.min(ends)));
-        (0..self.table.end()).for_each(|at| self.say_good_bye(at, now));
-    }
-
-    fn say_good_bye(&mut self, at: u32, now: Instant) {
-        self.work(at, now, |socket, desk, _, state| {
-            if state.is_none() {
-                return if socket.is_told() {
-                    Ok(State::Waiting)
-                } else {
-                    Err(Error::Lost(ErrorKind::ConnectionAborted.into()))
-                };
-            }
-            let frame = CloseFrame { code: CloseCode::GOING_AWAY, reason: "" };
-            // Refused where the closing handshake is under way.
-            let _ = socket.close(&mut desk.buffers, now, Some(frame));
-            socket.flush(&mut desk.buffers, now)
-        });
-    }
-
-    fn drop_the_rest(&mut self) {
-        // Nothing is begun any more, such as connecting to the next address.
-        self.ends.get_or_insert(Instant::ZERO);
-        for at in 0..self.table.end() {
-            if let Some((id, is_told)) = self.table.lend(at).map(|(socket, id, _)| (id, socket.is_told())) {
-                let end = if is_told { Ok(()) } else { Err(Error::Timeout(ws_core::Timer::Close)) };
-                self.remove(at, id, is_told, end);
-            }
-        }
-    }
-}
-
-impl<H: Handler> Desk<H> {
-    /// Has the application judge a request, and goes on with what it says.
-    fn decide(
-        &mut self,
-        socket: &mut Socket<Link>,
-        now: Instant,
-        id: ConnId,
-        state: &mut Option<H::State>,
-    ) -> Result<State, Error> {
-        let Self { handler, buffers, remote, topics, .. } = self;
-        let Some((request, link)) = socket.asked(now) else { return Ok(State::Waiting) };
-        let visitor = Visitor {
-            id,
-            request,
-            link,
-            #[cfg(feature = "deflate")]
-            config: &self.config,
-        };
-        match handler.request(&visitor) {
-            Ok(Acceptance { state: kept, protocol, headers }) => {
-                let headers = fields(&headers);
-                let accept = Accept { protocol: protocol.as_deref(), headers: &headers, ..Accept::default() };
-                match socket.agree(buffers, now, accept) {
-                    Ok(()) => {
-                        let state = state.insert(kept);
-                        if let Ok(reply) = socket.reply(buffers, now) {
-                            handler.open(&mut Peer { reply, id, state, remote, topics });
-                        }
-                    }
-                    Err(error) => {
-                        socket.fail(Error::Answer(error));
-                        let _ = socket.reject(buffers, now, 500, &[], b"");
-                    }
-                }
-            }
-            Err(Refusal { status, headers, body }) => {
-                if let Err(error) = socket.reject(buffers, now, status, &fields(&headers), &body) {
-                    socket.fail(Error::Answer(error));
-                    let _ = socket.reject(buffers, now, 500, &[], b"");
-                }
-            }
-        }
-        socket.proceed(buffers, now, heard(handler, remote, topics, id, state))
     }
 }
 
@@ -535,36 +304,4 @@ fn sooner(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 
 fn fields(headers: &[(String, Vec<u8>)]) -> Vec<(&str, &[u8])> {
     headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect()
-}
-
-/// What hands a connection's events to the application.
-#[inline(always)]
-fn heard<'a, H: Handler>(
-    handler: &'a mut H,
-    remote: &'a Remote,
-    topics: &'a mut Topics,
-    id: ConnId,
-    state: &'a mut Option<H::State>,
-) -> impl FnMut(Event<'_>, &mut Reply<'_, Link>) + 'a {
-    move |event, reply| {
-        if let Some(state) = state {
-            handler.event(event, &mut Peer { reply: reply.again(), id, state, remote, topics });
-        }
-    }
-}
-
-/// One order from another thread. What cannot be done is not: the connection is closing, or its peer does not read.
-fn follow(reply: &mut Reply<'_, Link>, order: &Order, payload: &[u8]) {
-    let _ = match order.action {
-        Action::Send(Kind::Binary) => reply.send(payload),
-        Action::Send(Kind::Text) => match str::from_utf8(payload) {
-            Ok(text) => reply.send(Message::Text(text)),
-            Err(_) => Ok(()),
-        },
-        Action::Publish(_) => Ok(()),
-        Action::Close(code) => {
-            let reason = str::from_utf8(payload).unwrap_or_default();
-            reply.close(code.map(|code| CloseFrame { code, reason }))
-        }
-    };
 }

@@ -21,26 +21,18 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use steps::{Plan, Step, parts, report};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use ws_tokio::core::deflate::{Settings, WindowBits};
 use ws_tokio::core::{CloseFrame, Config, Event, Message, Part};
 use ws_tokio::{ConnectOptions, MaybeTls, WebSocket, connect_with};
 
+mod steps;
+
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-enum Step {
-    Fragments(usize),
-    Text(String),
-    Binary(Vec<u8>),
-    Ping(String),
-    Close(u16, String),
-    ExpectClose(u16, String),
-    ExpectFailure(u16),
-}
-
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+pub(crate) async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -51,42 +43,14 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<()> {
-    let mut args = std::env::args().skip(1);
-    let url = args.next().ok_or("usage: echo-client URL [STEP ...]")?;
+    let Plan { url, protocols, deflate, steps } = Plan::parse(std::env::args().skip(1))?;
     let mut options = ConnectOptions::new();
-    let mut steps = Vec::new();
-    let mut is_deflate_asked = false;
-    while let Some(name) = args.next() {
-        let mut value = || args.next().ok_or(format!("{name} needs a value"));
-        steps.push(match name.as_str() {
-            "--subprotocol" if steps.is_empty() => {
-                options.protocols.push(value()?);
-                continue;
-            }
-            "--deflate" if steps.is_empty() => {
-                let mut config = Config::client();
-                config.deflate = Some(wishes(&value()?)?);
-                options.config = config.into();
-                is_deflate_asked = true;
-                continue;
-            }
-            "--mix" => {
-                steps.extend(mix(value()?.parse()?));
-                continue;
-            }
-            "--fragments" => Step::Fragments(value()?.parse::<usize>()?.max(1)),
-            "--text" => Step::Text(value()?),
-            "--text-size" => Step::Text(text_of(value()?.parse()?)),
-            "--binary-size" => Step::Binary((0..value()?.parse()?).map(|n: usize| (n % 256) as u8).collect()),
-            "--ping" => Step::Ping(value()?),
-            "--close" => Step::Close(value()?.parse()?, value()?),
-            "--expect-close" => Step::ExpectClose(value()?.parse()?, value()?),
-            "--expect-failure" => Step::ExpectFailure(value()?.parse()?),
-            _ => return Err(format!("unknown step {name}").into()),
-        });
-    }
-    if steps.is_empty() {
-        steps = vec![Step::Text("hello".into())];
+    options.protocols = protocols;
+    let is_deflate_asked = deflate.is_some();
+    if is_deflate_asked {
+        let mut config = Config::client();
+        config.deflate = deflate;
+        options.config = config.into();
     }
     let (mut ws, response) = connect_with(url, &options).await?;
     if !options.protocols.is_empty() {
@@ -102,7 +66,7 @@ async fn run() -> Result<()> {
         let step = take(&mut ws, step, &mut fragments);
         timeout(Duration::from_secs(10), step).await.map_err(|_| "nothing came for 10 s")??;
     }
-    if !matches!(steps.last(), Some(Step::Close(..) | Step::ExpectClose(..) | Step::ExpectFailure(_))) {
+    if !steps.last().is_some_and(Step::ends) {
         timeout(Duration::from_secs(10), ws.close(Some(CloseFrame::new(1000, "")))).await??;
     }
     Ok(())
@@ -159,20 +123,9 @@ async fn take(ws: &mut WebSocket<MaybeTls<TcpStream>>, step: &Step, fragments: &
 }
 
 async fn echo(ws: &mut WebSocket<MaybeTls<TcpStream>>, sent: Message<'_>, fragments: usize) -> Result<()> {
-    for n in 0..fragments {
-        let part = match (n == 0, n + 1 == fragments) {
-            (true, true) => Part::Whole,
-            (true, false) => Part::First,
-            (false, false) => Part::Middle,
-            (false, true) => Part::Last,
-        };
-        let at = |n: usize| sent.as_bytes().len() * n / fragments;
-        let piece = match sent {
-            Message::Text(text) => Message::Text(&text[floor(text, at(n))..floor(text, at(n + 1))]),
-            Message::Binary(bytes) => Message::Binary(&bytes[at(n)..at(n + 1)]),
-        };
+    for (piece, part) in parts(sent, fragments) {
         // Control frames may go between the frames of a message, compressed or not.
-        if n > 0 {
+        if !matches!(part, Part::Whole | Part::First) {
             ws.ping(b"in between")?;
         }
         ws.send_part(piece, part).await?;
@@ -184,78 +137,6 @@ async fn echo(ws: &mut WebSocket<MaybeTls<TcpStream>>, sent: Message<'_>, fragme
         }
         None => return Err(format!("instead of the echo came {:?}", ws.close_reason()).into()),
     }
-    let kind = if matches!(sent, Message::Text(_)) { "text" } else { "binary" };
-    println!("{kind} {} bytes", sent.as_bytes().len());
+    report(sent);
     Ok(())
-}
-
-/// The last boundary of characters up to `at`: a part of a text is text.
-fn floor(text: &str, mut at: usize) -> usize {
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
-}
-
-fn text_of(len: usize) -> String {
-    let mut text = "aé世🌍".repeat(len / 10);
-    text.extend(std::iter::repeat_n('a', len - text.len()));
-    text
-}
-
-/// The parameters of RFC 7692, section 7.1, as the wishes of a client.
-fn wishes(parameters: &str) -> Result<Settings> {
-    let mut settings = Settings::client();
-    for parameter in parameters.split(';').map(str::trim).filter(|it| !it.is_empty()) {
-        let (name, bits) = parameter.split_once('=').unwrap_or((parameter, "15"));
-        let window = WindowBits::new(bits.parse()?).ok_or("a window has 8 to 15 bits")?;
-        match name {
-            "server_no_context_takeover" => settings.inflate_takeover = false,
-            "client_no_context_takeover" => settings.deflate_takeover = false,
-            "server_max_window_bits" => settings.inflate_window = window,
-            "client_max_window_bits" => settings.deflate_window = window,
-            _ => return Err(format!("unknown parameter {name}").into()),
-        }
-    }
-    Ok(settings)
-}
-
-/// The same messages each time: short ones mostly, the first of 100 KiB, the second of nothing.
-fn mix(count: usize) -> impl Iterator<Item = Step> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    // xorshift64: noise enough for a compressor.
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    (0..count).map(move |n| {
-        let share = (random() % 1001) as usize;
-        let len = match n {
-            0 => 100 << 10,
-            1 => 0,
-            _ => (100 << 10) * share / 1000 * share / 1000 * share / 1000,
-        };
-        match n % 4 {
-            0 => Step::Text(row_of(n, len)),
-            1 => Step::Binary((0..len).map(|_| random() as u8).collect()),
-            2 => Step::Text((0..len).map(|_| char::from(b' ' + (random() % 95) as u8)).collect()),
-            _ => Step::Binary(row_of(n, len).into_bytes()),
-        }
-    })
-}
-
-/// Records that resemble each other, within a message and from one to the next.
-fn row_of(n: usize, len: usize) -> String {
-    let mut row = String::with_capacity(len + 64);
-    for line in 0.. {
-        if row.len() >= len {
-            break;
-        }
-        row += &format!("{{\"id\":{n},\"line\":{line},\"name\":\"grüße, 世界 🌍\"}}\n");
-    }
-    let end = floor(&row, len);
-    row.truncate(end);
-    row
 }

@@ -80,6 +80,9 @@ fn load_roots() -> io::Result<Arc<ClientConfig>> {
     client_config(roots).map(Arc::new)
 }
 
+// ws-mio makes its configurations in the same way. There is no place for both: the core knows no TLS, and a crate of its own for
+// thirty lines over another one's builder would be one more version to keep in step.
+
 /// A client's configuration that trusts these roots, for [`ConnectOptions::tls`](crate::ConnectOptions::tls).
 ///
 /// # Errors

@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use mio::net::TcpStream;
 use ws_core::{ClientRequest, CloseCode, CloseFrame, Instant, Uri};
 
-use super::{Desk, Worker, heard};
+use super::hand::InHand;
+use super::{Desk, Worker};
 use crate::connect::{Answer, Connect, ConnectError};
 use crate::error::Error;
-use crate::handler::{Handler, Peer};
+use crate::handler::Handler;
 use crate::lines::{Ticket, Turn};
 use crate::link::Link;
-use crate::remote::{ConnId, Remote};
+use crate::remote::Remote;
 use crate::socket::{Socket, State};
 
 /// A connection that is being made.
@@ -159,47 +160,37 @@ impl<H: Handler> Desk<H> {
             self.remote.pass_turn(address);
         }
     }
+}
 
+impl<H: Handler> InHand<'_, H> {
     /// Tells the application of an answer, and goes on with what it says.
-    pub(super) fn greet(
-        &mut self,
-        at: u32,
-        socket: &mut Socket<Link>,
-        now: Instant,
-        id: ConnId,
-        state: &mut Option<H::State>,
-    ) -> Result<State, Error> {
-        let tag = match self.calls.remove(&at) {
+    pub(super) fn greet(&mut self) -> Result<State, Error> {
+        let tag = match self.desk.calls.remove(&self.id.slot) {
             Some(mut call) => {
-                self.release(&mut call);
+                self.desk.release(&mut call);
                 call.connect.tag
             }
             None => 0,
         };
-        let Self { handler, buffers, remote, topics, .. } = self;
         #[cfg(feature = "deflate")]
-        let agreement = socket.agreement().copied();
-        let Some((response, link)) = socket.answered() else { return Ok(State::Waiting) };
+        let agreement = self.socket.agreement().copied();
+        let Some((response, link)) = self.socket.answered() else { return Ok(State::Waiting) };
         let answer = Answer {
-            id,
+            id: self.id,
             tag,
             response,
             link,
             #[cfg(feature = "deflate")]
             agreement,
         };
-        match handler.connected(&answer) {
-            Some(kept) => {
-                let state = state.insert(kept);
-                let reply = socket.reply(buffers, now)?;
-                handler.open(&mut Peer { reply, id, state, remote, topics });
-            }
+        match self.desk.handler.connected(&answer) {
+            Some(state) => self.open(state),
             None => {
                 let frame = CloseFrame { code: CloseCode::GOING_AWAY, reason: "" };
-                socket.close(buffers, now, Some(frame))?;
+                self.socket.close(&mut self.desk.buffers, self.now, Some(frame))?;
+                self.proceed()
             }
         }
-        socket.proceed(buffers, now, heard(handler, remote, topics, id, state))
     }
 }
 

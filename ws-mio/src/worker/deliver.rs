@@ -5,6 +5,7 @@
 
 use ws_core::Instant;
 
+use super::hand::InHand;
 use super::{Desk, Worker};
 use crate::handler::Handler;
 use crate::remote::{Action, Order};
@@ -70,11 +71,12 @@ impl<H: Handler> Worker<H> {
                     Written::Unfit => {}
                 }
             }
-            self.work(at, now, |socket, desk, _, _| {
+            self.work(at, now, |hand| {
+                let InHand { desk, socket, .. } = hand;
                 if let Ok(mut reply) = socket.reply(&mut desk.buffers, now) {
                     desk.topics.catch_up(at, &mut reply);
                 }
-                socket.flush(&mut desk.buffers, now)
+                hand.flush()
             });
             // Whatever became of it: nothing refers to this turn's messages any more.
             self.desk.topics.drop_noted(member);

@@ -1,4 +1,8 @@
 //! Why there is no connection.
+//!
+//! That of ws-mio looks like it, and is not the same: what they have in common is in the core already, as errors that are
+//! `Copy`. The rest holds what the core does not know, a system's error, and what only one of them has: a response in the
+//! words of `http` and redirects here, limits and the end of a loop there.
 
 use std::{fmt, io};
 
