@@ -139,6 +139,8 @@ mod text;
 mod time;
 mod timers;
 pub mod utf8;
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+mod vectors;
 mod view;
 
 pub use backoff::Backoff;

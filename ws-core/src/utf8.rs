@@ -4,10 +4,10 @@
 //! no continuation could be valid, so `E0 80` and `ED A0` fail at their second byte and `C0` at once, and it keeps
 //! no more than the beginning of one character: at most 3 bytes.
 //!
-//! The bulk goes through simdutf8, or by wider vectors where there are any. Short text is mostly ASCII, and for that a loop over words is faster than the
-//! call: it comes first, up to 128 bytes.
+//! The bulk goes through simdutf8, or by wider vectors where there are any. Short text is mostly ASCII, and for that a
+//! loop over words is faster than the call: it comes first, up to 128 bytes.
 
-#[cfg(all(knows_avx512, feature = "std", target_arch = "x86_64"))]
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
 mod wide;
 
 use core::fmt;
@@ -172,7 +172,7 @@ fn is_short_ascii(bytes: &[u8]) -> bool {
 }
 
 fn bulk(bytes: &[u8]) -> Result<(), InvalidUtf8> {
-    #[cfg(all(knows_avx512, feature = "std", target_arch = "x86_64"))]
+    #[cfg(all(feature = "std", target_arch = "x86_64"))]
     if let Some(valid) = wide::validate(bytes) {
         return if valid { Ok(()) } else { Err(InvalidUtf8) };
     }

@@ -5,11 +5,11 @@
 //! wherever they stand: they overlap their neighbours, and both write the same.
 //!
 //! Each function is compiled twice, for the vectors that every processor of the target has, and for the 32 bytes of AVX2.
-//! Which of them runs is decided at run time, for each payload: the standard library keeps the answer, and asking for it
-//! costs two instructions.
-#![allow(unsafe_code, reason = "one block: a function compiled for AVX2 is called where AVX2 was found")]
+//! Which of them runs is decided at run time, for each payload.
 
 use super::{SHORT, copy_ends, mask_ends, put_ends, rotate, xor};
+#[cfg(all(feature = "std", target_arch = "x86_64"))]
+use crate::vectors::where_found;
 
 /// What a loop takes at once: the vector of AVX2, two of those that every x86-64 has.
 const VECTOR: usize = 32;
@@ -29,16 +29,8 @@ macro_rules! by_widest_vectors {
             fn run($($arg: $type),*) $body
 
             #[cfg(all(feature = "std", target_arch = "x86_64"))]
-            {
-                #[target_feature(enable = "avx2")]
-                fn run_with_avx2($($arg: $type),*) {
-                    run($($arg),*);
-                }
-                if std::arch::is_x86_feature_detected!("avx2") {
-                    // SAFETY: all that the function asks for is a processor with AVX2, and this one has it. Inside it is
-                    // as safe as the one that it is a copy of.
-                    return unsafe { run_with_avx2($($arg),*) };
-                }
+            if where_found!("avx2", fn($($arg: $type),*) -> () { run($($arg),*) }).is_some() {
+                return;
             }
             run($($arg),*);
         }

@@ -1,4 +1,4 @@
-//! UTF-8 by vectors of 64 bytes, where the processor has them and the compiler knows them.
+//! UTF-8 by vectors of 64 bytes, where the processor has them.
 //!
 //! To check a text of all kinds of characters costs more than all else that is done with it. simdutf8 goes by 32 bytes;
 //! this goes by 64, and takes two thirds of its time.
@@ -11,17 +11,15 @@
 //!
 //! Only for processors that have the bytewise permutations of AVX-512 (since 2019): those before them slow down for vectors
 //! so wide.
-#![allow(
-    unsafe_code,
-    reason = "two lines: a load, and the call of a function compiled for AVX-512 where that was found"
-)]
 
 use core::arch::x86_64::{
-    __m512i, _mm_set_epi64x, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_loadu_si512,
-    _mm512_maskz_permutexvar_epi8, _mm512_max_epu8, _mm512_movepi8_mask, _mm512_or_si512, _mm512_set1_epi8,
-    _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_srli_epi16, _mm512_sub_epi8, _mm512_subs_epu8,
-    _mm512_test_epi8_mask, _mm512_xor_si512,
+    __m512i, _mm_set_epi64x, _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_maskz_permutexvar_epi8,
+    _mm512_max_epu8, _mm512_movepi8_mask, _mm512_or_si512, _mm512_set1_epi8, _mm512_setzero_si512,
+    _mm512_shuffle_epi8, _mm512_srli_epi16, _mm512_sub_epi8, _mm512_subs_epu8, _mm512_test_epi8_mask,
+    _mm512_xor_si512,
 };
+
+use crate::vectors::{load, where_found};
 
 /// What is looked at together.
 const BLOCK: usize = 64;
@@ -32,14 +30,10 @@ const WINDOW: usize = BLOCK + 3;
 /// Whether `bytes` are UTF-8; `None`: not by this processor, or too short for it.
 #[inline]
 pub(super) fn validate(bytes: &[u8]) -> Option<bool> {
-    if bytes.len() < WINDOW
-        || !std::arch::is_x86_feature_detected!("avx512vbmi")
-        || !std::arch::is_x86_feature_detected!("avx512bw")
-    {
+    if bytes.len() < WINDOW {
         return None;
     }
-    // SAFETY: all that the function asks for is a processor with these features, and this one has them.
-    Some(unsafe { is_utf8(bytes) })
+    where_found!("avx512f" && "avx512bw" && "avx512vbmi", fn(bytes: &[u8]) -> bool { is_utf8(bytes) })
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
@@ -108,13 +102,6 @@ fn block<const AT: usize>(window: &[u8; WINDOW]) -> __m512i {
         Some(bytes) => load(bytes),
         None => _mm512_setzero_si512(),
     }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
-fn load(bytes: &[u8; BLOCK]) -> __m512i {
-    // SAFETY: 64 bytes are there, and the load asks for no alignment.
-    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
 }
 
 /// Mistakes that two bytes in a row can be, RFC 3629, section 4. One bit each; the last two share one, as no pair is both.
