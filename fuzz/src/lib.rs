@@ -12,6 +12,8 @@ pub mod close;
 pub mod connection;
 pub mod cuts;
 #[cfg(feature = "deflate")]
+pub mod deflate_blocks;
+#[cfg(feature = "deflate")]
 pub mod deflate_round_trip;
 #[cfg(feature = "deflate")]
 pub mod deflate_session;

@@ -128,8 +128,8 @@ impl Prepared {
     #[cfg(feature = "deflate")]
     pub(crate) fn deflated(&self, own: &Deflater) -> Option<&[u8]> {
         let payload = self.0.plain.get(self.0.head..)?;
-        // A larger window than the message makes no difference, once there is room for the back end's lookahead.
-        let enough = (9..15).find(|bits| payload.len() + LOOKAHEAD <= 1 << bits).unwrap_or(15);
+        // A larger window than the message makes no difference.
+        let enough = (9..15).find(|bits| payload.len() <= 1 << bits).unwrap_or(15);
         let window = WindowBits::new(enough)?.min(own.window());
         let class = self.0.deflated.get(usize::from(window.bits()).checked_sub(9)?)?;
         let frame = class.get_or_init(|| {
@@ -189,10 +189,6 @@ impl AsRef<[u8]> for Held {
         &shared.plain
     }
 }
-
-/// How much of its window zlib's compressor does not use.
-#[cfg(feature = "deflate")]
-const LOOKAHEAD: usize = 262;
 
 #[cfg(feature = "deflate")]
 fn frame(kind: Kind, rsv: u8, payload: &[u8]) -> Vec<u8> {

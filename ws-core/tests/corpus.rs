@@ -34,6 +34,13 @@ fn connection() {
     replay("connection", targets::connection::check);
 }
 
+/// DP-11: messages of several blocks and windows.
+#[cfg(feature = "deflate")]
+#[test]
+fn deflate_blocks() {
+    replay("deflate_blocks", targets::deflate_blocks::check);
+}
+
 #[cfg(feature = "deflate")]
 #[test]
 fn deflate_round_trip() {

@@ -42,13 +42,13 @@ const fn effort(depth: u32, good: usize, lazy: usize, nice: usize) -> Effort {
 /// Levels 2 to 9.
 const EFFORTS: [Effort; 8] = [
     effort(4, 4, 0, 12),
-    effort(6, 4, 0, 16),
-    effort(8, 4, 12, 32),
-    effort(12, 8, 24, 64),
-    effort(20, 8, 32, 128),
-    effort(48, 16, 96, 160),
-    effort(200, 32, 258, 258),
-    effort(600, 32, 258, 258),
+    effort(7, 4, 0, 24),
+    effort(12, 8, 16, 48),
+    effort(19, 16, 24, 96),
+    effort(28, 16, 32, 128),
+    effort(96, 32, 128, 258),
+    effort(400, 64, 258, 258),
+    effort(1000, 258, 258, 258),
 ];
 
 /// The shortest match, and what is hashed.
@@ -228,9 +228,10 @@ impl Ring {
     }
 }
 
-/// Bits of a hash for tables of so many places: more than 14 are not worth the caches that they take.
+/// Bits of a hash for tables of so many places: more of them for a message by itself, where there are few places that
+/// matter; more than 14 are not worth the caches that they take.
 const fn hash_bits(bits: u32) -> u32 {
-    if bits < 14 { bits } else { 14 }
+    if bits < 14 { bits + 1 } else { 14 }
 }
 
 /// The longest match so far, and how far back it is.
@@ -382,4 +383,84 @@ fn alike(old: &[u8], new: &[u8]) -> usize {
         len += 8;
     }
     len + old[len..].iter().zip(&new[len..]).take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Inflater, Pool, WindowBits};
+    use super::*;
+
+    /// What comes out of `payload`, of which the last four octets do not travel.
+    fn inflate(inflater: &mut Inflater, payload: &[u8]) -> Vec<u8> {
+        let mut out = vec![0; 1 << 20];
+        let step = inflater.inflate(&payload[..payload.len() - 4], &mut out).unwrap();
+        let end = inflater.finish(&mut out[step.written..]).unwrap();
+        assert!(end.done);
+        out.truncate(step.written + end.written);
+        out
+    }
+
+    /// Matches of many lengths at distances about each power of two, in messages of many sizes; for each table, what comes
+    /// after a longer window and after a shorter one.
+    fn messages() -> Vec<Vec<u8>> {
+        let noise: Vec<u8> = (0..70_000_u32).map(|i| (i.wrapping_mul(0x9E37_79B1) >> 13) as u8).collect();
+        let mut messages = vec![b"a".to_vec(), b"abcd".to_vec(), noise[..5000].to_vec(), vec![0; 100_000]];
+        for distance in [1, 2, 3, 4, 7, 8, 9, 257, 1024, 4097, 32_767, 32_768, 32_769] {
+            let mut message = noise[..distance.min(40_000)].to_vec();
+            for len in (3..20).chain(250..262) {
+                message.push(noise[len]);
+                for _ in 0..len {
+                    message.push(message[message.len() - distance]);
+                }
+            }
+            messages.push(message);
+        }
+        messages.push(noise[..300].repeat(3));
+        messages
+    }
+
+    /// Places are renumbered now and then, and a state goes from one window, connection and level to the next: all of that
+    /// may cost matches, and nothing else.
+    #[test]
+    fn numbers_begin_anew() {
+        let mut out = vec![0; 200_000];
+        for begin in [1, (1 << 30) - 150_000, (1 << 30) - 1] {
+            let (mut fresh, mut kept) = (Chains::new(), Chains::new());
+            (fresh.origin, kept.origin) = (begin, begin);
+            for (bits, level) in [(15, 9), (9, 6), (12, 2), (15, 4), (10, 8)] {
+                let window = WindowBits::new(bits).unwrap();
+                let mut alone = Inflater::new(window, false, Pool::shared());
+                let mut on = Inflater::new(window, true, Pool::shared());
+                let mut parked = Window::new(window);
+                fresh.set_level(level);
+                kept.set_level(level);
+                kept.renew();
+                for (turn, message) in messages().into_iter().enumerate() {
+                    let len = fresh.compress(&message, window.size(), &mut out).unwrap();
+                    assert!(inflate(&mut alone, &out[..len]) == message, "{bits} bits, level {level}");
+                    let len = kept.compress_on(&message, window.size(), &mut out).unwrap();
+                    assert!(inflate(&mut on, &out[..len]) == message, "{bits} bits, level {level}, takeover");
+                    assert!(kept.history.len() <= 2 * window.size());
+                    if turn % 3 == 0 {
+                        kept.disarm(&mut parked);
+                        kept.arm(&mut parked);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Output that is too short is said to be.
+    #[test]
+    fn too_short() {
+        for message in messages() {
+            for len in [0, 1, 7, 8, 9, 100, message.len() / 20] {
+                let mut out = vec![0; len];
+                if let Some(len) = Chains::new().compress(&message, 1 << 15, &mut out) {
+                    let mut inflater = Inflater::new(WindowBits::MAX, false, Pool::shared());
+                    assert!(inflate(&mut inflater, &out[..len]) == message);
+                }
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! Invariants:
 //! - After every piece the output stands on a byte boundary between two blocks, and nothing is held back. So a piece
 //!   can be read as soon as it arrives, its size has a bound of its own, and the state may be given away at any time.
-//! - With context takeover `window` holds the last plain bytes that were fed.
+//! - With context takeover the last plain bytes that were fed are in the live state, or else in `window`.
 
 use core::fmt;
 
@@ -13,11 +13,11 @@ use super::window::Window;
 
 /// Compresses the messages of one direction, piece by piece.
 ///
-/// A state of the back end is taken from the pool at the first use. Without context takeover it goes back after each
+/// A state is taken from the pool at the first use. Without context takeover it goes back after each
 /// message; with it, [`park`](Self::park) gives it back and keeps the last 2^w bytes.
 ///
-/// Level 0 needs no state: its messages are stored blocks. So are those of a window of 8 bits, for which the back end
-/// has no compressor.
+/// Level 0 needs no state: its messages are stored blocks. So are those of a window of 8 bits, for which there is no
+/// compressor.
 pub struct Deflater {
     window: Window,
     state: Option<Box<Deflating>>,
@@ -126,7 +126,7 @@ impl Deflater {
         self.window.bits()
     }
 
-    /// Whether a state of the back end is held.
+    /// Whether a state is held.
     pub fn is_live(&self) -> bool {
         self.state.is_some()
     }

@@ -152,3 +152,87 @@ fn make_room(counts: &mut [u32; LONGEST + 1], limit: usize) {
         counts[limit] -= 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the best code without a limit costs: each time two are joined, all below them take a bit more.
+    fn least(counts: &[u32]) -> u32 {
+        let mut weights: Vec<u32> = counts.iter().copied().filter(|&count| count > 0).collect();
+        let mut cost = 0;
+        while weights.len() > 1 {
+            weights.sort_unstable_by(|a, b| b.cmp(a));
+            let two = weights.pop().unwrap() + weights.pop().unwrap();
+            cost += two;
+            weights.push(two);
+        }
+        cost
+    }
+
+    /// RFC 1951, section 3.2.2: complete, no code begins another one, within the limit, for what comes and only for that.
+    fn check<const N: usize>(counts: &[u32; N], limit: usize) {
+        let mut code = [0; N];
+        let cost = best(counts, limit, &mut code);
+        let coded: Vec<(usize, u32, u32)> =
+            (0..N).filter(|&at| code[at] > 0).map(|at| (at, code[at] & 0xFFFF, code[at] >> 16)).collect();
+        assert!(coded.iter().all(|code| (1..=limit as u32).contains(&code.2)), "{counts:?}");
+        let taken: u32 = coded.iter().map(|code| 1 << (limit as u32 - code.2)).sum();
+        assert_eq!(taken, 1 << limit, "{counts:?}");
+        for (at, (_, bits, len)) in coded.iter().enumerate() {
+            assert_eq!(bits >> len, 0);
+            for (_, other, longer) in &coded[at + 1..] {
+                assert_ne!((bits ^ other) & ((1 << len.min(longer)) - 1), 0, "{counts:?}");
+            }
+        }
+        let used = counts.iter().filter(|count| **count > 0).count();
+        assert!((0..N).all(|at| counts[at] == 0 || code[at] > 0) && coded.len() == used.max(2));
+        if used > 1 {
+            assert_eq!(cost, coded.iter().map(|(at, _, len)| counts[*at] * len).sum::<u32>());
+            let (least, all) = (least(counts), counts.iter().sum::<u32>());
+            let is_short = coded.iter().all(|code| code.2 < limit as u32);
+            assert!(if is_short { cost == least } else { cost >= least }, "{cost}, {least}: {counts:?}");
+            // The limit costs little: the heights that are cut off hold few.
+            assert!(cost <= least + all / 4 + 8, "{cost}, {least}: {counts:?}");
+        }
+    }
+
+    #[test]
+    fn codes_are_complete_short_and_within_the_limit() {
+        check(&[0; 19], 7);
+        check(&[0; 286], 14);
+        check(&[1; 286], 14);
+        check(&[100_000; 19], 7);
+        for one in [0, 1, 18] {
+            let mut counts = [0; 19];
+            counts[one] = 3;
+            check(&counts, 7);
+        }
+        // The deepest of all trees: each weighs as much as all before it.
+        for used in 2..=30 {
+            let (mut counts, mut two) = ([0; 30], (1, 1));
+            for count in counts.iter_mut().rev().take(used) {
+                *count = two.0;
+                two = (two.1, two.0 + two.1);
+            }
+            check(&counts, 15);
+            check(&counts, 9);
+        }
+        let mut state = 7_u64;
+        let mut random = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 20) as u32
+        };
+        for _ in 0..300 {
+            let (sparse, spread) = (random() % 8, random() % 16);
+            let mut count = || {
+                if random() % 8 < sparse { 0 } else { random() >> (12 + random() % (spread + 1)) & 0x3FFF }
+            };
+            check::<286>(&core::array::from_fn(|_| count()), 14);
+            check::<30>(&core::array::from_fn(|_| count()), 15);
+            check::<19>(&core::array::from_fn(|_| count()), 7);
+        }
+    }
+}

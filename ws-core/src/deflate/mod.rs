@@ -29,7 +29,7 @@
 //!
 //! # Memory
 //!
-//! A connection has nothing before its first compressed message. State of the back end comes from a [`Pool`]: for the
+//! A connection has nothing before its first compressed message. State comes from a [`Pool`]: for the
 //! length of a message without context takeover; with it, until it was not used for [`Settings::idle`] and somebody
 //! calls [`Session::park_idle`](crate::Session::park_idle), as the adapters do. Then only the window's bytes are kept,
 //! from which the next message makes the state anew (10 to 40 µs). Bytes requested from the allocator, for each
@@ -38,10 +38,10 @@
 //! | window | compressor of level 1, with takeover | without | of level 2 to 9, with takeover | without | decompressor, with takeover | without | parked, with takeover | without |
 //! |--:|--:|--:|--:|--:|--:|--:|--:|--:|
 //! | 8 bits | 0 | 0 | 0 | 0 | 47 960 | 47 960 | 256 | 0 |
-//! | 9 bits | 17 536 | 65 664 | 24 976 | 23 952 | 48 216 | 48 216 | 512 | 0 |
-//! | 10 bits | 18 560 | 65 664 | 26 000 | 23 952 | 48 728 | 48 728 | 1 024 | 0 |
-//! | 11 bits | 20 608 | 65 664 | 46 480 | 42 384 | 49 752 | 49 752 | 2 048 | 0 |
-//! | 12 bits | 24 704 | 65 664 | 50 576 | 42 384 | 51 800 | 51 800 | 4 096 | 0 |
+//! | 9 bits | 17 536 | 65 664 | 29 072 | 28 048 | 48 216 | 48 216 | 512 | 0 |
+//! | 10 bits | 18 560 | 65 664 | 30 096 | 28 048 | 48 728 | 48 728 | 1 024 | 0 |
+//! | 11 bits | 20 608 | 65 664 | 62 864 | 58 768 | 49 752 | 49 752 | 2 048 | 0 |
+//! | 12 bits | 24 704 | 65 664 | 66 960 | 58 768 | 51 800 | 51 800 | 4 096 | 0 |
 //! | 13 bits | 32 896 | 65 664 | 165 264 | 148 880 | 55 896 | 55 896 | 8 192 | 0 |
 //! | 14 bits | 49 280 | 65 664 | 181 648 | 148 880 | 64 088 | 64 088 | 16 384 | 0 |
 //! | 15 bits | 82 048 | 65 664 | 214 416 | 148 880 | 80 472 | 80 472 | 32 768 | 0 |
@@ -55,7 +55,7 @@
 //! | 12 bits | 232 | 8 424 | 232 |
 //! | 15 bits | 232 | 65 768 | 232 |
 //!
-//! A pool keeps at most what its [`PoolLimits`] say, by default 18 MiB for all connections of the process; what is lent
+//! A pool keeps at most what its [`PoolLimits`] say, by default 16 MiB for all connections of the process; what is lent
 //! to connections amid their messages, or used less than [`Settings::idle`] ago, is not in it. `tests/alloc.rs` measures
 //! each row and holds it against this page.
 //!
@@ -65,10 +65,15 @@
 //!
 //! # The back end
 //!
-//! It is zlib-rs, used directly, for all but the compressor of level 1, which is our own: one pass over the message where
-//! it stands, with the fixed codes. flate2, through which it is mostly used, does not let a caller stop at the end of a
-//! block, and that is the only certain way to tell that a message was whole (section 7.2.2). A distance beyond the
-//! agreed window is followed as far as the back end still has it; our own compressor never makes one.
+//! What inflates is zlib-rs, used directly: flate2, through which it is mostly used, does not let a caller stop at the end of
+//! a block, and that is the only certain way to tell that a message was whole (section 7.2.2). A distance beyond the agreed
+//! window is followed as far as the back end still has it; our own compressors never make one.
+//!
+//! What compresses is our own, because messages are not streams: a compressor for streams spends more on the state around a
+//! message of 1 KiB than on the message. Ours take it where it stands, and their tables are never cleared. Level 1, the
+//! default, is one pass with the codes that need no description (section 3.2.6 of RFC 1951). Levels 2 to 9 look at more and
+//! more places for each match, and make the codes that suit each block. For JSON of 1 KiB, level 6 takes half of
+//! zlib-rs's time for slightly fewer bytes than at its level 6; no level is more than 1 % larger than zlib-rs's.
 
 mod agreement;
 mod bits;

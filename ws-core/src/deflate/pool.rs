@@ -1,6 +1,6 @@
-//! Idle states of the back end, for the next connection that needs one.
+//! Idle states, for the next connection that needs one.
 //!
-//! A compressor costs 160 to 290 KiB (at level 1: 16 to 128) and a decompressor 47, so connections hold them only while they
+//! A compressor costs 28 to 210 KiB (at level 1: 16 to 128) and a decompressor 47, so connections hold them only while they
 //! are busy. What waits here is bounded in number; what is given beyond that is freed.
 
 use std::fmt;
@@ -59,7 +59,7 @@ impl Tally {
 pub struct PoolLimits {
     /// Idle decompressors: 47 KiB each, and a window of up to 32 KiB.
     pub inflaters: usize,
-    /// Idle compressors: 160 KiB (window of 9 bits) to 290 KiB (15 bits) each; of level 1 at most 128.
+    /// Idle compressors: at most 210 KiB each, once they were used with windows of 15 bits; of level 1 at most 128.
     pub deflaters: usize,
     /// Idle output buffers.
     pub buffers: usize,
@@ -68,7 +68,7 @@ pub struct PoolLimits {
 }
 
 impl PoolLimits {
-    /// 64 decompressors, 32 compressors and 64 buffers of 16 KiB, or 64 KiB once they have grown: at most 18 MiB.
+    /// 64 decompressors, 32 compressors and 64 buffers of 16 KiB, or 64 KiB once they have grown: at most 16 MiB.
     pub const fn new() -> Self {
         Self { inflaters: 64, deflaters: 32, buffers: 64, buffer_len: 16 << 10 }
     }

@@ -5,9 +5,8 @@
 //! history is known by its number, so that the table is never cleared, and any state can go to the next message of
 //! any connection.
 //!
-//! Why it is here although the back end has a level 1: that one clears 128 KiB for each message without takeover and
-//! keeps 320 KiB for a connection with it, where this one keeps 16 KiB and the history. For JSON of 1 KiB it takes a
-//! third of the time for the same bytes, or as good as the same.
+//! It keeps 16 KiB for a connection with takeover, and the history; zlib-rs at its level 1 keeps 320 KiB. For JSON of 1 KiB
+//! it takes a third of the time of that one, for the same bytes, or as good as the same.
 
 use std::vec::Vec;
 

@@ -74,7 +74,8 @@ impl WindowBits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// How hard our compressor tries: 0 (not at all) to 9.
+    /// How hard our compressor tries: 0 (not at all) to 9. For JSON of 1 KiB, level 6 takes five times as long as level 1 and
+    /// makes it a fifth smaller, or a third with takeover; 9 is for large messages that many get.
     pub level: u8,
     /// The largest window of our compressor. 8 counts as 9, as there is no compressor of 8 bits.
     pub deflate_window: WindowBits,

@@ -4,6 +4,7 @@
 mod any;
 mod audit;
 mod content;
+mod levels;
 mod vectors;
 mod window;
 

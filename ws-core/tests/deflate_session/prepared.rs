@@ -75,8 +75,7 @@ fn dp20_one_message_for_many() {
         }
         // Once for each window that makes a difference: one for what fits into the smallest, or all but the smallest.
         let classes = match len {
-            70 => 1,
-            400 => 2,
+            70 | 400 => 1,
             3000 => 3,
             _ => 4,
         };
