@@ -171,10 +171,10 @@ impl Pool {
     /// A compressor for a new stream, of a level of 1 or more.
     pub(super) fn take_deflater(&self, level: u8) -> Box<Deflating> {
         self.0.lent_deflaters.take();
-        let fits = |state: &Box<Deflating>| matches!(**state, Deflating::Quick(_)) == (level == 1);
         let idle = {
             let mut idle = lock(&self.0.deflaters);
-            idle.iter().rposition(fits).map(|at| idle.swap_remove(at))
+            let fits = idle.iter().rposition(|state| matches!(**state, Deflating::Quick(_)) == (level == 1));
+            fits.map(|at| idle.swap_remove(at))
         };
         let mut state = idle.unwrap_or_else(|| {
             Box::new(match level {
