@@ -112,9 +112,13 @@ impl Connection {
     ///
     /// # Errors
     /// As for [`Sender::send`]: nothing was written and nothing changed.
-    #[inline]
+    #[inline(always)]
     pub fn send(&mut self, message: Message<'_>, out: &mut [u8]) -> Result<usize, SendError> {
-        self.send_part(message, Part::Whole, out)
+        // Before a small message no control frame leaves, so there is no ping to tell the receiver of.
+        match self.sender.send_small(message, out) {
+            Some(n) => Ok(n),
+            None => self.send_any(message.kind(), message.as_bytes(), Part::Whole, out),
+        }
     }
 
     /// The fast path of [`send`](Self::send); see [`Sender::send_small`].
@@ -127,14 +131,27 @@ impl Connection {
     ///
     /// # Errors
     /// As for [`Sender::send_part`].
-    #[inline]
     pub fn send_part(
         &mut self,
         message: Message<'_>,
         part: Part,
         out: &mut [u8],
     ) -> Result<usize, SendError> {
-        let result = self.sender.send_part(message, part, out);
+        match part {
+            Part::Whole => self.send(message, out),
+            part => self.send_any(message.kind(), message.as_bytes(), part, out),
+        }
+    }
+
+    #[inline(never)]
+    fn send_any(
+        &mut self,
+        kind: Kind,
+        payload: &[u8],
+        part: Part,
+        out: &mut [u8],
+    ) -> Result<usize, SendError> {
+        let result = self.sender.send_any(kind, payload, part, out);
         if self.sender.take_ping_left() {
             self.receiver.ping_left();
         }

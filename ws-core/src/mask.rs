@@ -24,16 +24,16 @@ pub const fn rotate(key: [u8; 4], offset: usize) -> [u8; 4] {
 }
 
 /// Masks or unmasks `bytes` in place.
-#[inline]
+#[inline(always)]
 pub fn mask(bytes: &mut [u8], key: [u8; 4]) {
     match bytes.len() {
-        0..4 => bytes.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key),
-        4..8 => mask_ends(bytes, key, xor_half),
         8..=16 => mask_ends::<8>(bytes, key, xor),
-        17..=32 => mask_ends::<16>(bytes, key, xor),
-        33..=64 => mask_ends::<32>(bytes, key, xor),
-        65..=SHORT => mask_ends::<64>(bytes, key, xor),
-        _ => long::mask(bytes, key),
+        len if len > SHORT => long::mask(bytes, key),
+        len if len > 64 => mask_ends::<64>(bytes, key, xor),
+        len if len > 32 => mask_ends::<32>(bytes, key, xor),
+        len if len > 16 => mask_ends::<16>(bytes, key, xor),
+        len if len >= 4 => mask_ends(bytes, key, xor_half),
+        _ => bytes.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key),
     }
 }
 
@@ -43,13 +43,13 @@ pub fn mask_copy(src: &[u8], dst: &mut [u8], key: [u8; 4]) {
     let len = src.len().min(dst.len());
     let (src, dst) = (&src[..len], &mut dst[..len]);
     match len {
-        0..4 => dst.iter_mut().zip(src).zip(key).for_each(|((to, from), key)| *to = from ^ key),
-        4..8 => copy_ends(src, dst, key, xor_half),
         8..=16 => copy_ends::<8>(src, dst, key, xor),
-        17..=32 => copy_ends::<16>(src, dst, key, xor),
-        33..=64 => copy_ends::<32>(src, dst, key, xor),
-        65..=SHORT => copy_ends::<64>(src, dst, key, xor),
-        _ => long::mask_copy(src, dst, key),
+        len if len > SHORT => long::mask_copy(src, dst, key),
+        len if len > 64 => copy_ends::<64>(src, dst, key, xor),
+        len if len > 32 => copy_ends::<32>(src, dst, key, xor),
+        len if len > 16 => copy_ends::<16>(src, dst, key, xor),
+        len if len >= 4 => copy_ends(src, dst, key, xor_half),
+        _ => dst.iter_mut().zip(src).zip(key).for_each(|((to, from), key)| *to = from ^ key),
     }
 }
 

@@ -109,9 +109,12 @@ impl Sender {
     /// # Errors
     /// [`SendError::Closed`] after a close frame was queued; [`SendError::MessageOpen`] inside a fragmented message;
     /// [`SendError::NoSpace`] when `out` is too short. In each case nothing was written and nothing changed.
-    #[inline]
+    #[inline(always)]
     pub fn send(&mut self, message: Message<'_>, out: &mut [u8]) -> Result<usize, SendError> {
-        self.send_part(message, Part::Whole, out)
+        match self.send_small(message, out) {
+            Some(n) => Ok(n),
+            None => self.send_any(message.kind(), message.as_bytes(), Part::Whole, out),
+        }
     }
 
     /// Encodes a part of a message into `out`, as [`Sender::send`] does a whole one (section 5.4).
@@ -127,12 +130,10 @@ impl Sender {
         part: Part,
         out: &mut [u8],
     ) -> Result<usize, SendError> {
-        if part == Part::Whole
-            && let Some(n) = self.send_small(message, out)
-        {
-            return Ok(n);
+        match part {
+            Part::Whole => self.send(message, out),
+            part => self.send_any(message.kind(), message.as_bytes(), part, out),
         }
-        self.send_any(message, part, out)
     }
 
     /// The fast path of [`send`](Sender::send), to be inlined where messages are handed on: a server's message below
@@ -155,49 +156,54 @@ impl Sender {
         };
         match payload.len() {
             len @ 0..=125 => {
-                let out = out.get_mut(..len + 2)?;
-                out[0] = first;
-                out[1] = len as u8;
-                out[2..].copy_from_slice(payload);
+                let (head, out) = out.get_mut(..len + 2)?.split_first_chunk_mut()?;
+                *head = [first, len as u8];
+                copy_short(payload, out);
                 Some(len + 2)
             }
             len @ 126..=0xFFFF => {
-                let out = out.get_mut(..len + 4)?;
-                out[0] = first;
-                out[1] = 126;
-                out[2..4].copy_from_slice(&(len as u16).to_be_bytes());
-                out[4..].copy_from_slice(payload);
+                let (head, out) = out.get_mut(..len + 4)?.split_first_chunk_mut()?;
+                let [high, low] = (len as u16).to_be_bytes();
+                *head = [first, 126, high, low];
+                out.copy_from_slice(payload);
                 Some(len + 4)
             }
             _ => None,
         }
     }
 
-    fn send_any(&mut self, message: Message<'_>, part: Part, out: &mut [u8]) -> Result<usize, SendError> {
-        let opcode = self.check(message.kind(), part)?;
+    #[inline(never)]
+    pub(crate) fn send_any(
+        &mut self,
+        kind: Kind,
+        payload: &[u8],
+        part: Part,
+        out: &mut [u8],
+    ) -> Result<usize, SendError> {
+        let opcode = self.check(kind, part)?;
         #[cfg(feature = "deflate")]
-        if self.will_compress(message.as_bytes().len(), part) {
-            return self.send_compressed(opcode, message, part, out);
+        if self.will_compress(payload.len(), part) {
+            return self.send_compressed(opcode, kind, payload, part, out);
         }
-        self.send_plain(opcode, message, part, out)
+        self.send_plain(opcode, kind, payload, part, out)
     }
 
     #[inline(always)]
     fn send_plain(
         &mut self,
         opcode: Opcode,
-        message: Message<'_>,
+        kind: Kind,
+        payload: &[u8],
         part: Part,
         out: &mut [u8],
     ) -> Result<usize, SendError> {
-        let payload = message.as_bytes();
         let len = Header::len_for(payload.len() as u64, self.keys.is_some()) + payload.len();
         let needed = self.pending as usize + len;
         if out.len() < needed {
             return Err(SendError::NoSpace { needed });
         }
         let at = if self.pending > 0 { self.transmit(out) } else { 0 };
-        let header = self.begin(opcode, message.kind(), payload.len() as u64, part);
+        let header = self.begin(opcode, kind, payload.len() as u64, part);
         let Some(out) = out.get_mut(at..at + len) else { return Err(SendError::NoSpace { needed }) };
         let head_len = match out.first_chunk_mut() {
             Some(head) => header.encode(head),
@@ -336,12 +342,14 @@ impl Sender {
     fn send_compressed(
         &mut self,
         opcode: Opcode,
-        message: Message<'_>,
+        kind: Kind,
+        payload: &[u8],
         part: Part,
         out: &mut [u8],
     ) -> Result<usize, SendError> {
-        let payload = message.as_bytes();
-        let Some(outflow) = &mut self.outflow else { return self.send_plain(opcode, message, part, out) };
+        let Some(outflow) = &mut self.outflow else {
+            return self.send_plain(opcode, kind, payload, part, out);
+        };
         let most = outflow.deflater.bound(payload.len());
         let head_most = Header::len_for(most as u64, self.keys.is_some());
         let needed = self.pending as usize + head_most + most;
@@ -356,9 +364,9 @@ impl Sender {
         };
         // What did not shrink goes as it is, where the compressor keeps nothing of it.
         if part == Part::Whole && outflow.forgets && len > payload.len() {
-            return Ok(at + self.send_plain(opcode, message, part, out)?);
+            return Ok(at + self.send_plain(opcode, kind, payload, part, out)?);
         }
-        let mut header = self.begin(opcode, message.kind(), len as u64, part);
+        let mut header = self.begin(opcode, kind, len as u64, part);
         header.rsv = if part.is_first() { RSV1 } else { 0 };
         let mut head = [0; MAX_HEADER];
         let head_len = header.encode(&mut head);
@@ -576,5 +584,29 @@ impl Sender {
     #[inline]
     pub fn take_ping_left(&mut self) -> bool {
         core::mem::take(&mut self.ping_left)
+    }
+}
+
+/// Copies at most 125 bytes by a chunk at either end, which may overlap: for so few a call of `memcpy` costs as much again.
+#[inline(always)]
+fn copy_short(src: &[u8], dst: &mut [u8]) {
+    match src.len() {
+        8..=16 => copy_ends::<8>(src, dst),
+        len if len > 64 => copy_ends::<64>(src, dst),
+        len if len > 32 => copy_ends::<32>(src, dst),
+        len if len > 16 => copy_ends::<16>(src, dst),
+        len if len >= 4 => copy_ends::<4>(src, dst),
+        len if len >= 2 => copy_ends::<2>(src, dst),
+        _ => copy_ends::<1>(src, dst),
+    }
+}
+
+#[inline(always)]
+fn copy_ends<const N: usize>(src: &[u8], dst: &mut [u8]) {
+    if let (Some(first), Some(start)) = (src.first_chunk::<N>(), dst.first_chunk_mut()) {
+        *start = *first;
+    }
+    if let (Some(last), Some(end)) = (src.last_chunk::<N>(), dst.last_chunk_mut()) {
+        *end = *last;
     }
 }

@@ -2,7 +2,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use sha1_smol::Sha1;
+use sha1::{Digest, Sha1};
+
+use super::grammar::are_all;
 
 /// RFC 6455, section 1.3: appended to the key, so that no other protocol computes the answer by chance.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -21,7 +23,7 @@ pub fn accept_key(key: &[u8]) -> [u8; 28] {
     sha1.update(key);
     sha1.update(GUID);
     let mut text = [0; 28];
-    encode(&sha1.digest().bytes(), &mut text);
+    encode(&sha1.finalize(), &mut text);
     text
 }
 
@@ -47,5 +49,7 @@ pub(super) fn is_key(value: &[u8]) -> bool {
     let Some((body, b"==")) = value.split_last_chunk::<2>().map(|(body, pad)| (body, &pad[..])) else {
         return false;
     };
-    body.len() == 22 && body.iter().all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
+    let is_text = |byte: u8| byte.is_ascii_alphanumeric() | (byte == b'+') | (byte == b'/');
+    let (Some(first), Some(last)) = (body.first_chunk(), body.last_chunk()) else { return false };
+    body.len() == 22 && are_all(first, is_text) && are_all(last, is_text)
 }

@@ -95,7 +95,16 @@ fn is_ip_literal(host: &[u8]) -> bool {
 
 /// `*( unreserved / pct-encoded / sub-delims )`. An underscore is unreserved.
 fn is_reg_name(host: &[u8]) -> bool {
-    is_made_of(host, |byte| is_unreserved(byte) || is_sub_delim(byte))
+    static UNESCAPED: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            table[byte] = is_unreserved(byte as u8) || is_sub_delim(byte as u8);
+            byte += 1;
+        }
+        table
+    };
+    is_made_of(host, |byte| UNESCAPED[usize::from(byte)])
 }
 
 /// Whether the bytes are of this class or percent-encoded.
@@ -103,8 +112,8 @@ pub(super) fn is_made_of(mut bytes: &[u8], class: impl Fn(u8) -> bool) -> bool {
     loop {
         bytes = match bytes {
             [] => return true,
-            [b'%', a, b, rest @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => rest,
             [byte, rest @ ..] if class(*byte) => rest,
+            [b'%', a, b, rest @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => rest,
             _ => return false,
         };
     }
