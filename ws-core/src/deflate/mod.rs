@@ -73,7 +73,7 @@
 //! message of 1 KiB than on the message. Ours take it where it stands, and their tables are never cleared. Level 1, the
 //! default, is one pass with the codes that need no description (section 3.2.6 of RFC 1951). Levels 2 to 9 look at more and
 //! more places for each match, and make the codes that suit each block. For JSON of 1 KiB, level 6 takes half of
-//! zlib-rs's time for slightly fewer bytes than at its level 6; no level is more than 1 % larger than zlib-rs's.
+//! zlib-rs's time for as few bytes as at its level 6; no level is more than 3 % larger than zlib-rs's, and most are smaller.
 
 mod agreement;
 mod bits;
