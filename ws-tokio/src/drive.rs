@@ -22,8 +22,8 @@ use crate::wire::Wire;
 /// A queued reply leaves when it is older than this, even if more input waits.
 const PATIENCE: Duration = Duration::from_millis(1);
 
-/// To look at the clock for each message would cost more than all else. After a look that found a quick consumer, so
-/// many messages go by before the next.
+/// To look at the clock for each message would cost more than all else. After a look that found a quick consumer twice as
+/// many messages go by as before it, up to so many; after one that found a slow one, none.
 const GLANCE: u8 = 16;
 
 /// After so many reads in a row the other tasks of the thread get their turn. A peer that sends as fast as it is read
@@ -49,8 +49,9 @@ pub(crate) struct Pace {
     fresh: bool,
     /// Reads since the task last had to wait.
     reads: u8,
-    /// How many messages go by before the next look at the clock.
+    /// How many messages go by before the next look at the clock, and how many did before the last.
     unwatched: u8,
+    glance: u8,
     /// The peer's close frame.
     pub(crate) closed: Option<Box<CloseReason>>,
     /// Why the connection failed, until it is reported, which is when the transport is done with.
@@ -78,6 +79,7 @@ impl Pace {
             fresh: true,
             reads: 0,
             unwatched: 0,
+            glance: 0,
             closed: None,
             failed: None,
             stuck_since: None,
@@ -147,9 +149,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
         }
         if now.saturating_since(self.pace.now) > PATIENCE {
             self.pace.now = now;
+            self.pace.glance = 0;
             self.pump(cx);
         } else {
-            self.pace.unwatched = GLANCE;
+            self.pace.glance = (2 * self.pace.glance + 1).min(GLANCE);
+            self.pace.unwatched = self.pace.glance;
         }
     }
 

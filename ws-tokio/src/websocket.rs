@@ -116,7 +116,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// has what the peer said. Pings are answered on the way.
     ///
     /// Replies leave together, in one write, when no complete message is left to lend, when 64 KiB of them wait, or
-    /// when the oldest has waited 1 ms: looked at with a batch's second message, and every sixteenth after it.
+    /// when the oldest has waited 1 ms: looked at with a batch's second message, and then again after as many as
+    /// were quick, at most sixteen.
     ///
     /// # Errors
     /// Once, why the connection ended otherwise, after the peer was told; then `None`.
@@ -402,7 +403,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Future for NextMessage<'a, S> {
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(socket) = self.socket.take() else { return Poll::Ready(Ok(None)) };
+        // As the future of an async function: to say that the connection is closed would be untrue.
+        let socket = self.socket.take().expect("`recv` is polled again after it was ready");
         // What comes after this is out of line where it is rare: what has to be kept in registers is little then.
         if socket.session.advance_small(socket.pace.now) {
             if socket.wire.queued() > 0 && socket.pace.looks_up() {

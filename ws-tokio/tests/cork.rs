@@ -68,6 +68,25 @@ async fn a_slow_handler_does_not_hold_its_first_answer_back() {
     }
 }
 
+/// A handler that becomes slow is noticed after no more slow messages than it had quick ones, and in any case soon.
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_becomes_slow_is_noticed() {
+    for quick in [1, 2, 3, 6, 20, 200] {
+        let (mut ws, far) = server();
+        far.feed(masked(TEXT, b"x").repeat(300));
+        for i in 0..300 {
+            let (_, mut reply) = ws.recv().await.expect("open").expect("a message");
+            if i >= quick {
+                time::advance(Duration::from_millis(100)).await;
+            }
+            reply.send("x").await.expect("open");
+            let waiting = i + 1 - far.written_len() / 3;
+            let most = quick + (quick + 1).min(17);
+            assert!(i < quick || waiting <= most, "{waiting} answers wait behind {quick} quick messages");
+        }
+    }
+}
+
 /// N-05: "control frames already read are answered", also when messages behind them wait for a slow handler that
 /// says nothing itself.
 #[tokio::test(start_paused = true)]

@@ -14,10 +14,9 @@ use super::{Inner, READER, Shared, WRITER, lock};
 use crate::error::Error;
 use crate::owned::OwnedMessage;
 use crate::timer::Clock;
-use crate::websocket::WebSocket;
-use crate::wire::{LARGE, Payload};
+use crate::wire::{Encode, LARGE, Payload};
 
-/// The writing half of a [`WebSocket`], made by [`WebSocket::split`].
+/// The writing half of a [`WebSocket`](crate::WebSocket), made by [`WebSocket::split`](crate::WebSocket::split).
 ///
 /// To drop it does not close the connection: the reading half goes on, and so do pongs. Use [`close`](Self::close).
 /// It keeps no deadlines: that is the reading half's, as long as it is polled. Without that a `send` waits for a peer that
