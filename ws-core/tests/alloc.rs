@@ -25,7 +25,7 @@ fn allocations(work: impl FnOnce()) -> usize {
 fn peak(work: impl FnOnce()) -> usize {
     let before = process::restart_peak();
     work();
-    process::peak() - before
+    process::peak_in_place() - before
 }
 
 fn receive(session: &mut Session<&mut [u8]>, wire: &[u8], step: usize) -> usize {

@@ -139,7 +139,7 @@ async fn dp15_dp16_bombs_on_a_socket() {
                 let server =
                     async { serve(listener.accept().await.expect("a peer").0, config.clone()).await };
                 let ((plain, end), code) = tokio::join!(server, attack(address, first, bomb));
-                let extra = process::peak() - before;
+                let extra = process::peak_in_place() - before;
                 println!("{delivery:?}, cut {cut}, nested {nested}: {extra} bytes, {end:?}");
                 assert!(matches!(end, Some(Error::Violation(Violation::MessageTooBig))), "{end:?}");
                 assert_eq!(code, Some(1009), "{delivery:?}, cut {cut}, nested {nested}");

@@ -1,7 +1,7 @@
 //! permessage-deflate (RFC 7692): messages of JSON compressed, each from nothing or with the context of those before it, and
 //! inflated again.
 //!
-//! All but ws-core's level 1 are zlib-rs underneath. Levels of different compressors are different bargains: the bytes that
+//! All inflate by zlib-rs and compress by it, but for ws-core's own compressors. Levels of different compressors are different bargains: the bytes that
 //! a message takes are printed below the table.
 
 use ws_benches::micro::{self, Entrant};

@@ -41,8 +41,8 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // The old and the new may stand beside each other for a moment. To the thread they count as if they did, to the
-        // process as what was asked for.
+        // The old and the new may stand beside each other for a moment, and count as if they did.
+        process::beside(size);
         process::shrink(layout.size());
         process::grow(size);
         thread::grow(size);
@@ -58,13 +58,20 @@ pub mod process {
 
     static LIVE: AtomicUsize = AtomicUsize::new(0);
     static PEAK: AtomicUsize = AtomicUsize::new(0);
+    static PEAK_IN_PLACE: AtomicUsize = AtomicUsize::new(0);
     static CALLS: AtomicUsize = AtomicUsize::new(0);
     static TOTAL: AtomicUsize = AtomicUsize::new(0);
 
     pub(super) fn grow(size: usize) {
         CALLS.fetch_add(1, SeqCst);
         TOTAL.fetch_add(size, SeqCst);
-        PEAK.fetch_max(LIVE.fetch_add(size, SeqCst) + size, SeqCst);
+        let live = LIVE.fetch_add(size, SeqCst) + size;
+        PEAK.fetch_max(live, SeqCst);
+        PEAK_IN_PLACE.fetch_max(live, SeqCst);
+    }
+
+    pub(super) fn beside(size: usize) {
+        PEAK.fetch_max(live() + size, SeqCst);
     }
 
     pub(super) fn shrink(size: usize) {
@@ -80,12 +87,18 @@ pub mod process {
     pub fn restart_peak() -> usize {
         let live = live();
         PEAK.store(live, SeqCst);
+        PEAK_IN_PLACE.store(live, SeqCst);
         live
     }
 
     /// The most bytes that were allocated at a time since [`restart_peak`].
     pub fn peak() -> usize {
         PEAK.load(SeqCst)
+    }
+
+    /// The same if what grows grows where it stands, as large buffers do: what was asked for, and not how it was come by.
+    pub fn peak_in_place() -> usize {
+        PEAK_IN_PLACE.load(SeqCst)
     }
 
     /// Allocations so far.
