@@ -18,6 +18,16 @@ impl<H: Handler> Worker<H> {
     pub(super) fn obey(&mut self, now: Instant) {
         let mut batch = mem::take(&mut self.batch);
         if self.inbox().take(&mut batch) {
+            // First of all: what is sent to somebody was left here behind his answer.
+            for Answered { id: of, answer } in mem::take(&mut batch.answers) {
+                self.work(
+                    of.slot,
+                    now,
+                    |hand| {
+                        if hand.id == of { hand.answer(answer) } else { Ok(State::Waiting) }
+                    },
+                );
+            }
             let mut orders = mem::take(&mut batch.orders);
             let mut published = mem::take(&mut batch.published);
             let mut messages = published.drain(..);
@@ -42,15 +52,6 @@ impl<H: Handler> Worker<H> {
             }
             for turn in mem::take(&mut batch.turns) {
                 self.take_turn(turn, now);
-            }
-            for Answered { id: of, answer } in mem::take(&mut batch.answers) {
-                self.work(
-                    of.slot,
-                    now,
-                    |hand| {
-                        if hand.id == of { hand.answer(answer) } else { Ok(State::Waiting) }
-                    },
-                );
             }
             for arrival in mem::take(&mut batch.arrivals) {
                 self.take_in(arrival, now);
