@@ -49,6 +49,24 @@ impl Opening {
         self.input.len().saturating_sub(self.head_len)
     }
 
+    /// How much is read at once. While an answer is looked for, no more than may still come early (HS-32); before that, a
+    /// head and what is behind it.
+    fn space(&self) -> usize {
+        if self.decide_by.is_set() { MAX_EARLY_BYTES.saturating_sub(self.early()) } else { MAX_EARLY_BYTES }
+    }
+
+    /// Keeps what came, in memory that is bounded like it.
+    fn keep(&mut self, bytes: &[u8]) {
+        let Self { input, head_len, .. } = self;
+        let len = input.len() + bytes.len();
+        if self.decide_by.is_set() && len > input.capacity() {
+            let most = head_len.saturating_add(MAX_EARLY_BYTES);
+            let wanted = input.capacity().saturating_mul(2).min(most).max(len);
+            input.reserve_exact(wanted - input.len());
+        }
+        input.extend_from_slice(bytes);
+    }
+
     /// The size of the memory that the head stands in.
     pub(crate) fn held(&self) -> usize {
         self.input.capacity()
@@ -194,13 +212,14 @@ impl<S: Stream> Socket<S> {
     /// One read; `false`: there is nothing now.
     fn read_head(&mut self, buffers: &mut Buffers, now: Instant) -> bool {
         let Some(opening) = self.opening.as_mut() else { return true };
-        if !self.readable || self.eof {
+        let space = opening.space();
+        if !self.readable || self.eof || space == 0 {
             return false;
         }
         // No more at a time than may come early: what is kept is bounded by the head's limit and one read.
         let mut lease = buffers.lease();
         let mut came = true;
-        match self.wire.io.read(&mut lease[..MAX_EARLY_BYTES]) {
+        match self.wire.io.read(&mut lease[..space]) {
             Ok(0) => {
                 self.eof = true;
                 opening.handshake.recv_eof(now);
@@ -208,12 +227,12 @@ impl<S: Stream> Socket<S> {
                 self.fail(Error::Lost(ErrorKind::UnexpectedEof.into()));
             }
             Ok(n) if opening.handshake.transport() == Transport::Open => {
-                opening.input.extend_from_slice(&lease[..n]);
-                self.note_short(n, MAX_EARLY_BYTES);
+                opening.keep(&lease[..n]);
+                self.note_short(n, space);
             }
             Ok(n) => {
                 opening.handshake.discard(n);
-                self.note_short(n, MAX_EARLY_BYTES);
+                self.note_short(n, space);
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
