@@ -121,7 +121,11 @@ impl Remote {
     ///
     /// [`Handler::adopt`](crate::Handler::adopt) makes what is kept with the connection from the state of a consent (without
     /// that it is answered with 500), then it is [opened](crate::Handler::open). The first answer counts. One that comes too
-    /// late is dropped with its state: [`Handler::left`](crate::Handler::left) was told then.
+    /// late is dropped with its state: [`Handler::left`](crate::Handler::left) was told when it was too late.
+    ///
+    /// What this thread [sends](Self::send) behind a consent comes after it, and so does a [close](Self::close). For
+    /// [`Settings::max_inbox`](crate::Settings::max_inbox) an answer counts with its headers and its body, but not with what its
+    /// state holds elsewhere: whoever makes such states bounds them.
     ///
     /// # Errors
     /// [`RemoteError::Full`] and [`RemoteError::Stopped`]; nothing is answered then.

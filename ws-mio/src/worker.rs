@@ -290,6 +290,7 @@ impl<H: Handler> Worker<H> {
         });
         for at in due.drain(..) {
             self.work(at, now, |hand| hand.tick());
+            self.tell_who_left(at);
         }
         self.due = due;
     }

@@ -9,7 +9,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use support::{REQUEST, TEXT, expect, masked, plain, read_head};
+use support::{CLOSE, REQUEST, TEXT, expect, masked, plain, read_head};
+use ws_mio::core::handshake::MAX_EARLY_BYTES;
 use ws_mio::core::{AnswerError, Config, Event, Timer};
 use ws_mio::{
     Acceptance, ConnId, Decision, Error, Handler, Peer, Refusal, Remote, RemoteError, Server, Settings,
@@ -84,6 +85,18 @@ impl Handler for App {
                 for id in std::mem::take(&mut self.asked) {
                     peer.remote().answer(id, self.consent("let in")).expect("room");
                 }
+            }
+            Event::Text("let them in and out") => {
+                for id in std::mem::take(&mut self.asked) {
+                    let remote = peer.remote();
+                    remote.answer(id, self.consent("let in")).expect("room");
+                    remote.send(id, "welcome").expect("room");
+                    remote.close(id, None).expect("room");
+                }
+            }
+            Event::Text("forget them") => {
+                self.asked.clear();
+                peer.send("forgotten").expect("room");
             }
             // What this loop's thread has used of a processor, in nanoseconds.
             Event::Text("cpu") => {
@@ -284,16 +297,61 @@ fn hs_31_no_answer_in_time() {
     peer.read_to_string(&mut answer).expect("FIN, not a reset");
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!((200..5_000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    // The application knows it as soon as he does, and not only when he has hung up.
+    match server.seen.recv_timeout(Duration::from_millis(500)).expect("at once") {
+        Seen::Left(other, Error::Timeout(Timer::Handshake)) => assert_eq!(other, id),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(server.remote.connections(), 0);
     // While it lingers, and after it.
     server.remote.answer(id, Ok(server.consent("too late"))).expect("room");
     assert!(matches!(server.next(), Seen::Dropped));
     drop(peer);
-    match server.next() {
-        Seen::Left(other, Error::Timeout(Timer::Handshake)) => assert_eq!(other, id),
-        other => panic!("{other:?}"),
-    }
+    assert!(server.is_silent(), "once");
     server.remote.answer(id, Ok(server.consent("far too late"))).expect("room");
     assert!(matches!(server.next(), Seen::Dropped) && server.is_silent());
+}
+
+/// he who lingers with his 503 is nobody's when the server ends.
+#[test]
+fn x18_an_end_after_no_answer() {
+    let mut server = Running::start(|config| config.timeouts.handshake = Duration::from_millis(100));
+    let (mut peer, id) = server.waiting(b"");
+    assert!(matches!(server.next(), Seen::Left(other, Error::Timeout(_)) if other == id));
+    server.remote.shut_down(Duration::from_millis(100));
+    server.thread.take().expect("it runs").join().expect("no panic").expect("it ends");
+    assert!(server.is_silent() && server.remote.connections() == 0);
+    assert!(read_head(&mut peer).starts_with("HTTP/1.1 503 "));
+}
+
+/// What is sent behind an answer comes after it, from whichever thread: it is not lost because both get there at once.
+#[test]
+fn what_is_sent_behind_an_answer() {
+    let server = Running::start(|_| {});
+    let mut usher = server.open("/now");
+    for at in 0..20 {
+        let (mut guest, id) = server.waiting(b"");
+        if at % 2 == 0 {
+            // The loop gets all of a callback's orders at once.
+            usher.write_all(&masked(TEXT, b"let them in and out")).expect("written");
+        } else {
+            server.remote.answer(id, Ok(server.consent("let in"))).expect("room");
+            server.remote.send(id, "welcome").expect("room");
+            server.remote.close(id, None).expect("room");
+        }
+        assert!(matches!(server.next(), Seen::Open(other, "let in") if other == id));
+        assert!(read_head(&mut guest).starts_with("HTTP/1.1 101 "));
+        expect(&mut guest, &[plain(TEXT, b"welcome"), plain(CLOSE, b"")].concat());
+        drop(guest);
+        assert!(
+            matches!((server.next(), server.next()), (Seen::Closed(other), Seen::Dropped) if other == id)
+        );
+        // Meanwhile the usher's list has one who was let in otherwise.
+        if at % 2 != 0 {
+            usher.write_all(&masked(TEXT, b"forget them")).expect("written");
+            expect(&mut usher, &plain(TEXT, b"forgotten"));
+        }
+    }
 }
 
 /// who does not wait is noticed, however he goes and whatever he has sent; his answer is for nobody, not even for
@@ -362,6 +420,7 @@ fn n01_early_bytes_are_bounded() {
             }
         }
     }
+    assert_eq!(taken(&peer, server.address, sent), MAX_EARLY_BYTES, "of {sent}");
     let before = used();
     std::thread::sleep(Duration::from_millis(500));
     let spent = Duration::from_nanos(used() - before);
@@ -379,6 +438,54 @@ fn n01_early_bytes_are_bounded() {
     let echo = plain(TEXT, &[b'x'; 10_000]);
     (0..whole).for_each(|_| expect(&mut peer, &echo));
     writing.join().expect("no panic");
+}
+
+/// HS-32: a byte is left to the bound, and much more than a byte comes: the rest stays where it is.
+#[test]
+#[cfg(target_os = "linux")]
+fn hs_32_the_last_early_byte() {
+    let server = Running::start(|_| {});
+    for first in [1, 8_000, MAX_EARLY_BYTES - 1] {
+        let (mut peer, id) = server.waiting(b"");
+        let message = masked(TEXT, &[b'x'; 40_000]);
+        peer.write_all(&message[..first]).expect("written");
+        let began = Instant::now();
+        while taken(&peer, server.address, first) < first {
+            assert!(began.elapsed() < Duration::from_secs(10), "{first} are not read");
+        }
+        let second = first + MAX_EARLY_BYTES;
+        peer.write_all(&message[first..second]).expect("written");
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(taken(&peer, server.address, second), MAX_EARLY_BYTES, "{first}");
+        // And nothing of it is lost.
+        server.remote.answer(id, Ok(server.consent("at last"))).expect("room");
+        assert!(matches!(server.next(), Seen::Open(..)));
+        peer.write_all(&message[second..]).expect("written");
+        read_head(&mut peer);
+        expect(&mut peer, &plain(TEXT, &[b'x'; 40_000]));
+        drop(peer);
+        assert!(matches!((server.next(), server.next()), (Seen::Closed(_), Seen::Dropped)));
+    }
+}
+
+/// Of `sent` bytes, how many the server has read: neither end's system has them.
+#[cfg(target_os = "linux")]
+fn taken(peer: &TcpStream, server: SocketAddr, sent: usize) -> usize {
+    let ports = (peer.local_addr().expect("connected").port(), server.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux");
+    let port = |field: &str| u16::from_str_radix(field.rsplit(':').next()?, 16).ok();
+    let held = table.lines().skip(1).filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (own, other) = (port(fields[1])?, port(fields[2])?);
+        let (unsent, unread) = fields[4].split_once(':')?;
+        let held = match (own, other) == ports {
+            true => unsent,
+            false if (other, own) == ports => unread,
+            false => return None,
+        };
+        usize::from_str_radix(held, 16).ok()
+    });
+    sent - held.sum::<usize>()
 }
 
 /// N-04: answers that nobody looks at are bounded.

@@ -5,11 +5,30 @@ use std::any::Any;
 use ws_core::Accept;
 
 use super::hand::InHand;
-use super::{Desk, fields};
+use super::{Desk, Worker, fields};
 use crate::error::Error;
 use crate::handler::{Acceptance, Handler, Refusal, Visitor};
 use crate::later::Decision;
 use crate::socket::State;
+
+impl<H: Handler> Worker<H> {
+    /// Time has passed for somebody: if that was too much for his answer, the application is told, and not only when he
+    /// has heard of it and hung up.
+    pub(super) fn tell_who_left(&mut self, at: u32) {
+        if !self.desk.undecided.contains(&at) {
+            return;
+        }
+        let Some((socket, id, _)) = self.table.lend(at) else { return };
+        let end = if socket.has_failed() { socket.tell_end() } else { Ok(()) };
+        self.table.give_back(at);
+        if let Err(error) = end {
+            self.desk.undecided.remove(&at);
+            self.lingering += 1;
+            self.note_count();
+            self.desk.handler.left(id, error);
+        }
+    }
+}
 
 impl<H: Handler> InHand<'_, H> {
     /// Has the application judge a request, and goes on with what it says.
