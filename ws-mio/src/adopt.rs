@@ -52,7 +52,8 @@ impl std::error::Error for NotAdopted {}
 
 impl Remote {
     /// Gives a connection whose opening handshake is done to the loop that has the fewest. What was received behind the
-    /// handshake is in the session already; both directions of the stream are the loop's from here on.
+    /// handshake is in the session already; both directions of the stream are the loop's from here on, and it is made
+    /// one that does not block.
     ///
     /// [`Handler::adopt`](crate::Handler::adopt) gets `state`. [`Settings::max_connections`](crate::Settings::max_connections) does not hold it back, nor does
     /// [`Settings::max_inbox`](crate::Settings::max_inbox): whoever opens connections bounds them.

@@ -5,12 +5,12 @@ mod support;
 
 use std::any::Any;
 use std::io::{self, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use support::{CLOSE, expect, masked, plain, sockets};
+use support::{BINARY, CLOSE, expect, masked, plain, sockets};
 use ws_mio::core::{Config, Connection, Event, Instant, Session};
 use ws_mio::{ConnId, Error, Handler, NotAdopted, Peer, Remote, Server, Settings};
 
@@ -20,6 +20,9 @@ enum Seen {
     Closed(u32, Result<(), Error>),
     Failed,
 }
+
+/// Who has this number is sent as many bytes, more than the system takes at once.
+const MUCH: u32 = 32 << 20;
 
 struct App {
     seen: Sender<Seen>,
@@ -36,6 +39,9 @@ impl Handler for App {
 
     fn open(&mut self, peer: &mut Peer<'_, u32>) {
         let _ = self.seen.send(Seen::Open(*peer.state));
+        if *peer.state == MUCH {
+            peer.send(&*vec![0; MUCH as usize]).expect("the first has room");
+        }
     }
 
     fn event(&mut self, _: Event<'_>, _: &mut Peer<'_, u32>) {}
@@ -113,6 +119,29 @@ fn a_loop_that_cannot_take_it() {
     }
     assert!(running.seen.recv_timeout(Duration::from_millis(100)).is_err(), "once");
     assert_eq!(running.remote.connections(), 0);
+}
+
+/// A stream that blocks is made one that does not: nobody else waits for its peer.
+#[test]
+fn one_that_blocks() {
+    let running = Running::start(None);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let mut first = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+    first.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+    let (ours, _) = listener.accept().expect("accepted");
+    give(&running.remote, ours, MUCH).expect("it runs");
+    let (_second, ours) = sockets();
+    give(&running.remote, ours.into(), 2).expect("it runs");
+    for number in [MUCH, 2] {
+        match running.next() {
+            Seen::Open(other) => assert_eq!(other, number),
+            other => panic!("{other:?}"),
+        }
+    }
+    expect(&mut first, &plain(BINARY, &vec![0; MUCH as usize]));
+    first.write_all(&masked(CLOSE, b"\x03\xe8")).expect("written");
+    expect(&mut first, &plain(CLOSE, b"\x03\xe8"));
+    assert!(matches!(running.next(), Seen::Closed(MUCH, Ok(()))));
 }
 
 /// one that comes while the loop is being shut down is told so like those before it, and not kept to the end.

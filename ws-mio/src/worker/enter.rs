@@ -55,8 +55,11 @@ impl<H: Handler> Worker<H> {
         let adopt::Arrival { stream, session, state } = arrival;
         self.inbox().arriving.fetch_sub(1, Ordering::Relaxed);
         let Some(state) = self.desk.handler.adopt(state) else { return };
-        let socket = Socket::over(Link::Tcp(TcpStream::from_std(stream)), session);
-        match self.seat(socket) {
+        // One that waits would have all others wait.
+        let seated = stream
+            .set_nonblocking(true)
+            .and_then(|()| self.seat(Socket::over(Link::Tcp(TcpStream::from_std(stream)), session)));
+        match seated {
             Ok(at) => {
                 self.work(at, now, |hand| hand.open(state));
                 if self.ends.is_some() {
