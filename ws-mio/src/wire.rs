@@ -190,7 +190,12 @@ impl<S: Stream> Wire<S> {
             return self.send_beside(buffers, connection, message, part);
         }
         if self.broken || !self.has_room() {
-            self.check_room(buffers, connection, (connection.pending() + MAX_HEADER).saturating_add(len))?;
+            self.check_room(
+                buffers,
+                connection,
+                (connection.pending() + MAX_HEADER).saturating_add(len),
+                part,
+            )?;
         }
         loop {
             match connection.send_part(message, part, self.out.get_mut(self.end..).unwrap_or_default()) {
@@ -218,6 +223,7 @@ impl<S: Stream> Wire<S> {
             buffers,
             connection,
             (connection.pending() + MAX_HEADER).saturating_add(payload.len()),
+            part,
         )?;
         self.queue_owed(buffers, connection);
         let header = connection.frame_header(message.kind(), payload.len() as u64, part)?;
@@ -242,7 +248,7 @@ impl<S: Stream> Wire<S> {
         }
         if self.broken || !self.has_room() {
             let needed = connection.pending() + MAX_HEADER;
-            self.check_room(buffers, connection, needed.saturating_add(prepared.len()))?;
+            self.check_room(buffers, connection, needed.saturating_add(prepared.len()), Part::Whole)?;
         }
         self.queue_owed(buffers, connection);
         let frame = connection.prepared(prepared)?;
@@ -283,12 +289,15 @@ impl<S: Stream> Wire<S> {
     }
 
     /// Whether the bound of the queue allows `needed` bytes more. What waits is written first, if it does not.
+    ///
+    /// Nobody's message is dropped, and nobody is closed, for a `part` that is refused anyway.
     #[cold]
     pub(crate) fn check_room(
         &mut self,
         buffers: &mut Buffers,
         connection: &mut Connection,
         needed: usize,
+        part: Part,
     ) -> Result<(), Error> {
         let max_queue = connection.config().limits.max_queue;
         if is_full(self.queued(), needed, max_queue) {
@@ -297,7 +306,18 @@ impl<S: Stream> Wire<S> {
         if self.broken {
             return Err(Error::Lost(ErrorKind::BrokenPipe.into()));
         }
-        if self.overflow == Overflow::DropOld && is_full(self.queued(), needed, max_queue) {
+        if !is_full(self.queued(), needed, max_queue) {
+            return Ok(());
+        }
+        if !connection.can_send() {
+            return Err(SendError::Closed.into());
+        }
+        match (connection.has_open_message(), part.is_first()) {
+            (true, true) => return Err(SendError::MessageOpen.into()),
+            (false, false) => return Err(SendError::NoMessageOpen.into()),
+            _ => {}
+        }
+        if self.overflow == Overflow::DropOld {
             let excess = self.queued().saturating_add(needed).saturating_sub(max_queue);
             self.drop_oldest(buffers, connection, excess.max(max_queue / 8));
         }
