@@ -79,7 +79,10 @@ impl<D> Peer<'_, D> {
         let (parts, left) = (reply.wire.parts, reply.wire.parts_left);
         let rest = parts.and_then(|parts| parts.after(left, &header, payload));
         let (parts, left) = rest.ok_or(SendError::NoMessageOpen)?;
-        reply.wire.put_frame(reply.buffers, reply.connection, header, payload)?;
+        match reply.wire.put_frame(reply.buffers, reply.connection, header, payload) {
+            Err(Error::QueueFull) => return Err(reply.overflow()),
+            result => result?,
+        }
         (reply.wire.parts, reply.wire.parts_left) = (Some(parts), left);
         if header.fin {
             reply.wire.parts = None;
@@ -101,7 +104,8 @@ impl<S: Stream> Wire<S> {
     ) -> Result<(), Error> {
         if self.broken || !self.has_room() {
             let needed = connection.pending() + MAX_HEADER;
-            self.check_room(buffers, connection, needed.saturating_add(payload.len()))?;
+            // Its own frame's message is open, to the core, too.
+            self.check_room(buffers, connection, needed.saturating_add(payload.len()), Part::Middle)?;
         }
         self.queue_owed(buffers, connection);
         let mut head = [0; MAX_HEADER];
