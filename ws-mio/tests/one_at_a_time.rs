@@ -19,6 +19,9 @@ enum Seen {
     Failed(u64, ConnectError),
 }
 
+/// Whoever is told that this one has failed has no time for a while.
+const BUSY: u64 = 99;
+
 struct App(Sender<Seen>);
 
 impl Handler for App {
@@ -33,6 +36,9 @@ impl Handler for App {
 
     fn not_connected(&mut self, tag: u64, error: ConnectError) {
         let _ = self.0.send(Seen::Failed(tag, error));
+        if tag == BUSY {
+            std::thread::sleep(Duration::from_secs(2));
+        }
     }
 }
 
@@ -202,6 +208,42 @@ fn who_waits_is_told_of_the_end() {
     assert_eq!(tags, [0, 1, 2, 3, 4, 5]);
     clients.end();
     assert!(clients.seen.try_recv().is_err());
+}
+
+/// The same at once, even if the one that they wait for is on a loop that has no time, and somebody who does not answer the
+/// close frame keeps their own.
+#[test]
+fn who_waits_does_not_wait_for_others() {
+    let clients = Running::start(2);
+    let by_hand = ByHand::listen();
+    clients.remote.connect_on(0, one(by_hand.address(), 0)).expect("room");
+    let (mut silent, head) = by_hand.only_one();
+    agree(&mut silent, &head);
+    assert!(matches!(clients.next(), Seen::Connected(0, _)));
+    clients.remote.connect_on(1, one(by_hand.address(), 1)).expect("room");
+    let _held = by_hand.only_one();
+    for tag in 2..5 {
+        clients.remote.connect_on(0, one(by_hand.address(), tag)).expect("room");
+    }
+    let mut none = Connect::new("no address", by_hand.address());
+    none.tag = BUSY;
+    clients.remote.connect_on(1, none).expect("room");
+    assert!(matches!(clients.next(), Seen::Failed(BUSY, ConnectError::Uri(_))));
+    // They are in line before the end comes, for orders keep theirs.
+    let began = Instant::now();
+    clients.remote.shut_down(Duration::from_secs(5));
+    let mut tags: Vec<u64> = (2..5)
+        .map(|_| match clients.next() {
+            Seen::Failed(tag, ConnectError::Stopped) => tag,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    tags.sort_unstable();
+    assert_eq!(tags, [2, 3, 4]);
+    // The loop has time again.
+    assert!(matches!(clients.next(), Seen::Failed(1, ConnectError::Stopped)));
+    drop(silent);
 }
 
 /// N-04: what is left for a loop is counted as it comes. So sending costs the same, however many connects wait there.

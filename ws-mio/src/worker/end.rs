@@ -20,6 +20,8 @@ impl<H: Handler> Worker<H> {
         let ends = now.saturating_add(grace);
         self.ends = Some(self.ends.map_or(ends, |other| other.min(ends)));
         (0..self.table.end()).for_each(|at| self.say_good_bye(at, now));
+        // Their turns would come to nothing.
+        self.hang_up_all(Vec::new(), &[]);
     }
 
     pub(super) fn say_good_bye(&mut self, at: u32, now: Instant) {
