@@ -120,6 +120,7 @@ mod close;
 mod config;
 mod connection;
 mod control;
+mod copy;
 mod decoder;
 #[cfg(feature = "deflate")]
 pub mod deflate;

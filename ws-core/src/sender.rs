@@ -9,6 +9,7 @@ use alloc::boxed::Box;
 use crate::close::{CloseCode, CloseFrame};
 use crate::config::Role;
 use crate::control::ControlQueue;
+use crate::copy::copy_short;
 #[cfg(feature = "deflate")]
 use crate::deflate::{Compress, Outflow};
 use crate::error::{SendError, Violation};
@@ -584,29 +585,5 @@ impl Sender {
     #[inline]
     pub fn take_ping_left(&mut self) -> bool {
         core::mem::take(&mut self.ping_left)
-    }
-}
-
-/// Copies at most 125 bytes by a chunk at either end, which may overlap: for so few a call of `memcpy` costs as much again.
-#[inline(always)]
-fn copy_short(src: &[u8], dst: &mut [u8]) {
-    match src.len() {
-        8..=16 => copy_ends::<8>(src, dst),
-        len if len > 64 => copy_ends::<64>(src, dst),
-        len if len > 32 => copy_ends::<32>(src, dst),
-        len if len > 16 => copy_ends::<16>(src, dst),
-        len if len >= 4 => copy_ends::<4>(src, dst),
-        len if len >= 2 => copy_ends::<2>(src, dst),
-        _ => copy_ends::<1>(src, dst),
-    }
-}
-
-#[inline(always)]
-fn copy_ends<const N: usize>(src: &[u8], dst: &mut [u8]) {
-    if let (Some(first), Some(start)) = (src.first_chunk::<N>(), dst.first_chunk_mut()) {
-        *start = *first;
-    }
-    if let (Some(last), Some(end)) = (src.last_chunk::<N>(), dst.last_chunk_mut()) {
-        *end = *last;
     }
 }

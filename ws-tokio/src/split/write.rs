@@ -16,7 +16,7 @@ use crate::owned::OwnedMessage;
 use crate::timer::Clock;
 use crate::wire::{Encode, LARGE, Payload};
 
-/// The writing half of a [`WebSocket`](crate::WebSocket), made by [`WebSocket::split`](crate::WebSocket::split).
+/// The writing half of a [`WebSocket`](crate::WebSocket), made by its [`split`](crate::WebSocket::split).
 ///
 /// To drop it does not close the connection: the reading half goes on, and so do pongs. Use [`close`](Self::close).
 /// It keeps no deadlines: that is the reading half's, as long as it is polled. Without that a `send` waits for a peer that
@@ -51,7 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
     ///
     /// # Errors
     /// # Cancel safety
-    /// Both as for [`WebSocket::send`].
+    /// Both as for [`WebSocket::send`](crate::WebSocket::send).
     pub async fn send(&mut self, message: impl Into<Message<'_>>) -> Result<(), Error> {
         self.send_part(message, Part::Whole).await
     }
@@ -60,7 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
     ///
     /// # Errors
     /// # Cancel safety
-    /// Both as for [`WebSocket::send_part`].
+    /// Both as for [`WebSocket::send_part`](crate::WebSocket::send_part).
     pub async fn send_part(&mut self, message: impl Into<Message<'_>>, part: Part) -> Result<(), Error> {
         let message = message.into();
         poll_fn(|cx| self.poll_room(cx)).await?;
@@ -104,7 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
     ///
     /// # Errors
     /// # Cancel safety
-    /// Both as for [`WebSocket::send`].
+    /// Both as for [`WebSocket::send`](crate::WebSocket::send).
     pub async fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
         if self.role == Role::Client {
             return self.send(prepared.message()).await;
@@ -144,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
         self.poll_inner(cx, Inner::poll_flush)
     }
 
-    /// Queues a ping; its pong is an event of [`ReadHalf::recv_event`]. A reading half that waits sends it.
+    /// Queues a ping; its pong is an event of [`recv_event`](crate::ReadHalf::recv_event). A reading half that waits sends it.
     ///
     /// # Errors
     /// [`Error::Refused`]: more than 125 bytes, too many wait, or the connection is closing.
