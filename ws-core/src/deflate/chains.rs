@@ -6,6 +6,7 @@
 
 use super::bits::Bits;
 use super::blocks::Block;
+use super::history::History;
 use super::window::Window;
 
 /// Tables of places, and the history of the connection that has them.
@@ -16,8 +17,7 @@ pub(super) struct Chains {
     links: Vec<u16>,
     /// The number of the first byte of `history`, or of the message where there is no history.
     origin: u32,
-    /// The last bytes of the connection, at most twice its window.
-    history: Vec<u8>,
+    history: History,
     block: Box<Block>,
     effort: Effort,
 }
@@ -64,7 +64,7 @@ impl Chains {
             places: Vec::new(),
             links: Vec::new(),
             origin: 1,
-            history: Vec::new(),
+            history: History::new(),
             block: Box::new(Block::new()),
             effort: EFFORTS[4],
         }
@@ -77,7 +77,7 @@ impl Chains {
 
     /// Forgets everything.
     pub(super) fn renew(&mut self) {
-        self.pass(self.history.len());
+        self.pass(self.history.bytes().len());
         self.history.clear();
     }
 
@@ -85,23 +85,20 @@ impl Chains {
     pub(super) fn arm(&mut self, window: &mut Window) {
         self.renew();
         let size = window.bits().size();
-        self.make_room(window.len(), size);
-        for part in window.last(usize::MAX) {
-            self.history.extend_from_slice(part);
-        }
-        window.take();
+        self.history.fill(window);
         let history = core::mem::take(&mut self.history);
+        let bytes = history.bytes();
         match Ring::of(size) {
-            Ring::Small => self.tables::<10>().0.note_all(&history, 0, history.len()),
-            Ring::Middle => self.tables::<12>().0.note_all(&history, 0, history.len()),
-            Ring::Large => self.tables::<15>().0.note_all(&history, 0, history.len()),
+            Ring::Small => self.tables::<10>().0.note_all(bytes, 0, bytes.len()),
+            Ring::Middle => self.tables::<12>().0.note_all(bytes, 0, bytes.len()),
+            Ring::Large => self.tables::<15>().0.note_all(bytes, 0, bytes.len()),
         }
         self.history = history;
     }
 
     /// Gives back what a connection sent, as much of it as the window takes.
     pub(super) fn disarm(&mut self, window: &mut Window) {
-        window.push(&self.history);
+        window.push(self.history.bytes());
         self.renew();
     }
 
@@ -119,17 +116,10 @@ impl Chains {
     pub(super) fn compress_on(&mut self, input: &[u8], size: usize, out: &mut [u8]) -> Option<usize> {
         let mut bits = Bits::new(out);
         let (first, rest) = input.split_at(input.len().min(size));
-        if self.history.len() + first.len() > 2 * size {
-            let old = self.history.len() - size;
-            self.history.copy_within(old.., 0);
-            self.history.truncate(size);
-            self.pass(old);
-        }
-        self.make_room(first.len(), size);
-        let start = self.history.len();
-        self.history.extend_from_slice(first);
+        let (start, gone) = self.history.push(first, size);
+        self.pass(gone);
         let history = core::mem::take(&mut self.history);
-        let done = self.encode(&history, start, size, size, &mut bits);
+        let done = self.encode(history.bytes(), start, size, size, &mut bits);
         self.history = history;
         done?;
 
@@ -143,19 +133,9 @@ impl Chains {
                 self.pass(piece.len() - size);
                 from += piece.len() - size;
             }
-            self.history.clear();
-            self.history.extend_from_slice(&input[from..]);
+            self.history.set(&input[from..]);
         }
         bits.end()
-    }
-
-    /// By doubling, but never beyond what can ever be needed.
-    fn make_room(&mut self, more: usize, size: usize) {
-        let len = self.history.len() + more;
-        if len > self.history.capacity() {
-            let capacity = len.next_power_of_two().min(2 * size).max(len);
-            self.history.reserve_exact(capacity - self.history.len());
-        }
     }
 
     /// Counts on, past `len` bytes. Numbers stay below 2^32.
@@ -440,7 +420,7 @@ mod tests {
                     assert!(inflate(&mut alone, &out[..len]) == message, "{bits} bits, level {level}");
                     let len = kept.compress_on(&message, window.size(), &mut out).unwrap();
                     assert!(inflate(&mut on, &out[..len]) == message, "{bits} bits, level {level}, takeover");
-                    assert!(kept.history.len() <= 2 * window.size());
+                    assert!(kept.history.bytes().len() <= 2 * window.size());
                     if turn % 3 == 0 {
                         kept.disarm(&mut parked);
                         kept.arm(&mut parked);

@@ -82,6 +82,7 @@ mod bits;
 mod blocks;
 mod chains;
 mod deflater;
+mod history;
 mod huffman;
 mod inflater;
 mod inflow;

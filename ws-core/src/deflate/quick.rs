@@ -12,6 +12,7 @@ use std::vec::Vec;
 
 use super::bits::Bits;
 use super::blocks::distance_slot;
+use super::history::History;
 use super::window::Window;
 
 /// A table of places, and the history of the connection that has it.
@@ -20,8 +21,7 @@ pub(super) struct Quick {
     places: Vec<u32>,
     /// The number of the first byte of `history`, or of the message where there is no history.
     origin: u32,
-    /// The last bytes of the connection, at most twice its window.
-    history: Vec<u8>,
+    history: History,
 }
 
 /// Bits of a hash: for a single message, and for a connection that keeps its state. The second ones stay in the caches
@@ -39,12 +39,12 @@ const PIECE: usize = 1 << 30;
 
 impl Quick {
     pub(super) const fn new() -> Self {
-        Self { places: Vec::new(), origin: 1, history: Vec::new() }
+        Self { places: Vec::new(), origin: 1, history: History::new() }
     }
 
     /// Forgets everything.
     pub(super) fn renew(&mut self) {
-        self.pass(self.history.len());
+        self.pass(self.history.bytes().len());
         self.history.clear();
     }
 
@@ -54,14 +54,10 @@ impl Quick {
         if window.len() == 0 {
             return;
         }
-        self.make_room(window.len(), window.bits().size());
-        for part in window.last(usize::MAX) {
-            self.history.extend_from_slice(part);
-        }
-        window.take();
+        self.history.fill(window);
         let origin = self.origin;
         let places = table::<TAKEOVER>(&mut self.places);
-        for (at, four) in self.history.windows(LEAST).enumerate() {
+        for (at, four) in self.history.bytes().windows(LEAST).enumerate() {
             if let Ok(four) = four.try_into() {
                 places[hash::<TAKEOVER>(four)] = origin + at as u32;
             }
@@ -70,7 +66,7 @@ impl Quick {
 
     /// Gives back what a connection sent, as much of it as the window takes.
     pub(super) fn disarm(&mut self, window: &mut Window) {
-        window.push(&self.history);
+        window.push(self.history.bytes());
         self.renew();
     }
 
@@ -90,31 +86,14 @@ impl Quick {
         let mut bits = Bits::new(out);
         bits.begin();
         for piece in input.chunks(size) {
-            let surplus = (self.history.len() + piece.len()).saturating_sub(2 * size);
-            if surplus > 0 {
-                let old = self.history.len() - size;
-                self.history.copy_within(old.., 0);
-                self.history.truncate(size);
-                self.pass(old);
-            }
-            self.make_room(piece.len(), size);
-            let start = self.history.len();
-            self.history.extend_from_slice(piece);
+            let (start, gone) = self.history.push(piece, size);
+            self.pass(gone);
             let history = core::mem::take(&mut self.history);
-            let done = self.encode::<TAKEOVER>(&history, start, size, &mut bits);
+            let done = self.encode::<TAKEOVER>(history.bytes(), start, size, &mut bits);
             self.history = history;
             done?;
         }
         bits.finish()
-    }
-
-    /// By doubling, but never beyond what can ever be needed.
-    fn make_room(&mut self, more: usize, size: usize) {
-        let len = self.history.len() + more;
-        if len > self.history.capacity() {
-            let capacity = len.next_power_of_two().min(2 * size).max(len);
-            self.history.reserve_exact(capacity - self.history.len());
-        }
     }
 
     /// Counts on, past `len` bytes. Numbers stay below 2^31.
@@ -319,7 +298,7 @@ mod tests {
                     assert!(inflate(&mut alone, &out[..len]) == message);
                     let len = kept.compress_on(&message, window.size(), &mut out).unwrap();
                     assert!(inflate(&mut on, &out[..len]) == message);
-                    assert!(kept.history.len() <= 2 * window.size());
+                    assert!(kept.history.bytes().len() <= 2 * window.size());
                     assert!(fresh.origin <= 1 << 30 && kept.origin <= 1 << 30);
                 }
             }
