@@ -367,18 +367,9 @@ fn alike(old: &[u8], new: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::quick::tests::inflate;
     use super::super::{Inflater, Pool, WindowBits};
     use super::*;
-
-    /// What comes out of `payload`, of which the last four octets do not travel.
-    fn inflate(inflater: &mut Inflater, payload: &[u8]) -> Vec<u8> {
-        let mut out = vec![0; 1 << 20];
-        let step = inflater.inflate(&payload[..payload.len() - 4], &mut out).unwrap();
-        let end = inflater.finish(&mut out[step.written..]).unwrap();
-        assert!(end.done);
-        out.truncate(step.written + end.written);
-        out
-    }
 
     /// Matches of many lengths at distances about each power of two, in messages of many sizes; for each table, what comes
     /// after a longer window and after a shorter one.

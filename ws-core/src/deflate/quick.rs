@@ -247,13 +247,13 @@ const LENGTHS: [u32; 256] = {
 };
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::pool::{Pool, PoolLimits};
     use super::super::{Inflater, WindowBits};
     use super::*;
 
     /// What comes out of `payload`, of which the last four octets do not travel.
-    fn inflate(inflater: &mut Inflater, payload: &[u8]) -> Vec<u8> {
+    pub(in super::super) fn inflate(inflater: &mut Inflater, payload: &[u8]) -> Vec<u8> {
         let mut out = vec![0; 1 << 20];
         let step = inflater.inflate(&payload[..payload.len() - 4], &mut out).unwrap();
         let end = inflater.finish(&mut out[step.written..]).unwrap();
