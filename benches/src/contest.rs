@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::str::FromStr;
 
 use crate::contestant::{Contestant, Program};
 use crate::cpu;
@@ -38,22 +39,22 @@ pub struct Contest {
     pub pin: bool,
 }
 
-/// All that a contest measured: one list of rounds for each contestant and workload.
+/// All that a contest measured: one list of rounds for each contestant and workload. A round that failed is empty.
 pub struct Outcome {
-    reports: Vec<Vec<Vec<Report>>>,
-    holds: Vec<Vec<Vec<Holds>>>,
+    pub(crate) reports: Vec<Vec<Vec<Option<Report>>>>,
+    pub(crate) holds: Vec<Vec<Vec<Option<Holds>>>>,
     /// What went wrong, in words.
     pub failures: Vec<String>,
 }
 
 impl Outcome {
     /// The rounds of one contestant in one workload, by their places in the contest.
-    pub fn rounds(&self, contestant: usize, workload: usize) -> &[Report] {
+    pub fn rounds(&self, contestant: usize, workload: usize) -> &[Option<Report>] {
         &self.reports[contestant][workload]
     }
 
     /// The same of a workload whose connections are idle.
-    pub fn holds(&self, contestant: usize, workload: usize) -> &[Holds] {
+    pub fn holds(&self, contestant: usize, workload: usize) -> &[Option<Holds>] {
         &self.holds[contestant][workload]
     }
 }
@@ -82,15 +83,12 @@ impl Contest {
                     let contestant = &self.contestants[row];
                     let Some(program) = contestant.program(workload) else { continue };
                     progress(round, workload, contestant);
-                    let result = self.measure(contestant, program, workload).and_then(|line| {
-                        if workload.shape == Shape::Idle {
-                            line.parse().map(|holds| outcome.holds[row][column].push(holds)).map_err(|_| line)
-                        } else {
-                            line.parse()
-                                .map(|report| outcome.reports[row][column].push(report))
-                                .map_err(|_| line)
-                        }
-                    });
+                    let line = self.measure(contestant, program, workload);
+                    let result = if workload.shape == Shape::Idle {
+                        enter(line, &mut outcome.holds[row][column])
+                    } else {
+                        enter(line, &mut outcome.reports[row][column])
+                    };
                     if let Err(reason) = result {
                         outcome.failures.push(format!("{} in {}: {reason}", contestant.name, workload.name));
                     }
@@ -159,4 +157,15 @@ impl Contest {
             Shape::Idle => drop(load.arg("--idle")),
         }
     }
+}
+
+/// Enters what the generator said as the next round, or nothing if it is no figure.
+fn enter<T: FromStr>(line: Result<String, String>, rounds: &mut Vec<Option<T>>) -> Result<(), String> {
+    let figures = line.and_then(|line| line.parse().map_err(|_| line));
+    let (figures, result) = match figures {
+        Ok(figures) => (Some(figures), Ok(())),
+        Err(reason) => (None, Err(reason)),
+    };
+    rounds.push(figures);
+    result
 }

@@ -1,4 +1,8 @@
 //! Figures as Markdown: medians over the rounds, ratios to the wall and to the best peer.
+//!
+//! A ratio is the median of what it was in each round. The two servers met the machine within seconds of each other there,
+//! and what slows it for longer slows both; the medians of either come from different rounds. On a machine that others use,
+//! too, that leaves a third of the uncertainty.
 
 use std::fmt::Write;
 
@@ -26,7 +30,7 @@ pub fn render(contest: &Contest, outcome: &Outcome, wall: Option<&str>) -> Strin
     let (idle, timed): (Vec<usize>, Vec<usize>) =
         (0..contest.workloads.len()).partition(|column| contest.workloads[*column].shape == Shape::Idle);
     if !timed.is_empty() {
-        Timed { contest, outcome, columns: timed, out: &mut out }.render(wall);
+        Timed { contest, outcome, columns: timed }.render(wall, &mut out);
     }
     for column in idle {
         resident(contest, outcome, column, &mut out);
@@ -39,76 +43,71 @@ struct Timed<'a> {
     contest: &'a Contest,
     outcome: &'a Outcome,
     columns: Vec<usize>,
-    out: &'a mut String,
 }
 
 /// A figure for each contestant and each column.
 type Grid = Vec<Vec<Option<f64>>>;
 
+/// What a message costs by a report, in nanoseconds.
+type Cost = fn(&Report) -> Option<f64>;
+
 impl Timed<'_> {
-    fn render(&mut self, wall: Option<&str>) {
+    fn render(&self, wall: Option<&str>, out: &mut String) {
         let contest = self.contest;
+        let rows = 0..contest.contestants.len();
         // Where processor time is unknown the tables fall back to the wall clock, and say so.
-        let cpu = self.medians(&|report| report.server_ns);
-        let known = cpu.iter().flatten().any(Option::is_some);
-        let (what, cost) = if known {
-            ("Server CPU, ns per message", cpu)
+        let known = self.medians(|report| report.server_ns).iter().flatten().any(Option::is_some);
+        let (what, cost): (_, Cost) = if known {
+            ("Server CPU, ns per message", |report| report.server_ns)
         } else {
-            (
-                "Wall clock, ns per message (server CPU is known on Linux only)",
-                self.medians(&|report| Some(1e9 / report.rate())),
-            )
+            ("Wall clock, ns per message (server CPU is known on Linux only)", |report| {
+                Some(1e9 / report.rate())
+            })
         };
-        self.table(&format!("{what} (median of {} rounds)", contest.rounds), &|row, column| {
-            cost[row][column].map(|nanos| format!("{nanos:.0}"))
+        let medians = self.medians(cost);
+        self.table(out, &format!("{what} (median of {} rounds)", contest.rounds), &|row, column| {
+            medians[row][column].map(|nanos| format!("{nanos:.0}"))
         });
-        let ratio =
-            |row: usize, column: usize, base: Option<f64>| Some(format!("{:.2}", cost[row][column]? / base?));
         match wall {
-            Some(wall) => self.divide(&format!("Divided by {wall}"), &cost, &|_| wall),
+            Some(wall) => self.divide(out, &format!("Divided by {wall}"), cost, &|_| wall),
             None => {
                 let walls = |column: usize| contest.workloads[column].wall();
                 let mut names: Vec<&str> = self.columns.iter().map(|column| walls(*column)).collect();
                 names.dedup();
-                self.divide(
-                    &format!("Divided by the least that can be done: {}", names.join(", ")),
-                    &cost,
-                    &walls,
-                );
-                self.divide("Divided by limit-raw-tokio", &cost, &|_| "limit-raw-tokio");
+                let title = format!("Divided by the least that can be done: {}", names.join(", "));
+                self.divide(out, &title, cost, &walls);
+                self.divide(out, "Divided by limit-raw-tokio", cost, &|_| "limit-raw-tokio");
             }
         }
-        let columns = self.columns.clone();
-        self.table("Divided by the best peer", &|row, column| {
-            let peers = contest.contestants.iter().zip(&cost);
-            let peers = peers.filter(|(contestant, _)| contestant.standing == Standing::Peer);
-            ratio(row, column, peers.filter_map(|(_, cost)| cost[column]).min_by(f64::total_cmp))
+        let is_peer = |row: &usize| contest.contestants[*row].standing == Standing::Peer;
+        self.table(out, "Divided by the best peer", &|row, column| {
+            let ratios = rows.clone().filter(is_peer).filter_map(|peer| self.ratio(cost, row, peer, column));
+            ratios.max_by(f64::total_cmp).map(|ratio| format!("{ratio:.2}"))
         });
         let (rate, p50, p99) = (
-            self.medians(&|report| Some(report.rate())),
-            self.medians(&|report| Some(report.p50_us)),
-            self.medians(&|report| Some(report.p99_us)),
+            self.medians(|report| Some(report.rate())),
+            self.medians(|report| Some(report.p50_us)),
+            self.medians(|report| Some(report.p99_us)),
         );
-        self.table("Thousand messages per second, and latency p50 / p99 in µs", &|row, column| {
+        self.table(out, "Thousand messages per second, and latency p50 / p99 in µs", &|row, column| {
             let (rate, p50, p99) = (rate[row][column]?, p50[row][column]?, p99[row][column]?);
             Some(format!("{:.1}, {p50:.0} / {p99:.0}", rate / 1e3))
         });
-        if columns.iter().any(|column| contest.workloads[*column].is_compressed()) {
+        if self.columns.iter().any(|column| contest.workloads[*column].is_compressed()) {
             let (level, window_bits) = contest.compression;
-            let bytes = self.medians(&|report| Some(report.bytes));
+            let bytes = self.medians(|report| Some(report.bytes));
             let title = format!(
                 "Bytes back per message, headers included; compressed ones at level {level}, windows of {window_bits} bits"
             );
-            self.table(&title, &|row, column| Some(format!("{:.0}", bytes[row][column]?)));
+            self.table(out, &title, &|row, column| Some(format!("{:.0}", bytes[row][column]?)));
         }
-        let spreads = columns.iter().map(|&column| {
+        let spreads = self.columns.iter().map(|&column| {
             let spread = |row: usize| {
-                let of = |report: &Report| report.server_ns.unwrap_or(1e9 / report.rate());
-                let values = || self.outcome.rounds(row, column).iter().map(of);
+                let values = || self.outcome.rounds(row, column).iter().flatten().filter_map(cost);
                 let (low, high) = (values().min_by(f64::total_cmp)?, values().max_by(f64::total_cmp)?);
-                Some((high - low) / cost[row][column]? * 100.0)
+                Some((high - low) / medians[row][column]? * 100.0)
             };
-            let middle = median((0..contest.contestants.len()).filter_map(spread).collect());
+            let middle = median(rows.clone().filter_map(spread).collect());
             middle.map_or_else(
                 || "–".to_owned(),
                 |percent| format!("{} {percent:.0} %", contest.workloads[column].name),
@@ -116,45 +115,55 @@ impl Timed<'_> {
         });
         let spreads = spreads.collect::<Vec<_>>().join(", ");
         let _ = writeln!(
-            self.out,
+            out,
             "Spread over the rounds, (most − least) ÷ median, the middle contestant's: {spreads}.\n"
         );
     }
 
     /// Medians over the rounds, by a contestant's and a workload's place in the contest.
-    fn medians(&self, of: &dyn Fn(&Report) -> Option<f64>) -> Grid {
-        let cell = |row, column| median(self.outcome.rounds(row, column).iter().filter_map(of).collect());
+    fn medians(&self, of: fn(&Report) -> Option<f64>) -> Grid {
+        let cell =
+            |row, column| median(self.outcome.rounds(row, column).iter().flatten().filter_map(of).collect());
         let row = |row| (0..self.contest.workloads.len()).map(|column| cell(row, column)).collect();
         (0..self.contest.contestants.len()).map(row).collect()
     }
 
-    /// What each costs, divided by one contestant's cost in the same column. No table if none of them takes part.
-    fn divide<'b>(&mut self, title: &str, cost: &Grid, wall: &dyn Fn(usize) -> &'b str) {
-        let wall = |column: usize| {
-            let place = self.contest.contestants.iter().position(|known| known.name == wall(column));
-            place.and_then(|row| cost[row][column])
+    /// What one costs divided by what another does: the median over the rounds in which both were measured.
+    fn ratio(&self, cost: Cost, row: usize, base: usize, column: usize) -> Option<f64> {
+        let rounds = self.outcome.rounds(row, column).iter().zip(self.outcome.rounds(base, column));
+        let ratio = |(ours, theirs): (&Option<Report>, &Option<Report>)| {
+            Some(cost(ours.as_ref()?)? / cost(theirs.as_ref()?)?)
         };
-        let walls: Vec<Option<f64>> = (0..self.contest.workloads.len()).map(wall).collect();
-        if self.columns.iter().any(|column| walls[*column].is_some()) {
-            self.table(title, &|row, column| Some(format!("{:.2}", cost[row][column]? / walls[column]?)));
+        median(rounds.filter_map(ratio).collect())
+    }
+
+    /// What each costs, divided by one contestant's cost in the same column. No table if none of them takes part.
+    fn divide<'w>(&self, out: &mut String, title: &str, cost: Cost, wall: &dyn Fn(usize) -> &'w str) {
+        let wall = |column| self.contest.contestants.iter().position(|known| known.name == wall(column));
+        let took_part = |column: &usize| {
+            wall(*column).is_some_and(|row| self.outcome.rounds(row, *column).iter().any(Option::is_some))
+        };
+        if self.columns.iter().any(took_part) {
+            self.table(out, title, &|row, column| {
+                self.ratio(cost, row, wall(column)?, column).map(|ratio| format!("{ratio:.2}"))
+            });
         }
     }
 
     /// A table of those who have something in one of these columns.
-    fn table(&mut self, title: &str, cell: &dyn Fn(usize, usize) -> Option<String>) {
+    fn table(&self, out: &mut String, title: &str, cell: &dyn Fn(usize, usize) -> Option<String>) {
         let names: Vec<&str> =
             self.columns.iter().map(|column| self.contest.workloads[*column].name).collect();
-        let _ =
-            writeln!(self.out, "{title}\n\n| | {} |\n|---|{}", names.join(" | "), "--:|".repeat(names.len()));
+        let _ = writeln!(out, "{title}\n\n| | {} |\n|---|{}", names.join(" | "), "--:|".repeat(names.len()));
         for (row, contestant) in self.contest.contestants.iter().enumerate() {
             let cells: Vec<Option<String>> = self.columns.iter().map(|column| cell(row, *column)).collect();
             if cells.iter().any(Option::is_some) {
                 let cells: Vec<String> =
                     cells.into_iter().map(|cell| cell.unwrap_or_else(|| "–".to_owned())).collect();
-                let _ = writeln!(self.out, "| {} | {} |", contestant.name, cells.join(" | "));
+                let _ = writeln!(out, "| {} | {} |", contestant.name, cells.join(" | "));
             }
         }
-        self.out.push('\n');
+        out.push('\n');
     }
 }
 
@@ -173,7 +182,7 @@ fn resident(contest: &Contest, outcome: &Outcome, column: usize, out: &mut Strin
     );
     for (row, contestant) in contest.contestants.iter().enumerate() {
         let rounds = outcome.holds(row, column);
-        let of = |figure: fn(&Holds) -> f64| median(rounds.iter().map(figure).collect());
+        let of = |figure: fn(&Holds) -> f64| median(rounds.iter().flatten().map(figure).collect());
         let figures = [
             of(|holds| holds.open),
             of(|holds| holds.small),
@@ -190,7 +199,11 @@ fn resident(contest: &Contest, outcome: &Outcome, column: usize, out: &mut Strin
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
+    use crate::contestant::Contestant;
+    use crate::workload;
 
     #[test]
     fn the_median_is_the_middle() {
@@ -202,5 +215,60 @@ mod tests {
         ] {
             assert_eq!(median(values), middle);
         }
+    }
+
+    /// The machine is four times as slow in the second round, and ours failed in the first. Of the costs the medians are 250
+    /// and 100, and nobody was 2.5 times as dear as the wall.
+    #[test]
+    fn ratios_are_those_within_the_rounds() {
+        let report = |nanos: f64| Report {
+            messages: 1,
+            bytes: 34.0,
+            seconds: 1.0,
+            p50_us: 1.0,
+            p99_us: 1.0,
+            server_ns: Some(nanos),
+        };
+        let named = |name: &str, standing| Contestant {
+            standing,
+            ..Contestant::named(name.to_owned(), PathBuf::from(name))
+        };
+        let contest = Contest {
+            contestants: vec![
+                named("limit-raw-mio", Standing::Limit),
+                named("peer", Standing::Peer),
+                named("other", Standing::Peer),
+                named("mine", Standing::Ours),
+            ],
+            workloads: workload::ALL[..1].to_vec(),
+            rounds: 3,
+            seconds: 1.0,
+            warm_up: 0.0,
+            compression: (1, 15),
+            generator: PathBuf::new(),
+            pin: false,
+        };
+        let column = |rounds: [Option<f64>; 3]| vec![rounds.map(|nanos| nanos.map(report)).to_vec()];
+        let outcome = Outcome {
+            reports: vec![
+                column([100.0, 400.0, 100.0].map(Some)),
+                column([200.0, 800.0, 200.0].map(Some)),
+                column([300.0, 400.0, 300.0].map(Some)),
+                column([None, Some(400.0), Some(100.0)]),
+            ],
+            holds: vec![vec![Vec::new()]; 4],
+            failures: Vec::new(),
+        };
+        let rendered = render(&contest, &outcome, None);
+        let cells = |title: &str| -> Vec<String> {
+            let table = rendered.split(title).nth(1).expect("the table");
+            let rows = table.split("\n\n").nth(1).expect("its rows").lines().skip(2);
+            rows.map(|row| row.split('|').nth(2).expect("a cell").trim().to_owned()).collect()
+        };
+        assert_eq!(cells("Server CPU, ns per message"), ["100", "200", "300", "250"]);
+        assert_eq!(cells("Divided by the least that can be done"), ["1.00", "2.00", "3.00", "1.00"]);
+        // Against the peer that it stands worst against.
+        assert_eq!(cells("Divided by the best peer"), ["0.50", "1.00", "1.50", "0.67"]);
+        assert!(!rendered.contains("limit-raw-tokio"), "a table of nobody:\n{rendered}");
     }
 }
