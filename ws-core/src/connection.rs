@@ -301,6 +301,14 @@ impl Connection {
         self.sender.is_open()
     }
 
+    /// Whether a part of this kind may be sent now; see [`Sender::accepts`].
+    ///
+    /// # Errors
+    /// As for [`Sender::accepts`].
+    pub fn accepts(&self, kind: Kind, part: Part) -> Result<(), SendError> {
+        self.sender.accepts(kind, part)
+    }
+
     /// Whether a message is open for more parts; see [`Sender::has_open_message`].
     pub fn has_open_message(&self) -> bool {
         self.sender.has_open_message()

@@ -574,6 +574,15 @@ impl Sender {
         self.state == State::Open
     }
 
+    /// Whether a part of this kind may be sent now: `Whole` for a message.
+    ///
+    /// # Errors
+    /// What [`send_part`](Sender::send_part) would say of it, but for [`SendError::NoSpace`].
+    #[inline]
+    pub fn accepts(&self, kind: Kind, part: Part) -> Result<(), SendError> {
+        self.check(kind, part).map(drop)
+    }
+
     /// Whether a message is open for more parts: none but these, and control frames, can be sent meanwhile.
     #[inline]
     pub fn has_open_message(&self) -> bool {

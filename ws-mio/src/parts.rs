@@ -79,7 +79,7 @@ impl<D> Peer<'_, D> {
         let (parts, left) = (reply.wire.parts, reply.wire.parts_left);
         let rest = parts.and_then(|parts| parts.after(left, &header, payload));
         let (parts, left) = rest.ok_or(SendError::NoMessageOpen)?;
-        match reply.wire.put_frame(reply.buffers, reply.connection, header, payload) {
+        match reply.wire.put_frame(reply.buffers, reply.connection, parts.kind, header, payload) {
             Err(Error::QueueFull) => return Err(reply.overflow()),
             result => result?,
         }
@@ -99,13 +99,14 @@ impl<S: Stream> Wire<S> {
         &mut self,
         buffers: &mut Buffers,
         connection: &mut Connection,
+        kind: Kind,
         header: Header,
         payload: &[u8],
     ) -> Result<(), Error> {
         if self.broken || !self.has_room() {
-            let needed = connection.pending() + MAX_HEADER;
+            let needed = (connection.pending() + MAX_HEADER).saturating_add(payload.len());
             // Its own frame's message is open, to the core, too.
-            self.check_room(buffers, connection, needed.saturating_add(payload.len()), Part::Middle)?;
+            self.check_room(buffers, connection, needed, (kind, Part::Middle))?;
         }
         self.queue_owed(buffers, connection);
         let mut head = [0; MAX_HEADER];

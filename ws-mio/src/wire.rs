@@ -11,7 +11,7 @@
 use std::io::{self, ErrorKind, IoSlice};
 
 use ws_core::frame::{Header, MAX_HEADER, Opcode};
-use ws_core::{Connection, Message, Part, Prepared, Role, SendError};
+use ws_core::{Connection, Kind, Message, Part, Prepared, Role, SendError};
 
 use crate::buffers::{Buffers, SIZE};
 use crate::deflate;
@@ -194,7 +194,7 @@ impl<S: Stream> Wire<S> {
                 buffers,
                 connection,
                 (connection.pending() + MAX_HEADER).saturating_add(len),
-                part,
+                (message.kind(), part),
             )?;
         }
         loop {
@@ -223,7 +223,7 @@ impl<S: Stream> Wire<S> {
             buffers,
             connection,
             (connection.pending() + MAX_HEADER).saturating_add(payload.len()),
-            part,
+            (message.kind(), part),
         )?;
         self.queue_owed(buffers, connection);
         let header = connection.frame_header(message.kind(), payload.len() as u64, part)?;
@@ -247,8 +247,8 @@ impl<S: Stream> Wire<S> {
             return self.send(buffers, connection, prepared.message(), Part::Whole, buffered);
         }
         if self.broken || !self.has_room() {
-            let needed = connection.pending() + MAX_HEADER;
-            self.check_room(buffers, connection, needed.saturating_add(prepared.len()), Part::Whole)?;
+            let needed = (connection.pending() + MAX_HEADER).saturating_add(prepared.len());
+            self.check_room(buffers, connection, needed, (prepared.kind(), Part::Whole))?;
         }
         self.queue_owed(buffers, connection);
         let frame = connection.prepared(prepared)?;
@@ -290,14 +290,14 @@ impl<S: Stream> Wire<S> {
 
     /// Whether the bound of the queue allows `needed` bytes more. What waits is written first, if it does not.
     ///
-    /// Nobody's message is dropped, and nobody is closed, for a `part` that is refused anyway.
+    /// Nobody's message is dropped, and nobody is closed, for a part that is refused anyway.
     #[cold]
     pub(crate) fn check_room(
         &mut self,
         buffers: &mut Buffers,
         connection: &mut Connection,
         needed: usize,
-        part: Part,
+        (kind, part): (Kind, Part),
     ) -> Result<(), Error> {
         let max_queue = connection.config().limits.max_queue;
         if is_full(self.queued(), needed, max_queue) {
@@ -309,14 +309,7 @@ impl<S: Stream> Wire<S> {
         if !is_full(self.queued(), needed, max_queue) {
             return Ok(());
         }
-        if !connection.can_send() {
-            return Err(SendError::Closed.into());
-        }
-        match (connection.has_open_message(), part.is_first()) {
-            (true, true) => return Err(SendError::MessageOpen.into()),
-            (false, false) => return Err(SendError::NoMessageOpen.into()),
-            _ => {}
-        }
+        connection.accepts(kind, part)?;
         if self.overflow == Overflow::DropOld {
             let excess = self.queued().saturating_add(needed).saturating_sub(max_queue);
             self.drop_oldest(buffers, connection, excess.max(max_queue / 8));

@@ -71,6 +71,7 @@ fn n02_what_is_refused_needs_no_room() {
                 (reply.send(text), SendError::MessageOpen),
                 (reply.send_prepared(&prepared), SendError::MessageOpen),
                 (reply.send_part(text, Part::First), SendError::MessageOpen),
+                (reply.send_part(text.as_bytes(), Part::Middle), SendError::NoMessageOpen),
             ];
             for (result, expected) in refused {
                 assert!(
