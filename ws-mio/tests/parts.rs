@@ -3,16 +3,15 @@
 
 mod support;
 
-use std::io::{self, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::mpsc::Sender;
 
-use support::{PONG, REQUEST, TEXT, expect, masked, plain, read_head};
+use support::running::Running;
+use support::{PONG, REQUEST, TEXT, expect, masked, plain};
 use ws_mio::core::frame::{Header, Opcode};
 use ws_mio::core::{Event, Part, Prepared, SendError};
-use ws_mio::{Acceptance, ConnId, Error, Handler, Peer, Refusal, Remote, Server, Settings, Visitor};
+use ws_mio::{Acceptance, ConnId, Error, Handler, Peer, Refusal, Visitor};
 
 const TOPIC: &str = "topic";
 const WORDS: &str = "one message in three parts";
@@ -92,59 +91,23 @@ impl Handler for App {
     }
 }
 
-struct Running {
-    address: SocketAddr,
-    remote: Remote,
-    seen: Receiver<Seen>,
-    thread: Option<JoinHandle<io::Result<()>>>,
-}
-
-impl Running {
+impl Running<Seen> {
     fn start() -> Self {
-        let mut settings = Settings::new();
-        settings.loops = 1;
-        let server = Server::bind("127.0.0.1:0".parse().expect("an address"), settings).expect("bound");
-        let (address, remote) = (server.local_addr(), server.remote());
-        let (sender, seen) = channel();
-        let sender = std::sync::Mutex::new(sender);
-        let app = move |_| App {
-            seen: sender.lock().expect("no panic").clone(),
-            prepared: Prepared::new(WORDS.into()),
-        };
-        let thread = Some(std::thread::spawn(move || server.run(app)));
-        Self { address, remote, seen, thread }
+        Self::serve(|_| {}, |given| App { seen: given.told, prepared: Prepared::new(WORDS.into()) })
     }
 
     fn open(&self) -> (TcpStream, ConnId) {
-        let mut peer = TcpStream::connect(self.address).expect("connected");
-        peer.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
-        peer.set_nodelay(true).expect("set");
-        peer.write_all(REQUEST).expect("written");
-        assert!(read_head(&mut peer).starts_with("HTTP/1.1 101 "));
+        let (peer, _) = self.greet(REQUEST);
         match self.next() {
             Seen::Open(id) => (peer, id),
             other => panic!("{other:?}"),
         }
     }
 
-    fn next(&self) -> Seen {
-        self.seen.recv_timeout(Duration::from_secs(10)).expect("something")
-    }
-
     /// Has this done in one event, and says what each came to.
     fn order(&self, peer: &mut TcpStream, orders: &str) -> Vec<Seen> {
         peer.write_all(&masked(TEXT, orders.as_bytes())).expect("written");
         orders.split(", ").map(|_| self.next()).collect()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.remote.shut_down(Duration::ZERO);
-        if let Some(thread) = self.thread.take() {
-            let result = thread.join();
-            assert!(result.is_ok() || std::thread::panicking());
-        }
     }
 }
 

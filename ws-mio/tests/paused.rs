@@ -3,14 +3,14 @@
 mod support;
 
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::net::TcpStream;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
 
-use support::{REQUEST, TEXT, masked, read_head};
-use ws_mio::core::Event;
-use ws_mio::{Acceptance, ConnId, Error, Handler, Peer, Refusal, Remote, Server, Settings, Visitor};
+use support::running::Running;
+use support::{REQUEST, TEXT, masked};
+use ws_mio::core::{Config, Event};
+use ws_mio::{Acceptance, ConnId, Error, Handler, Peer, Refusal, Visitor};
 
 #[derive(Debug)]
 enum Seen {
@@ -48,33 +48,17 @@ impl Handler for App {
     }
 }
 
-struct Running {
-    address: SocketAddr,
-    remote: Remote,
-    seen: Receiver<Seen>,
-    thread: Option<JoinHandle<io::Result<()>>>,
-}
-
-impl Running {
+impl Running<Seen> {
+    /// Nobody is asked whether he is there: what is noticed is noticed by itself.
     fn start() -> Self {
-        let mut settings = Settings::new();
-        settings.loops = 1;
-        let server = Server::bind("127.0.0.1:0".parse().expect("an address"), settings).expect("bound");
-        let (address, remote) = (server.local_addr(), server.remote());
-        let (sender, seen) = channel();
-        let sender = std::sync::Mutex::new(sender);
-        let app = move |_| App(sender.lock().expect("no panic").clone());
-        let thread = Some(std::thread::spawn(move || server.run(app)));
-        Self { address, remote, seen, thread }
+        let mut config = Config::server();
+        config.timeouts.keepalive = None;
+        Self::serve(|settings| settings.config = config.into(), |given| App(given.told))
     }
 
     /// A connection that is held back, with something behind what it has handed over.
     fn paused(&self) -> (TcpStream, ConnId) {
-        let mut peer = TcpStream::connect(self.address).expect("connected");
-        peer.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
-        peer.set_nodelay(true).expect("set");
-        peer.write_all(REQUEST).expect("written");
-        assert!(read_head(&mut peer).starts_with("HTTP/1.1 101 "));
+        let (mut peer, _) = self.greet(REQUEST);
         let Seen::Open(id) = self.next() else { panic!("not open") };
         peer.write_all(&[masked(TEXT, b"first"), masked(TEXT, b"second")].concat()).expect("written");
         assert!(matches!(self.next(), Seen::Text(text) if text == "first"));
@@ -82,17 +66,8 @@ impl Running {
         (peer, id)
     }
 
-    fn next(&self) -> Seen {
-        self.seen.recv_timeout(Duration::from_secs(10)).expect("something")
-    }
-
-    fn is_silent(&self) -> bool {
-        self.seen.recv_timeout(Duration::from_millis(100)).is_err()
-    }
-
-    /// It ends at once, by itself, once.
+    /// It ends by itself, once.
     fn expect_end(&self, id: ConnId, way: &str) {
-        let began = Instant::now();
         match self.next() {
             Seen::Closed(other, Err(Error::Lost(error))) => {
                 assert_eq!(other, id, "{way}");
@@ -100,20 +75,9 @@ impl Running {
             }
             other => panic!("{way}: {other:?}"),
         }
-        assert!(began.elapsed() < Duration::from_secs(2), "{way}");
         assert_eq!(self.remote.connections(), 0, "{way}");
         self.remote.waker(id).wake();
         assert!(self.is_silent(), "{way}: once");
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.remote.shut_down(Duration::ZERO);
-        if let Some(thread) = self.thread.take() {
-            let result = thread.join();
-            assert!(result.is_ok() || std::thread::panicking());
-        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! A peer that compresses: its own context, and what it made of ours.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 
 use ws_mio::core::deflate::{Deflater, Inflater, Pool, PoolLimits, Settings, WindowBits};
 
-use super::{REQUEST, TEXT, masked};
+use super::{REQUEST, TEXT, masked, read_frame};
 
 /// RSV1, in a frame's first byte.
 pub(crate) const RSV1: u8 = 0x40;
@@ -99,28 +99,6 @@ impl Codec {
         assert!((first, &message[..]) == (TEXT, text.as_bytes()), "{first:#x}, {} bytes", message.len());
         len
     }
-}
-
-/// The next frame of a server: its first byte and its payload.
-pub(crate) fn read_frame(peer: &mut TcpStream) -> (u8, Vec<u8>) {
-    let mut head = [0; 2];
-    peer.read_exact(&mut head).expect("a frame");
-    let len = match head[1] {
-        126 => {
-            let mut len = [0; 2];
-            peer.read_exact(&mut len).expect("a length");
-            usize::from(u16::from_be_bytes(len))
-        }
-        127 => {
-            let mut len = [0; 8];
-            peer.read_exact(&mut len).expect("a length");
-            u64::from_be_bytes(len) as usize
-        }
-        len => usize::from(len),
-    };
-    let mut payload = vec![0; len];
-    peer.read_exact(&mut payload).expect("a payload");
-    (head[0], payload)
 }
 
 /// Text that shrinks to a third or so.

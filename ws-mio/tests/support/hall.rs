@@ -1,22 +1,25 @@
 //! A server with topics, told by its clients what to do; and such a client.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::io::Write;
+use std::net::TcpStream;
+use std::sync::mpsc::{Sender, channel};
 
 use ws_mio::core::{Event, Part};
 use ws_mio::{
-    Acceptance, ConnId, Error, Handler, Peer, Published, Refusal, Remote, Server, Settings, TopicError,
-    Visitor,
+    Acceptance, ConnId, Error, Handler, Peer, Published, Refusal, Remote, Settings, TopicError, Visitor,
 };
 
-use super::{REQUEST, TEXT, masked, read_head};
+use super::running::{Given, Running};
+use super::{REQUEST, TEXT, masked, read_frame, until};
 
 /// Does what a text says, and answers with what came of it.
 pub(crate) struct Usher {
     remote: Remote,
+    naps: Sender<Nap>,
 }
+
+/// A loop sleeps until this is dropped.
+pub(crate) struct Nap(#[expect(dead_code, reason = "it is dropped")] Sender<()>);
 
 impl Handler for Usher {
     /// What it says to the topic `ends` when it is over.
@@ -94,7 +97,9 @@ impl Handler for Usher {
                 "noted".to_owned()
             }
             ("nap", ..) => {
-                std::thread::sleep(Duration::from_millis(200));
+                let (alarm, rings) = channel();
+                self.naps.send(Nap(alarm)).expect("the test waits for it");
+                rings.recv().expect_err("nothing is said");
                 "woken".to_owned()
             }
             ("begin", ..) => return peer.send_part("in ", Part::First).expect("room"),
@@ -139,23 +144,12 @@ pub(crate) fn numbered(at: u32, len: usize) -> Vec<u8> {
     message
 }
 
-/// A server on threads of its own. Dropped, it ends.
-pub(crate) struct Hall {
-    pub(crate) address: SocketAddr,
-    pub(crate) remote: Remote,
-    thread: Option<JoinHandle<std::io::Result<()>>>,
-}
+/// A server with such a handler.
+pub(crate) type Hall = Running<Nap>;
 
 impl Hall {
     pub(crate) fn open(change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = Settings::new();
-        settings.loops = 1;
-        change(&mut settings);
-        let server = Server::bind("127.0.0.1:0".parse().expect("an address"), settings).expect("bound");
-        let (address, remote) = (server.local_addr(), server.remote());
-        let theirs = remote.clone();
-        let thread = Some(std::thread::spawn(move || server.run(|_| Usher { remote: theirs.clone() })));
-        Self { address, remote, thread }
+        Self::serve(change, |Given { remote, told, .. }| Usher { remote, naps: told })
     }
 
     pub(crate) fn guest(&self) -> Guest {
@@ -164,48 +158,20 @@ impl Hall {
 
     /// With a request of his own; and the answer.
     pub(crate) fn guest_who(&self, request: &[u8]) -> (Guest, String) {
-        let mut peer = TcpStream::connect(self.address).expect("connected");
-        peer.set_read_timeout(Some(Duration::from_secs(20))).expect("set");
-        peer.set_nodelay(true).expect("set");
-        peer.write_all(request).expect("written");
-        let head = read_head(&mut peer);
-        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        let (peer, head) = self.greet(request);
         (Guest(peer), head)
     }
 
     /// Waits until a topic has so many members.
     pub(crate) fn await_len(&self, topic: &str, len: usize) {
-        let began = Instant::now();
-        while self.remote.topic_len(topic) != len {
-            assert!(
-                began.elapsed() < Duration::from_secs(10),
-                "{topic} has {}",
-                self.remote.topic_len(topic)
-            );
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        until(&format!("{len} in {topic}"), || self.remote.topic_len(topic) == len);
     }
 
     pub(crate) fn await_deliveries(&self, made: usize, dropped: usize) {
-        let began = Instant::now();
-        loop {
+        until(&format!("{made} made and {dropped} dropped"), || {
             let now = self.remote.deliveries();
-            if (now.made, now.dropped) == (made, dropped) {
-                return;
-            }
-            assert!(began.elapsed() < Duration::from_secs(10), "{now:?}, not {made} and {dropped}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
-}
-
-impl Drop for Hall {
-    fn drop(&mut self) {
-        self.remote.shut_down(Duration::ZERO);
-        if let Some(thread) = self.thread.take() {
-            let end = thread.join();
-            assert!(std::thread::panicking() || end.is_ok_and(|result| result.is_ok()));
-        }
+            (now.made, now.dropped) == (made, dropped)
+        });
     }
 }
 
@@ -225,24 +191,7 @@ impl Guest {
 
     /// The next frame: its first byte, and its payload.
     pub(crate) fn frame(&mut self) -> (u8, Vec<u8>) {
-        let mut head = [0; 2];
-        self.0.read_exact(&mut head).expect("a frame");
-        let len = match head[1] {
-            126 => {
-                let mut len = [0; 2];
-                self.0.read_exact(&mut len).expect("a frame");
-                usize::from(u16::from_be_bytes(len))
-            }
-            127 => {
-                let mut len = [0; 8];
-                self.0.read_exact(&mut len).expect("a frame");
-                u64::from_be_bytes(len) as usize
-            }
-            len => usize::from(len),
-        };
-        let mut payload = vec![0; len];
-        self.0.read_exact(&mut payload).expect("a frame");
-        (head[0], payload)
+        read_frame(&mut self.0)
     }
 
     /// The next message, a text in one frame.

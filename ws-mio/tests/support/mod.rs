@@ -1,12 +1,18 @@
-//! A loop with one socket in it, a virtual clock, and a peer that writes its bytes by hand.
+//! What these tests have in common: peers that write their bytes by hand; a loop with one socket in it and a virtual clock; and,
+//! in the modules, servers on threads of their own.
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
+#[cfg(feature = "tls")]
+pub(crate) mod certificates;
 #[cfg(feature = "deflate")]
 pub(crate) mod compressed;
 pub(crate) mod hall;
+pub(crate) mod running;
+pub(crate) mod streams;
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
@@ -15,6 +21,12 @@ use ws_mio::{Buffers, Error, Reply, Socket, State, Stream};
 
 pub(crate) const REQUEST: &[u8] = b"GET /chat HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: chat, echo\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+/// For what must happen: far longer than it takes, whatever else the machine does.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// For what must not happen: as long as nothing is seen of it.
+pub(crate) const SILENCE: Duration = Duration::from_millis(100);
 
 pub(crate) const TEXT: u8 = 0x81;
 pub(crate) const BINARY: u8 = 0x82;
@@ -54,12 +66,34 @@ fn head(first: u8, mask: u8, len: usize) -> Vec<u8> {
     head
 }
 
+/// Looks again and again until something holds.
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "never came: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+pub(crate) fn dial(address: SocketAddr) -> TcpStream {
+    let peer = TcpStream::connect(address).expect("connected");
+    peer.set_read_timeout(Some(PATIENCE)).expect("set");
+    peer.set_nodelay(true).expect("set");
+    peer
+}
+
+/// A port where nobody listens, for as long as this socket is kept: without it another test might.
+pub(crate) fn nobody() -> (socket2::Socket, SocketAddr) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+    let address = socket.local_addr().expect("bound").as_socket().expect("an address");
+    (socket, address)
+}
+
 /// A peer and our end of one TCP connection.
 pub(crate) fn sockets() -> (TcpStream, mio::net::TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let peer = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
-    peer.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
-    peer.set_nodelay(true).expect("set");
+    let peer = dial(listener.local_addr().expect("bound"));
     let (ours, _) = listener.accept().expect("accepted");
     ours.set_nonblocking(true).expect("set");
     ours.set_nodelay(true).expect("set");
@@ -150,15 +184,19 @@ impl<S: Registered> Host<S> {
         self.last = self.socket.tick(&mut self.buffers, now);
     }
 
-    /// Turns until something holds; a minute of turns without it is a failure.
+    /// Turns until something holds.
     pub(crate) fn until(&mut self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
-        for _ in 0..3_000 {
-            if holds(self) {
-                return;
-            }
+        let began = std::time::Instant::now();
+        while !holds(self) {
+            let (last, seen) = (&self.last, self.seen.last());
+            assert!(began.elapsed() < PATIENCE, "never came: {what}; last {last:?}, seen {seen:?}");
             self.turn();
         }
-        panic!("never came: {what}; last {:?}, seen {:?}", self.last, self.seen.last());
+    }
+
+    /// Turns until the peer has something to read.
+    pub(crate) fn until_said(&mut self, peer: &TcpStream) {
+        self.until("something to read", |_| has_heard(peer));
     }
 
     pub(crate) fn settle(&mut self) {
@@ -184,8 +222,95 @@ pub(crate) fn shake_hands<S: Registered>(peer: &mut TcpStream, host: &mut Host<S
     assert!(read_head(peer).starts_with("HTTP/1.1 101 "));
 }
 
+/// Whether there is something to read, or the end.
+pub(crate) fn has_heard(peer: &TcpStream) -> bool {
+    peer.set_nonblocking(true).expect("set");
+    let there = peer.peek(&mut [0]);
+    peer.set_nonblocking(false).expect("set");
+    !there.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+}
+
+/// Waits until so many bytes have come and lie there unread.
+pub(crate) fn await_bytes(io: &mio::net::TcpStream, count: usize) {
+    let mut bytes = vec![0; count];
+    until("all bytes", || io.peek(&mut bytes).is_ok_and(|there| there == count));
+}
+
+/// Waits until the other end's system has all that was written here: whoever waits there is told of it before of what
+/// others write from now on.
+pub(crate) fn await_arrival(peer: &TcpStream) {
+    if cfg!(target_os = "linux") {
+        until("an acknowledgement", || waiting_bytes(peer, peer.peer_addr().expect("connected")).0 == 0);
+    } else {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Starts one test of this program once more, in a process of its own with so many descriptors. `None`: this is that process,
+/// whose standard input ends with the one that started it.
+pub(crate) fn with_descriptors(count: u32, test: &str) -> Option<Child> {
+    const CHILD: &str = "WS_MIO_WITH_DESCRIPTORS";
+    if cfg!(not(unix)) || std::env::var_os(CHILD).is_some() {
+        return None;
+    }
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("ulimit -n {count}; exec \"$0\" --exact {test} --nocapture"));
+    shell.arg(std::env::current_exe().expect("this program")).env(CHILD, "1");
+    Some(shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell"))
+}
+
+/// Bytes of a connection that its other end's system has not acknowledged, and those that wait there to be read. What is
+/// under way may count twice.
+pub(crate) fn waiting_bytes(peer: &TcpStream, other: SocketAddr) -> (usize, usize) {
+    let ports = (peer.local_addr().expect("connected").port(), other.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux");
+    let port = |field: &str| u16::from_str_radix(field.rsplit(':').next()?, 16).ok();
+    let bytes = |field: &str| usize::from_str_radix(field, 16).expect("a number");
+    let (mut unsent, mut unread) = (0, 0);
+    for line in table.lines().skip(1) {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (Some(own), Some(other)) = (port(fields[1]), port(fields[2])) else { continue };
+        let (to_send, to_read) = fields[4].split_once(':').expect("two numbers");
+        if (own, other) == ports {
+            unsent = bytes(to_send);
+        } else if (other, own) == ports {
+            unread = bytes(to_read);
+        }
+    }
+    (unsent, unread)
+}
+
+/// The next frame of a server: its first byte and its payload.
+pub(crate) fn read_frame(peer: &mut TcpStream) -> (u8, Vec<u8>) {
+    let mut head = [0; 2];
+    peer.read_exact(&mut head).expect("a frame");
+    let more = [0, 2, 8][usize::from(head[1] >= 126) + usize::from(head[1] == 127)];
+    let mut len = [0; 8];
+    peer.read_exact(&mut len[8 - more..]).expect("a length");
+    let len = if more == 0 { usize::from(head[1]) } else { u64::from_be_bytes(len) as usize };
+    let mut payload = vec![0; len];
+    peer.read_exact(&mut payload).expect("a payload");
+    (head[0], payload)
+}
+
+/// The key of a client's request.
+pub(crate) fn key(head: &str) -> &str {
+    head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key")
+}
+
+/// A good answer to it, with more fields.
+pub(crate) fn switch(head: &str, fields: &str) -> Vec<u8> {
+    let accept = ws_mio::core::handshake::accept_key(key(head).as_bytes());
+    let accept = str::from_utf8(&accept).expect("base64");
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n{fields}\r\n"
+    )
+    .into_bytes()
+}
+
 /// A head, to its blank line and not a byte further.
-pub(crate) fn read_head(peer: &mut TcpStream) -> String {
+pub(crate) fn read_head(peer: &mut impl Read) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(0);
