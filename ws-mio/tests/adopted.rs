@@ -4,15 +4,16 @@
 mod support;
 
 use std::any::Any;
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
+use std::sync::Mutex;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use support::{BINARY, CLOSE, expect, masked, plain, sockets};
+use support::running::{Given, Running};
+use support::{BINARY, CLOSE, PATIENCE, dial, expect, masked, plain, sockets};
 use ws_mio::core::{Config, Connection, Event, Instant, Session};
-use ws_mio::{ConnId, Error, Handler, NotAdopted, Peer, Remote, Server, Settings};
+use ws_mio::{ConnId, Error, Handler, NotAdopted, Peer, Remote};
 
 #[derive(Debug)]
 enum Seen {
@@ -63,44 +64,16 @@ fn give(remote: &Remote, stream: TcpStream, number: u32) -> Result<(), Box<NotAd
     remote.adopt(stream, session, Box::new(number))
 }
 
-struct Running {
-    remote: Remote,
-    seen: Receiver<Seen>,
-    thread: Option<JoinHandle<io::Result<()>>>,
-}
-
-impl Running {
+impl Running<Seen> {
     fn start(late: Option<TcpStream>) -> Self {
-        let mut settings = Settings::new();
-        settings.loops = 1;
-        let server = Server::unbound(settings).expect("loops");
-        let remote = server.remote();
-        let (sender, seen) = channel();
-        let once = std::sync::Mutex::new((sender, late.map(|stream| (remote.clone(), stream))));
-        let app = move |_| {
-            let mut once = once.lock().expect("no panic");
-            App { seen: once.0.clone(), late: once.1.take() }
-        };
-        let thread = Some(std::thread::spawn(move || server.run(app)));
-        Self { remote, seen, thread }
-    }
-
-    fn next(&self) -> Seen {
-        self.seen.recv_timeout(Duration::from_secs(10)).expect("something")
-    }
-
-    fn end(&mut self) {
-        if let Some(thread) = self.thread.take() {
-            let result = thread.join();
-            assert!(result.is_ok() || std::thread::panicking());
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.remote.shut_down(Duration::ZERO);
-        self.end();
+        let late = Mutex::new(late);
+        Self::unbound(
+            |_| {},
+            move |Given { told, remote, .. }| {
+                let late = late.lock().expect("no panic").take();
+                App { seen: told, late: late.map(|stream| (remote, stream)) }
+            },
+        )
     }
 }
 
@@ -117,7 +90,7 @@ fn a_loop_that_cannot_take_it() {
         Seen::Closed(7, Err(Error::Lost(_))) => {}
         other => panic!("{other:?}"),
     }
-    assert!(running.seen.recv_timeout(Duration::from_millis(100)).is_err(), "once");
+    assert!(running.is_silent(), "once");
     assert_eq!(running.remote.connections(), 0);
 }
 
@@ -126,8 +99,7 @@ fn a_loop_that_cannot_take_it() {
 fn one_that_blocks() {
     let running = Running::start(None);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let mut first = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
-    first.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+    let mut first = dial(listener.local_addr().expect("bound"));
     let (ours, _) = listener.accept().expect("accepted");
     give(&running.remote, ours, MUCH).expect("it runs");
     let (_second, ours) = sockets();
@@ -151,15 +123,13 @@ fn x18_during_a_shutdown() {
     let (mut first, ours) = sockets();
     give(&running.remote, ours.into(), 1).expect("it runs");
     assert!(matches!(running.next(), Seen::Open(1)));
-    running.remote.shut_down(Duration::from_secs(60));
+    running.remote.shut_down(10 * PATIENCE);
     expect(&mut first, &plain(CLOSE, b"\x03\xe9"));
     let (mut late, ours) = sockets();
     give(&running.remote, ours.into(), 2).expect("it runs on until the first has ended");
     assert!(matches!(running.next(), Seen::Open(2)));
     for peer in [&mut late, &mut first] {
-        if peer.peer_addr().is_ok() {
-            peer.write_all(&masked(CLOSE, b"\x03\xe9")).expect("written");
-        }
+        peer.write_all(&masked(CLOSE, b"\x03\xe9")).expect("written");
     }
     expect(&mut late, &plain(CLOSE, b"\x03\xe9"));
     let mut closed = Vec::new();

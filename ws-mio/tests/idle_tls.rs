@@ -6,38 +6,28 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 
 use counting::thread;
-use support::{BINARY, REQUEST, TEXT, masked, plain};
+use support::certificates::{for_client, for_server};
+use support::{BINARY, REQUEST, TEXT, dial, masked, plain, read_head};
 use ws_mio::core::{Config, ConfigRef, Event, Instant};
-use ws_mio::tls::rustls::pki_types::pem::PemObject;
-use ws_mio::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use ws_mio::tls::rustls::{ClientConnection, RootCertStore, StreamOwned};
-use ws_mio::tls::{self, client_config, server_config};
-use ws_mio::{Buffers, Socket, State};
+use ws_mio::tls::rustls::pki_types::ServerName;
+use ws_mio::tls::rustls::{ClientConnection, StreamOwned};
+use ws_mio::{Buffers, Socket, State, tls};
 
 const CONNECTIONS: usize = 100;
 
 /// The peers: each sends a small and a large message, has its echoes, and stays.
 fn peers(address: std::net::SocketAddr) -> Vec<StreamOwned<ClientConnection, TcpStream>> {
-    let root = include_bytes!("../../ws-tokio/tests/certificates/root.pem");
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(root).expect("PEM")).expect("a root");
-    let config = Arc::new(client_config(roots).expect("versions"));
+    let config = for_client();
     let large = vec![7; 100_000];
     (0..CONNECTIONS)
         .map(|_| {
             let name = ServerName::try_from("localhost").expect("a name");
             let tls = ClientConnection::new(config.clone(), name).expect("usable");
-            let mut peer = StreamOwned::new(tls, TcpStream::connect(address).expect("connected"));
+            let mut peer = StreamOwned::new(tls, dial(address));
             peer.write_all(REQUEST).expect("written");
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                let mut byte = [0];
-                peer.read_exact(&mut byte).expect("a head");
-                head.push(byte[0]);
-            }
+            read_head(&mut peer);
             for (first, payload) in [(BINARY, &large[..]), (TEXT, b"small")] {
                 peer.write_all(&masked(first, payload)).expect("written");
                 let mut echo = vec![0; plain(first, payload).len()];
@@ -53,11 +43,7 @@ fn peers(address: std::net::SocketAddr) -> Vec<StreamOwned<ClientConnection, Tcp
 /// where no message is under way.
 #[test]
 fn an_idle_connection_behind_tls() {
-    let chain = include_bytes!("../../ws-tokio/tests/certificates/server.pem");
-    let key = include_bytes!("../../ws-tokio/tests/certificates/server.key");
-    let chain = CertificateDer::from_pem_slice(chain).expect("PEM");
-    let key = PrivateKeyDer::from_pem_slice(key).expect("PEM");
-    let tls = Arc::new(server_config(vec![chain], key).expect("a pair"));
+    let tls = for_server();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound");
     let peers = std::thread::spawn(move || peers(address));

@@ -4,14 +4,14 @@
 mod support;
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
+use std::sync::mpsc::Sender;
 
-use support::{CLOSE, REQUEST, TEXT, masked, read_head};
+use support::running::Running;
+use support::{CLOSE, REQUEST, TEXT, masked, read_frame};
 use ws_mio::core::frame::{Header, Opcode};
 use ws_mio::core::{Config, Event, Instant, Part, Prepared, Role, SendError};
 use ws_mio::{
-    Acceptance, Buffers, Error, Handler, Overflow, Peer, Refusal, Server, Settings, Socket, Stream, Visitor,
+    Acceptance, Buffers, Error, Handler, Overflow, Peer, Refusal, Settings, Socket, Stream, Visitor,
 };
 
 /// Takes nothing.
@@ -94,8 +94,8 @@ fn n02_what_is_refused_needs_no_room() {
     }
 }
 
-/// Fills its queue, and puts a frame behind it.
-struct App;
+/// Fills its queue, puts a frame behind it, and tells that it has.
+struct App(Sender<()>);
 
 const LEN: usize = 100_000;
 
@@ -121,6 +121,7 @@ impl Handler for App {
         let full = matches!(peer.put_frame(header, &payload), Err(Error::QueueFull));
         // A control frame gets there whatever became of the rest, unless it is closed.
         let _ = peer.ping(if full { b"full" } else { b"put" });
+        self.0.send(()).expect("the test waits for it");
     }
 }
 
@@ -130,21 +131,16 @@ fn n02_parts_overflow_as_told() {
     for overflow in [Overflow::DropNew, Overflow::DropOld, Overflow::Close] {
         let mut config = Config::server();
         config.limits.max_queue = 2 * LEN;
-        let mut settings = Settings::new();
-        (settings.loops, settings.config, settings.overflow) = (1, config.into(), overflow);
-        let server = Server::bind("127.0.0.1:0".parse().expect("an address"), settings).expect("bound");
-        let (address, remote) = (server.local_addr(), server.remote());
-        let thread = std::thread::spawn(move || server.run(|_| App));
-        let mut peer = TcpStream::connect(address).expect("connected");
-        peer.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
-        peer.write_all(REQUEST).expect("written");
-        assert!(read_head(&mut peer).starts_with("HTTP/1.1 101 "));
+        let change =
+            |settings: &mut Settings| (settings.config, settings.overflow) = (config.into(), overflow);
+        let running = Running::serve(change, |given| App(given.told));
+        let (mut peer, _) = running.greet(REQUEST);
         peer.write_all(&masked(TEXT, b"fill")).expect("written");
         // It is full before anything is read.
-        std::thread::sleep(Duration::from_millis(300));
+        running.next();
         let (mut put, mut close, mut told) = (0, None, String::new());
         while close.is_none() && told.is_empty() {
-            let (first, payload) = frame(&mut peer);
+            let (first, payload) = read_frame(&mut peer);
             match first {
                 CLOSE => close = Some(payload),
                 support::PING => told = String::from_utf8(payload).expect("ASCII"),
@@ -156,20 +152,5 @@ fn n02_parts_overflow_as_told() {
             Overflow::DropOld => assert_eq!((told.as_str(), put, close), ("put", 1, None)),
             _ => assert_eq!((put, close), (0, Some(1013_u16.to_be_bytes().to_vec()))),
         }
-        drop(peer);
-        remote.shut_down(Duration::ZERO);
-        thread.join().expect("no panic").expect("it ends");
     }
-}
-
-fn frame(peer: &mut TcpStream) -> (u8, Vec<u8>) {
-    let mut head = [0; 2];
-    peer.read_exact(&mut head).expect("a frame");
-    let more = [0, 2, 8][usize::from(head[1] >= 126) + usize::from(head[1] == 127)];
-    let mut len = [0; 8];
-    peer.read_exact(&mut len[8 - more..]).expect("its length");
-    let len = if more == 0 { usize::from(head[1]) } else { u64::from_be_bytes(len) as usize };
-    let mut payload = vec![0; len];
-    peer.read_exact(&mut payload).expect("its payload");
-    (head[0], payload)
 }

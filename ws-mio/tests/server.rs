@@ -303,8 +303,9 @@ fn out_of_descriptors() {
         io::stdin().read_to_end(&mut Vec::new()).expect("until it ends");
         return;
     };
-    let lines = io::BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut lines = io::BufReader::new(child.stdout.take().expect("piped")).lines();
     let address: SocketAddr = lines
+        .by_ref()
         .map_while(Result::ok)
         .find_map(|line| line.strip_prefix(ADDRESS)?.parse().ok())
         .expect("an address");

@@ -4,34 +4,14 @@
 mod support;
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::sync::mpsc::Sender;
 
+use support::certificates::{for_client, for_server};
 use support::hall::numbered;
+use support::running::Running;
+use support::until;
 use ws_mio::core::Event;
-use ws_mio::tls::rustls::pki_types::pem::PemObject;
-use ws_mio::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use ws_mio::tls::rustls::{ClientConfig, RootCertStore, ServerConfig};
-use ws_mio::tls::{client_config, server_config};
-use ws_mio::{
-    Acceptance, Answer, ConnId, Connect, Handler, Peer, Refusal, Remote, Server, Settings, Visitor,
-};
-
-fn for_server() -> Arc<ServerConfig> {
-    let chain = include_bytes!("../../ws-tokio/tests/certificates/server.pem");
-    let key = include_bytes!("../../ws-tokio/tests/certificates/server.key");
-    let chain = CertificateDer::from_pem_slice(chain).expect("PEM");
-    Arc::new(server_config(vec![chain], PrivateKeyDer::from_pem_slice(key).expect("PEM")).expect("a pair"))
-}
-
-fn for_client() -> Arc<ClientConfig> {
-    let root = include_bytes!("../../ws-tokio/tests/certificates/root.pem");
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(root).expect("PEM")).expect("a root");
-    Arc::new(client_config(roots).expect("versions"))
-}
+use ws_mio::{Acceptance, Answer, ConnId, Connect, Handler, Peer, Refusal, Settings, Visitor};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
@@ -39,9 +19,12 @@ enum Side {
     Client,
 }
 
+/// Who heard what.
+type Heard = (Side, ConnId, Vec<u8>);
+
 /// Both ends of each connection: what one's topic has, the other is sent.
 struct Mirror {
-    heard: Sender<(Side, ConnId, Vec<u8>)>,
+    heard: Sender<Heard>,
 }
 
 impl Handler for Mirror {
@@ -70,44 +53,24 @@ impl Handler for Mirror {
     }
 }
 
-struct Running {
-    remote: Remote,
-    heard: Receiver<(Side, ConnId, Vec<u8>)>,
-    thread: Option<JoinHandle<std::io::Result<()>>>,
-}
-
-impl Running {
+impl Running<Heard> {
     /// So many connections of a server with itself.
     fn start(pairs: usize, secure: bool) -> Self {
-        let mut settings = Settings::new();
-        settings.loops = 2;
-        settings.tls = secure.then(for_server);
-        settings.tls_client = Some(for_client());
-        let server = Server::bind("127.0.0.1:0".parse().expect("an address"), settings).expect("bound");
-        let (address, remote) = (server.local_addr(), server.remote());
-        let (sender, heard) = channel();
-        let sender = std::sync::Mutex::new(sender);
-        let handler = move |_| Mirror { heard: sender.lock().expect("no panic").clone() };
-        let thread = Some(std::thread::spawn(move || server.run(handler)));
+        let change = |settings: &mut Settings| {
+            settings.loops = 2;
+            settings.tls = secure.then(for_server);
+            settings.tls_client = Some(for_client());
+        };
+        let running = Self::serve(change, |given| Mirror { heard: given.told });
         let scheme = if secure { "wss" } else { "ws" };
         for _ in 0..pairs {
-            remote.connect(Connect::new(format!("{scheme}://localhost/"), address)).expect("room");
+            let connect = Connect::new(format!("{scheme}://localhost/"), running.address);
+            running.remote.connect(connect).expect("room");
         }
-        let began = std::time::Instant::now();
-        while remote.topic_len("servers") < pairs || remote.topic_len("clients") < pairs {
-            assert!(began.elapsed() < Duration::from_secs(20), "connections");
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        Self { remote, heard, thread }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.remote.shut_down(Duration::ZERO);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        until("connections", || {
+            running.remote.topic_len("servers") == pairs && running.remote.topic_len("clients") == pairs
+        });
+        running
     }
 }
 
@@ -126,8 +89,7 @@ fn every_kind_of_member() {
                 }
                 let mut next: HashMap<ConnId, u32> = HashMap::new();
                 for _ in 0..count as usize * PAIRS {
-                    let heard = running.heard.recv_timeout(Duration::from_secs(20)).expect("a message");
-                    let (side, id, message) = heard;
+                    let (side, id, message) = running.next();
                     let next = next.entry(id).or_default();
                     assert_eq!(side, hears);
                     assert!(message == numbered(*next, len), "{topic}, {count} of {len}, {secure}");
@@ -136,7 +98,7 @@ fn every_kind_of_member() {
                 assert_eq!(next.len(), PAIRS);
             }
         }
-        assert!(running.heard.try_recv().is_err());
+        assert!(running.seen.try_recv().is_err());
         assert_eq!(running.remote.deliveries().dropped, 0);
     }
 }

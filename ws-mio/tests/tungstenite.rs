@@ -1,13 +1,14 @@
 //! tokio-tungstenite as the peer, over real sockets and over TLS: another implementation, on another TLS driver, reads
 //! what we write, and the reverse. Ours is one loop with a server and its clients.
 
-use std::io;
+mod support;
+
 use std::net::SocketAddr;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::sync::mpsc::Sender;
 
 use futures_util::{SinkExt, StreamExt};
+use support::PATIENCE;
+use support::running::Running;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -16,8 +17,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Message as Theirs};
 use tokio_tungstenite::{WebSocketStream, accept_async_with_config, client_async_with_config};
 use ws_mio::core::{CloseCode, CloseFrame, Config, Event};
 use ws_mio::{
-    Acceptance, Answer, ConnId, Connect, ConnectError, Error, Handler, Peer, Refusal, Remote, Server,
-    Settings, Visitor,
+    Acceptance, Answer, ConnId, Connect, ConnectError, Error, Handler, Peer, Refusal, Settings, Visitor,
 };
 
 const MIB: usize = 1 << 20;
@@ -69,17 +69,8 @@ impl Handler for App {
     }
 }
 
-struct Running {
-    address: SocketAddr,
-    remote: Remote,
-    seen: Receiver<Seen>,
-    thread: Option<JoinHandle<io::Result<()>>>,
-}
-
-impl Running {
+impl Running<Seen> {
     fn start(change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = Settings::new();
-        settings.loops = 1;
         let (mut server, mut client) = (Config::server(), Config::client());
         for config in [&mut server, &mut client] {
             config.limits.max_message = 2 * MIB as u64;
@@ -90,28 +81,11 @@ impl Running {
                 config.deflate = Some(ws_mio::core::deflate::Settings::client());
             }
         }
-        (settings.config, settings.client) = (server.into(), client.into());
-        change(&mut settings);
-        let server = Server::bind("127.0.0.1:0".parse().expect("an address"), settings).expect("bound");
-        let (address, remote) = (server.local_addr(), server.remote());
-        let (sender, seen) = channel();
-        let sender = std::sync::Mutex::new(sender);
-        let handler = move |_| App { seen: sender.lock().expect("no panic").clone() };
-        let thread = Some(std::thread::spawn(move || server.run(handler)));
-        Self { address, remote, seen, thread }
-    }
-
-    fn next(&self) -> Seen {
-        self.seen.recv_timeout(Duration::from_secs(10)).expect("something")
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.remote.shut_down(Duration::ZERO);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        let limited = |settings: &mut Settings| {
+            (settings.config, settings.client) = (server.into(), client.into());
+            change(settings);
+        };
+        Self::serve(limited, |given| App { seen: given.told })
     }
 }
 
@@ -131,7 +105,7 @@ fn messages() -> Vec<Theirs> {
 }
 
 /// Their client: each message comes back as it was, alone and all at once, and it ends with their code.
-async fn their_client<S: AsyncRead + AsyncWrite + Unpin>(stream: S, url: &str, running: &Running) {
+async fn their_client<S: AsyncRead + AsyncWrite + Unpin>(stream: S, url: &str, running: &Running<Seen>) {
     let (mut peer, response) = client_async_with_config(url, stream, unlimited()).await.expect("a handshake");
     assert_eq!(response.status().as_u16(), 101);
     for message in messages() {
@@ -163,7 +137,7 @@ async fn their_client<S: AsyncRead + AsyncWrite + Unpin>(stream: S, url: &str, r
 }
 
 async fn next<S: AsyncRead + AsyncWrite + Unpin>(peer: &mut WebSocketStream<S>) -> Theirs {
-    timeout(Duration::from_secs(10), peer.next()).await.expect("in time").expect("open").expect("well-formed")
+    timeout(PATIENCE, peer.next()).await.expect("in time").expect("open").expect("well-formed")
 }
 
 /// Their server echoes: each message of ours comes back, and our close has its answer.
@@ -185,7 +159,7 @@ where
     None
 }
 
-fn our_client(running: &Running, url: &str, address: SocketAddr) {
+fn our_client(running: &Running<Seen>, url: &str, address: SocketAddr) {
     running.remote.connect(Connect::new(url, address)).expect("room");
     let id = match running.next() {
         Seen::Connected(id) => id,
@@ -233,30 +207,11 @@ async fn our_client_and_their_server() {
 /// N-07: the same over TLS, whose other end another driver has.
 #[cfg(feature = "tls")]
 mod over_tls {
-    use std::sync::Arc;
-
     use tokio_rustls::{TlsAcceptor, TlsConnector};
-    use ws_mio::tls::rustls::pki_types::pem::PemObject;
-    use ws_mio::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-    use ws_mio::tls::rustls::{ClientConfig, RootCertStore, ServerConfig};
-    use ws_mio::tls::{client_config, server_config};
+    use ws_mio::tls::rustls::pki_types::ServerName;
 
+    use super::support::certificates::{for_client, for_server};
     use super::*;
-
-    fn for_server() -> Arc<ServerConfig> {
-        let chain = include_bytes!("../../ws-tokio/tests/certificates/server.pem");
-        let key = include_bytes!("../../ws-tokio/tests/certificates/server.key");
-        let chain = CertificateDer::from_pem_slice(chain).expect("PEM");
-        let key = PrivateKeyDer::from_pem_slice(key).expect("PEM");
-        Arc::new(server_config(vec![chain], key).expect("a pair"))
-    }
-
-    fn for_client() -> Arc<ClientConfig> {
-        let root = include_bytes!("../../ws-tokio/tests/certificates/root.pem");
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(root).expect("PEM")).expect("a root");
-        Arc::new(client_config(roots).expect("versions"))
-    }
 
     /// N-07: what they send over TLS.
     #[tokio::test]

@@ -6,6 +6,7 @@
 pub(crate) mod certificates;
 #[cfg(feature = "deflate")]
 pub(crate) mod compressed;
+pub(crate) mod dialling;
 pub(crate) mod hall;
 pub(crate) mod running;
 pub(crate) mod streams;
