@@ -7,8 +7,10 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use mio::{Events, Interest, Poll, Token};
-use support::{CLOSE, TEXT, expect_end, plain, read_head};
-use ws_mio::core::handshake::{HeadFault, MAX_BODY, accept_key};
+use support::{
+    CLOSE, PATIENCE, TEXT, await_bytes, expect_end, has_heard, key, nobody, plain, read_head, switch,
+};
+use ws_mio::core::handshake::{HeadFault, MAX_BODY};
 use ws_mio::core::{ClientRequest, Config, Event, HandshakeError, Instant, RequestError, Uri};
 use ws_mio::{Buffers, ConnectError, Error, Refusal, Reply, Socket, State, Stream};
 
@@ -91,13 +93,16 @@ impl Caller {
     }
 
     fn until(&mut self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
-        for _ in 0..2_000 {
-            if holds(self) {
-                return;
-            }
+        let began = std::time::Instant::now();
+        while !holds(self) {
+            assert!(began.elapsed() < PATIENCE, "never came: {what}; last {:?}", self.last);
             self.turn();
         }
-        panic!("never came: {what}; last {:?}", self.last);
+    }
+
+    /// Turns until the peer has something to read.
+    fn until_said(&mut self, peer: &TcpStream) {
+        self.until("something to read", |_| has_heard(peer));
     }
 
     fn tick(&mut self, now: Instant) {
@@ -109,7 +114,7 @@ impl Caller {
         matches!(self.last, Ok(State::Closed) | Err(_))
     }
 
-    /// Why it failed, which it does within a few turns.
+    /// Why it failed.
     fn failure(&mut self) -> ConnectError {
         self.until("the end", Self::is_over);
         match std::mem::replace(&mut self.last, Ok(State::Closed)) {
@@ -132,26 +137,11 @@ fn listen() -> TcpListener {
 /// The server's end of the next connection, and the request's head.
 fn take(server: &TcpListener, caller: &mut Caller) -> (TcpStream, String) {
     let (mut peer, _) = server.accept().expect("somebody");
-    peer.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+    peer.set_read_timeout(Some(PATIENCE)).expect("set");
     peer.set_nodelay(true).expect("set");
-    (0..3).for_each(|_| caller.turn());
+    caller.until_said(&peer);
     let head = read_head(&mut peer);
     (peer, head)
-}
-
-fn key(head: &str) -> &str {
-    head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key")
-}
-
-/// A good answer, with more fields.
-fn switch(head: &str, fields: &str) -> Vec<u8> {
-    let accept = accept_key(key(head).as_bytes());
-    let accept = str::from_utf8(&accept).expect("base64");
-    format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n{fields}\r\n"
-    )
-    .into_bytes()
 }
 
 /// A client's frame, unmasked: its first byte and its payload.
@@ -231,7 +221,7 @@ fn hc_17_an_answer_byte_by_byte() {
     caller.until("a text", |caller| caller.texts == ["hi"]);
     assert_eq!(read_masked(&mut peer), (TEXT, b"hi".to_vec()));
     peer.write_all(&plain(CLOSE, &[3, 232])).expect("written");
-    caller.turn();
+    caller.until_said(&peer);
     assert_eq!(read_masked(&mut peer), (CLOSE, vec![3, 232]));
     drop(peer);
     caller.until("the end", Caller::is_over);
@@ -380,8 +370,10 @@ fn hc_18_deadlines() {
         let mut caller = Caller::to(&server);
         let (mut peer, _) = take(&server, &mut caller);
         peer.write_all(answer.as_bytes()).expect("written");
-        caller.turn();
-        caller.turn();
+        if !answer.is_empty() {
+            await_bytes(caller.socket.stream(), answer.len());
+        }
+        caller.until("it is read", |caller| caller.socket.stream().peek(&mut [0]).is_err());
         assert_eq!(caller.socket.deadline(), Some(late));
         caller.tick(Instant::from_millis(9_999));
         assert!(!caller.is_over());
@@ -403,7 +395,7 @@ fn hc_18_deadlines() {
 /// A port where nobody listens.
 #[test]
 fn a_refused_connection() {
-    let address = listen().local_addr().expect("bound");
+    let (_kept, address) = nobody();
     for leveled in [false, true] {
         let mut caller = Caller::new(address, request(), Config::client());
         caller.leveled = leveled;

@@ -11,11 +11,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use counting::process;
-use support::compressed::{Codec, RSV1, another_text, empty_pool, line, read_frame, request, settings};
-use support::{BINARY, CLOSE, TEXT, masked, read_head};
+use support::compressed::{Codec, OFFER, RSV1, another_text, empty_pool, line, request, settings};
+use support::running::Running;
+use support::{BINARY, CLOSE, TEXT, expect, masked, plain, read_frame};
 use ws_mio::core::deflate::{Compress, Deflater, Pool, PoolLimits, Settings as Deflate, WindowBits};
 use ws_mio::core::{Config, Event};
-use ws_mio::{Acceptance, Handler, Peer, Refusal, Remote, Server, Settings, Visitor};
+use ws_mio::{Acceptance, Handler, Peer, Refusal, Visitor};
 
 /// Bytes that the process holds, for differences of either sign.
 fn live() -> isize {
@@ -58,46 +59,18 @@ impl Handler for Echo {
     }
 }
 
-struct Running {
-    address: std::net::SocketAddr,
-    remote: Remote,
-    thread: Option<std::thread::JoinHandle<std::io::Result<()>>>,
-}
-
 impl Running {
     fn start(deflate: Option<Deflate>) -> Self {
         let mut config = Config::server();
         config.deflate = deflate;
-        let mut settings = Settings::new();
-        settings.loops = 1;
-        settings.config = config.into();
-        let server = Server::bind("127.0.0.1:0".parse().expect("an address"), settings).expect("bound");
-        let (address, remote) = (server.local_addr(), server.remote());
-        let thread = Some(std::thread::spawn(move || server.run(|_| Echo)));
-        Self { address, remote, thread }
+        Self::serve(|settings| settings.config = config.into(), |_| Echo)
     }
 
     fn open(&self, offer: &str) -> (TcpStream, Option<String>) {
-        let mut peer = TcpStream::connect(self.address).expect("connected");
-        peer.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
-        peer.set_nodelay(true).expect("set");
-        peer.write_all(&request(offer)).expect("written");
-        let head = read_head(&mut peer);
-        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        let (peer, head) = self.greet(&request(offer));
         (peer, line(&head).map(str::to_owned))
     }
 }
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.remote.shut_down(Duration::ZERO);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-const OFFER: &str = "permessage-deflate; client_max_window_bits";
 
 /// DN-19: a handler sees what it agrees to, and chooses what is compressed.
 #[test]
@@ -163,18 +136,17 @@ fn each_loop_has_its_pool() {
     }
 }
 
-/// What is held once nothing happens any more.
-fn settled() -> isize {
-    let (mut held, mut since) = (live(), 0);
-    for _ in 0..500 {
+/// What is held once nothing happens any more on this peer's loop.
+fn settled(peer: &mut TcpStream) -> isize {
+    let (mut held, mut since) = (0, 0);
+    // Three times as long as it takes to park what lies idle; and the loop has had the time to do it.
+    while since < 9 {
         std::thread::sleep(Duration::from_millis(20));
+        peer.write_all(&masked(TEXT, b"plain")).expect("written");
+        expect(peer, &plain(TEXT, b"plain"));
         let now = live();
         since = if now == held { since + 1 } else { 0 };
         held = now;
-        // Three times as long as it takes to park what lies idle.
-        if since == 9 {
-            break;
-        }
     }
     held
 }
@@ -186,14 +158,14 @@ fn cost(deflate: Deflate, connections: usize, mut talk: impl FnMut(&mut TcpStrea
     let mut peers = Vec::with_capacity(connections + 1);
     peers.push(server.open(OFFER).0);
     talk(&mut peers[0]);
-    let before = settled();
+    let before = settled(&mut peers[0]);
     for _ in 0..connections {
         let (mut peer, line) = server.open(OFFER);
         assert!(line.is_some());
         talk(&mut peer);
         peers.push(peer);
     }
-    (settled() - before) / connections.cast_signed()
+    (settled(&mut peers[0]) - before) / connections.cast_signed()
 }
 
 /// DN-20, N-01: a connection that agreed to it and has said nothing, that has talked and is parked, and that keeps no
@@ -257,7 +229,7 @@ fn dp15_a_bomb_is_bounded() {
             // What the loop has once; and a context, where there is one.
             let mut codec = Codec::new(9, false);
             codec.echo(&mut peer, &another_text(5, 1_000));
-            let before = settled();
+            let before = settled(&mut peer);
             process::restart_peak();
             // The server stops reading somewhere in the midst of it.
             let mut writer = peer.try_clone().expect("cloned");

@@ -6,12 +6,12 @@ mod support;
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::time::Duration;
 
 use counting::process;
-use support::{BINARY, REQUEST, TEXT, expect, masked, plain, read_head};
+use support::running::Running;
+use support::{BINARY, REQUEST, TEXT, expect, masked, plain};
 use ws_mio::core::Event;
-use ws_mio::{Acceptance, Handler, Peer, Refusal, Server, Settings, Visitor};
+use ws_mio::{Acceptance, Handler, Peer, Refusal, Visitor};
 
 struct Echo;
 
@@ -37,12 +37,7 @@ const CONNECTIONS: usize = 400;
 /// on it allocates nothing.
 #[test]
 fn an_idle_connection_costs_less_than_256_bytes() {
-    let mut settings = Settings::new();
-    settings.loops = 1;
-    let server = Server::bind("127.0.0.1:0".parse().expect("an address"), settings).expect("bound");
-    let (address, remote) = (server.local_addr(), server.remote());
-    let thread = std::thread::spawn(move || server.run(|_| Echo));
-
+    let server = Running::<()>::serve(|_| {}, |_| Echo);
     let big = vec![7; 16 << 10];
     let (small_frame, big_frame) = (masked(TEXT, &[b'x'; 32]), masked(BINARY, &big));
     let (small_echo, big_echo) = (plain(TEXT, &[b'x'; 32]), plain(BINARY, &big));
@@ -52,26 +47,23 @@ fn an_idle_connection_costs_less_than_256_bytes() {
         peer.write_all(&big_frame).expect("written");
         expect(peer, &big_echo);
     };
-    let open = || {
-        let mut peer = TcpStream::connect(address).expect("connected");
-        peer.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
-        peer.write_all(REQUEST).expect("written");
-        read_head(&mut peer);
-        peer
+    // Whatever the loop did before is done when it has answered once more.
+    let settled = |peer: &mut TcpStream| {
+        peer.write_all(&small_frame).expect("written");
+        expect(peer, &small_echo);
+        process::live()
     };
     // What the loop needs once is there after the first.
     let mut peers = Vec::with_capacity(CONNECTIONS + 1);
-    peers.push(open());
+    peers.push(server.greet(REQUEST).0);
     talk(&mut peers[0]);
-    std::thread::sleep(Duration::from_millis(50));
-    let before = process::live();
+    let before = settled(&mut peers[0]);
     for _ in 0..CONNECTIONS {
-        let mut peer = open();
+        let (mut peer, _) = server.greet(REQUEST);
         talk(&mut peer);
         peers.push(peer);
     }
-    std::thread::sleep(Duration::from_millis(50));
-    let each = (process::live() - before) / CONNECTIONS;
+    let each = (settled(&mut peers[0]) - before) / CONNECTIONS;
     assert!((150..256).contains(&each), "{each} bytes");
 
     // The test allocates for the bytes it expects, and nothing else does.
@@ -83,6 +75,4 @@ fn an_idle_connection_costs_less_than_256_bytes() {
         assert_eq!(got, small_echo);
     }
     assert_eq!(process::calls() - calls, 0, "allocations for {} messages", peers.len());
-    remote.shut_down(Duration::ZERO);
-    thread.join().expect("no panic").expect("no error");
 }

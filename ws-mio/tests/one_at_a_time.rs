@@ -77,7 +77,7 @@ fn hc_20_on_all_loops() {
     for tag in 0..6 {
         clients.remote.connect_on(tag as usize % 3, one(by_hand.address(), tag)).expect("room");
     }
-    let mut tags = Vec::new();
+    let (mut tags, mut agreed) = (Vec::new(), Vec::new());
     for turn in 0..6 {
         let (mut peer, head) = by_hand.only_one();
         if turn % 2 == 0 {
@@ -89,6 +89,7 @@ fn hc_20_on_all_loops() {
         } else {
             agree(&mut peer, &head);
             tags.push(clients.connected());
+            agreed.push(peer);
         }
     }
     tags.sort_unstable();

@@ -8,129 +8,12 @@ use std::net::Shutdown;
 use std::rc::Rc;
 
 use mio::Interest;
+use support::streams::{Counted, Narrow};
 use support::{
-    BINARY, CLOSE, Host, PING, PONG, REQUEST, Registered, TEXT, expect, expect_end, masked, open, plain,
-    read_head, shake_hands, sockets,
+    BINARY, CLOSE, Host, PING, PONG, TEXT, expect, expect_end, masked, open, plain, shake_hands, sockets,
 };
-use ws_mio::core::{
-    Accept, AnswerError, CloseCode, CloseFrame, Config, Instant, Rejection, Role, SendError, Timer, Violation,
-};
+use ws_mio::core::{CloseCode, CloseFrame, Config, Instant, Role, SendError, Timer, Violation};
 use ws_mio::{Buffers, Error, Overflow, Socket, State, Stream};
-
-/// HS-20: the handshake resumes after every byte, and after each of them the read would block.
-#[test]
-fn the_handshake_resumes_at_every_byte() {
-    let (mut peer, io) = sockets();
-    let (reads, writes) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
-    let counted = Counted { io, reads: reads.clone(), writes: writes.clone() };
-    let mut host = Host::new(Socket::accept(counted, Config::server(), Instant::ZERO));
-    for byte in REQUEST {
-        assert_eq!((host.socket.is_open(), writes.get()), (false, 0));
-        let before = reads.get();
-        peer.write_all(&[*byte]).expect("written");
-        host.until("a read", |_| reads.get() > before);
-    }
-    assert!(host.socket.is_open());
-    assert!(read_head(&mut peer).contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
-    assert_eq!(host.socket.held(), 0);
-}
-
-/// HS-32: frames that came with the request are looked at, after the 101.
-#[test]
-fn early_frames_are_kept() {
-    let (mut peer, ours) = sockets();
-    let mut host = Host::new(Socket::accept_asking(ours, Config::server(), Instant::ZERO));
-    peer.write_all(&[REQUEST, &masked(TEXT, b"early")].concat()).expect("written");
-    host.until("the request", |host| matches!(host.last, Ok(State::Asked)));
-    assert_eq!(host.socket.interest(), None);
-    assert_eq!(host.socket.deadline(), None, "HS-31: a decision may take its time");
-    host.socket.agree(&mut host.buffers, host.now, Accept::default()).expect("agreed");
-    host.last = Ok(State::Again);
-    host.until("the text", |host| !host.seen.is_empty());
-    read_head(&mut peer);
-    expect(&mut peer, &plain(TEXT, b"early"));
-}
-
-/// HS-39, HS-33: a refusal is said to the end. It survives what the peer still sends, which is no second request.
-#[test]
-fn a_refusal_lingers() {
-    let (mut peer, ours) = sockets();
-    let mut host = Host::new(Socket::accept(ours, Config::server(), Instant::ZERO));
-    let bad = b"GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n";
-    peer.write_all(&[bad, REQUEST].concat()).expect("written");
-    host.until("the refusal", |host| {
-        host.socket.interest() == Some(Interest::READABLE) && host.socket.held() == 0
-    });
-    peer.write_all(&[b'x'; 4096]).expect("still open");
-    host.settle();
-    assert!(matches!(host.last, Ok(State::Waiting)), "{:?}", host.last);
-    let head = read_head(&mut peer);
-    assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
-    let mut rest = String::new();
-    peer.read_to_string(&mut rest).expect("FIN, not a reset");
-    assert!(!rest.contains("HTTP"), "{rest}");
-    drop(peer);
-    host.until("the end", Host::is_over);
-    assert!(matches!(host.last, Err(Error::Request(Rejection::KeyMissing))), "{:?}", host.last);
-    assert_eq!(host.socket.interest(), None);
-}
-
-/// HS-31: one deadline for the whole head.
-#[test]
-fn a_slow_request_is_told_so() {
-    let (mut peer, ours) = sockets();
-    let mut host = Host::new(Socket::accept(ours, Config::server(), Instant::ZERO));
-    peer.write_all(&REQUEST[..20]).expect("written");
-    host.settle();
-    assert_eq!(host.socket.deadline(), Some(Instant::from_secs(10)));
-    host.tick(Instant::from_millis(9_999));
-    assert!(matches!(host.last, Ok(State::Waiting)));
-    host.tick(Instant::from_secs(10));
-    assert!(read_head(&mut peer).starts_with("HTTP/1.1 408 "));
-    // And the wait for the peer's end has one too.
-    host.tick(Instant::from_secs(13));
-    assert!(matches!(host.last, Err(Error::Request(Rejection::Timeout))), "{:?}", host.last);
-}
-
-/// HS-16, HS-38: what was not offered cannot be chosen, and nothing is sent before the 101.
-#[test]
-fn the_application_answers() {
-    let (mut peer, ours) = sockets();
-    let mut host = Host::new(Socket::accept_asking(ours, Config::server(), Instant::ZERO));
-    peer.write_all(REQUEST).expect("written");
-    host.until("the request", |host| matches!(host.last, Ok(State::Asked)));
-    let Host { socket, buffers, now, .. } = &mut host;
-    assert!(matches!(socket.send(buffers, *now, "too early"), Err(Error::NotOpen)));
-    assert!(matches!(socket.close(buffers, *now, None), Err(Error::NotOpen)));
-    assert_eq!(socket.request(*now).expect("a request").path(), b"/chat");
-    let choose = |protocol| Accept { protocol: Some(protocol), ..Accept::default() };
-    assert_eq!(socket.agree(buffers, *now, choose("other")), Err(AnswerError::ProtocolNotOffered));
-    socket.agree(buffers, *now, choose("echo")).expect("offered");
-    host.last = Ok(State::Again);
-    host.turn();
-    assert!(read_head(&mut peer).contains("Sec-WebSocket-Protocol: echo\r\n"));
-}
-
-/// HS-36: or says no, in its own words.
-#[test]
-fn the_application_refuses() {
-    let (mut peer, ours) = sockets();
-    let mut host = Host::new(Socket::accept_asking(ours, Config::server(), Instant::ZERO));
-    peer.write_all(REQUEST).expect("written");
-    host.until("the request", |host| matches!(host.last, Ok(State::Asked)));
-    let Host { socket, buffers, now, .. } = &mut host;
-    let split: [(&str, &[u8]); 1] = [("X", b"a\r\nb")];
-    assert_eq!(socket.reject(buffers, *now, 401, &split, b""), Err(AnswerError::InvalidHeader));
-    socket.reject(buffers, *now, 401, &[("WWW-Authenticate", b"Basic")], b"who?").expect("may be sent");
-    host.last = Ok(State::Again);
-    host.turn();
-    assert!(read_head(&mut peer).starts_with("HTTP/1.1 401 "));
-    expect(&mut peer, b"who?");
-    expect_end(&mut peer);
-    drop(peer);
-    host.until("the end", Host::is_over);
-    assert!(matches!(host.last, Err(Error::Rejected(401))));
-}
 
 /// F-14: frames cut anywhere give the same events and the same answers, and between the reads no buffer is held but
 /// what a cut frame needs.
@@ -151,47 +34,6 @@ fn f14_frames_split_anywhere() {
         assert_eq!(host.seen, ["text 7", "ping 2", "binary 4"], "cut at {cut}");
         expect(&mut peer, &output);
         assert_eq!(host.socket.held(), 0);
-    }
-}
-
-/// A stream that counts.
-struct Counted {
-    io: mio::net::TcpStream,
-    reads: Rc<Cell<u32>>,
-    writes: Rc<Cell<u32>>,
-}
-
-impl Read for Counted {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        self.reads.set(self.reads.get() + 1);
-        self.io.read(out)
-    }
-}
-
-impl Write for Counted {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.writes.set(self.writes.get() + 1);
-        self.io.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.io.flush()
-    }
-}
-
-impl Stream for Counted {
-    fn short_means_blocked(&self) -> bool {
-        self.io.short_means_blocked()
-    }
-
-    fn shut_down(&mut self) -> io::Result<()> {
-        self.io.shut_down()
-    }
-}
-
-impl Registered for Counted {
-    fn source(&mut self) -> &mut mio::net::TcpStream {
-        &mut self.io
     }
 }
 
@@ -364,7 +206,7 @@ fn f03_a_violation_is_told_and_reported_at_the_end() {
     let (mut peer, mut host) = open(Config::server());
     peer.write_all(&[masked(TEXT, b"good"), plain(TEXT, b"unmasked"), masked(TEXT, b"no more")].concat())
         .expect("written");
-    host.settle();
+    host.until_said(&peer);
     assert!(matches!(host.last, Ok(State::Waiting)), "told first: {:?}", host.last);
     expect(&mut peer, &plain(TEXT, b"good"));
     let mut close = Vec::new();
@@ -395,17 +237,6 @@ fn x13_an_end_without_a_close_frame() {
     assert_eq!(host.socket.held(), 0);
 }
 
-/// and an end inside the request is one, too.
-#[test]
-fn an_end_inside_the_request() {
-    let (mut peer, ours) = sockets();
-    let mut host = Host::new(Socket::accept(ours, Config::server(), Instant::ZERO));
-    peer.write_all(&REQUEST[..50]).expect("written");
-    drop(peer);
-    host.until("the end", Host::is_over);
-    assert!(matches!(host.last, Err(Error::Lost(_))), "{:?}", host.last);
-}
-
 /// C-08: silence brings a ping, any sign of life is good, and silence after it is the end.
 #[test]
 fn c08_a_silent_peer_is_asked_and_given_up() {
@@ -423,46 +254,12 @@ fn c08_a_silent_peer_is_asked_and_given_up() {
     assert!(matches!(host.last, Err(Error::Timeout(Timer::Pong))), "{:?}", host.last);
 }
 
-/// Takes so many bytes and then no more.
-struct Narrow {
-    io: mio::net::TcpStream,
-    room: Rc<Cell<usize>>,
-}
-
-impl Read for Narrow {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        self.io.read(out)
-    }
-}
-
-impl Write for Narrow {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let most = self.room.get().min(bytes.len());
-        if most == 0 {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        let n = self.io.write(&bytes[..most])?;
-        self.room.set(self.room.get() - n);
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.io.flush()
-    }
-}
-
-impl Stream for Narrow {
-    fn shut_down(&mut self) -> io::Result<()> {
-        self.io.shut_down()
-    }
-}
-
 /// C-08: a ping behind output that is stuck has not left. Its answer is due from when it does.
 #[test]
 fn c08_a_ping_behind_stuck_output_has_not_left() {
     let (mut peer, io) = sockets();
     let room = Rc::new(Cell::new(3));
-    let stream = Narrow { io, room: room.clone() };
+    let stream = Narrow { io, room: room.clone(), read: usize::MAX };
     let mut socket =
         Socket::from_upgraded(stream, Role::Server, &[], Config::server(), Instant::ZERO).expect("a server");
     let mut buffers = Buffers::new();
@@ -511,7 +308,7 @@ fn n02_overflow_is_dealt_with_as_told() {
             config.limits.max_queue = len * 20;
             let (mut peer, io) = sockets();
             let room = Rc::new(Cell::new(first_room));
-            let stream = Narrow { io, room: room.clone() };
+            let stream = Narrow { io, room: room.clone(), read: usize::MAX };
             let mut socket =
                 Socket::from_upgraded(stream, Role::Server, &[], config, Instant::ZERO).expect("a server");
             socket.set_overflow(overflow);

@@ -5,15 +5,15 @@ mod counting;
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use counting::process;
 use support::hall::{Guest, Hall, numbered};
-use support::{BINARY, CLOSE, REQUEST, expect, masked, plain, read_head};
+use support::running::Running;
+use support::{BINARY, REQUEST, expect, masked, plain, until};
 use ws_mio::core::{Config, Event};
-use ws_mio::{Acceptance, Handler, Overflow, Peer, Refusal, Remote, Server, Settings, Visitor};
+use ws_mio::{Acceptance, Handler, Overflow, Peer, Refusal, Visitor};
 
 /// Bytes that the process holds, for differences of either sign.
 fn live() -> isize {
@@ -49,63 +49,42 @@ impl Handler for Crowd {
 
 const MEMBERS: usize = 150;
 
-fn crowd(loops: usize, body: impl FnOnce(&Remote, &mut dyn FnMut() -> TcpStream)) {
-    let mut settings = Settings::new();
-    settings.loops = loops;
-    let server = Server::bind("127.0.0.1:0".parse().expect("an address"), settings).expect("bound");
-    let (address, remote): (SocketAddr, _) = (server.local_addr(), server.remote());
-    let thread = std::thread::spawn(move || server.run(|_| Crowd));
-    body(&remote, &mut || {
-        let mut peer = TcpStream::connect(address).expect("connected");
-        peer.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
-        peer.write_all(REQUEST).expect("written");
-        read_head(&mut peer);
-        peer
-    });
-    remote.shut_down(Duration::ZERO);
-    thread.join().expect("no panic").expect("no error");
-}
-
 /// A message that is published allocates nothing, once there is memory for it: not for each member, and not for itself. So with
 /// several a turn, from other threads, and over several loops.
 #[test]
 fn publishing_allocates_nothing() {
     let _alone = alone();
     for loops in [1, 2] {
-        crowd(loops, |remote, open| {
-            let mut peers: Vec<TcpStream> = (0..MEMBERS).map(|_| open()).collect();
-            for len in [128, 16 << 10] {
-                let message = vec![7; len];
-                let (said, heard) = (masked(BINARY, &message), plain(BINARY, &message));
-                let mut got = vec![0; heard.len() * 3];
-                let mut round = |publishes: usize| {
-                    let before = process::calls();
-                    for _ in 0..publishes {
-                        // Three in one turn, most likely, and one at a time.
-                        for said in [&said.repeat(2)[..], &said] {
-                            peers[0].write_all(said).expect("written");
-                        }
-                        for peer in &mut peers {
-                            peer.read_exact(&mut got).expect("three messages");
-                            assert!(got.chunks(heard.len()).all(|one| one == heard));
-                        }
-                        remote.publish("all", &message).expect("room");
-                        for peer in &mut peers {
-                            peer.read_exact(&mut got[..heard.len()]).expect("a message");
-                            assert!(got[..heard.len()] == heard);
-                        }
+        let server = Running::<()>::serve(|settings| settings.loops = loops, |_| Crowd);
+        let mut peers: Vec<TcpStream> = (0..MEMBERS).map(|_| server.greet(REQUEST).0).collect();
+        for len in [128, 16 << 10] {
+            let message = vec![7; len];
+            let (said, heard) = (masked(BINARY, &message), plain(BINARY, &message));
+            let mut got = vec![0; heard.len() * 3];
+            let mut round = |publishes: usize| {
+                let before = process::calls();
+                for _ in 0..publishes {
+                    // Three in one turn, most likely, and one at a time.
+                    for said in [&said.repeat(2)[..], &said] {
+                        peers[0].write_all(said).expect("written");
                     }
-                    process::calls() - before
-                };
-                round(50);
-                // `repeat` is the test's own.
-                let made = round(25) - 25;
-                assert!(
-                    made <= 50,
-                    "{made} allocations for 100 messages to {MEMBERS} members, {loops} loops"
-                );
-            }
-        });
+                    for peer in &mut peers {
+                        peer.read_exact(&mut got).expect("three messages");
+                        assert!(got.chunks(heard.len()).all(|one| one == heard));
+                    }
+                    server.remote.publish("all", &message).expect("room");
+                    for peer in &mut peers {
+                        peer.read_exact(&mut got[..heard.len()]).expect("a message");
+                        assert!(got[..heard.len()] == heard);
+                    }
+                }
+                process::calls() - before
+            };
+            round(50);
+            // `repeat` is the test's own.
+            let made = round(25) - 25;
+            assert!(made <= 50, "{made} allocations for 100 messages to {MEMBERS} members, {loops} loops");
+        }
     }
 }
 
@@ -173,37 +152,29 @@ fn n02_a_slow_member() {
             _ => assert!(reached >= 2 * all && dropped >= 1, "{reached} {dropped}"),
         }
         // What the last turn came to is told at its end.
-        let began = Instant::now();
-        let deliveries = loop {
-            let now = hall.remote.deliveries();
-            if now.dropped >= dropped && (overflow == Overflow::Close || now.made + now.dropped == 3 * all) {
-                break now;
-            }
-            assert!(began.elapsed() < Duration::from_secs(10), "{now:?}, and {dropped} were told");
-            std::thread::sleep(Duration::from_millis(2));
-        };
+        let mut deliveries = hall.remote.deliveries();
+        until("its count", || {
+            deliveries = hall.remote.deliveries();
+            let in_all = deliveries.made + deliveries.dropped;
+            deliveries.dropped >= dropped && (overflow == Overflow::Close || in_all == 3 * all)
+        });
+        if overflow == Overflow::DropOld {
+            // What was dropped for newer ones was counted as made: this one is the last.
+            speaker.ask("tell t welcome", "3 0 0");
+        }
         let mut got = 0;
         let mut last = None;
         let end = loop {
             let mut one = slow.frame();
-            if one.0 == CLOSE {
+            if one.0 != BINARY {
                 break one.1;
             }
-            assert_eq!((one.0, one.1.len()), (BINARY, LEN));
+            assert_eq!(one.1.len(), LEN);
             one.1.truncate(4);
             last = Some(u32::from_be_bytes(one.1.try_into().expect("four bytes")));
             got += 1;
-            if overflow != Overflow::Close && got == deliveries.made - 2 * all {
+            if overflow == Overflow::DropNew && got == deliveries.made - 2 * all {
                 break Vec::new();
-            }
-            if overflow == Overflow::DropOld && last == Some(31) {
-                // More may follow, and this may be the very last.
-                slow.0.set_read_timeout(Some(Duration::from_millis(300))).expect("set");
-                let ended = slow.0.peek(&mut [0]).is_err();
-                slow.0.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
-                if ended {
-                    break Vec::new();
-                }
             }
         };
         assert!(got > 0 && got < all, "{overflow:?}: {got}");
@@ -212,10 +183,12 @@ fn n02_a_slow_member() {
                 assert_eq!(end, 1013_u16.to_be_bytes());
                 assert_eq!(hall.remote.topic_len("t"), 2);
             }
-            Overflow::DropOld => assert_eq!(last, Some(31), "the newest is there"),
+            Overflow::DropOld => {
+                assert_eq!((last, &end[..]), (Some(31), &b"welcome"[..]), "the newest is there")
+            }
             _ => assert_eq!((got, deliveries.made + deliveries.dropped), (all - deliveries.dropped, 3 * all)),
         }
-        if overflow != Overflow::Close {
+        if overflow == Overflow::DropNew {
             // It reads again: it is as good a member as before.
             speaker.ask("tell t welcome", "3 0 0");
             assert_eq!(slow.hear(), "welcome");

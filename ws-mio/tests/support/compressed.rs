@@ -3,9 +3,11 @@
 use std::io::Write;
 use std::net::TcpStream;
 
+use ws_mio::Socket;
 use ws_mio::core::deflate::{Deflater, Inflater, Pool, PoolLimits, Settings, WindowBits};
+use ws_mio::core::{Config, Instant};
 
-use super::{REQUEST, TEXT, masked, read_frame};
+use super::{Host, REQUEST, Registered, TEXT, masked, read_frame, read_head, sockets};
 
 /// RSV1, in a frame's first byte.
 pub(crate) const RSV1: u8 = 0x40;
@@ -20,6 +22,38 @@ pub(crate) fn request(offer: &str) -> Vec<u8> {
 /// The line of extensions in a response.
 pub(crate) fn line(head: &str) -> Option<&str> {
     head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Extensions: "))
+}
+
+pub(crate) const OFFER: &str = "permessage-deflate; client_max_window_bits";
+
+pub(crate) fn config(deflate: Option<Settings>) -> Config {
+    let mut config = Config::server();
+    config.limits.max_message = 4 << 20;
+    config.limits.max_frame = 4 << 20;
+    config.deflate = deflate;
+    config
+}
+
+/// A connection whose handshake is done, and the line that was agreed on.
+pub(crate) fn open<S: Registered>(
+    peer: &mut TcpStream,
+    io: S,
+    config: Config,
+    offer: &str,
+) -> (Host<S>, Option<String>) {
+    let mut host = Host::new(Socket::accept(io, config, Instant::ZERO));
+    peer.write_all(&request(offer)).expect("written");
+    host.until("an open socket", |host| host.socket.is_open());
+    let head = read_head(peer);
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    (host, line(&head).map(str::to_owned))
+}
+
+pub(crate) fn compressing(bits: u8, takeover: bool) -> (TcpStream, Host<mio::net::TcpStream>, Codec) {
+    let (mut peer, io) = sockets();
+    let (host, line) = open(&mut peer, io, config(Some(settings(bits, takeover))), OFFER);
+    assert!(line.is_some());
+    (peer, host, Codec::new(bits, takeover))
 }
 
 /// Both directions alike, and a pool that keeps nothing: what is parked is freed.
@@ -93,8 +127,29 @@ impl Codec {
 
     /// Sends a text compressed and waits for the echo, whose length as it came this returns.
     pub(crate) fn echo(&mut self, peer: &mut TcpStream, text: &str) -> usize {
+        self.say(peer, text);
+        self.hear(peer, text)
+    }
+
+    /// The same, with the loop turned by this thread.
+    pub(crate) fn echo_with<S: Registered>(
+        &mut self,
+        peer: &mut TcpStream,
+        host: &mut Host<S>,
+        text: &str,
+    ) -> usize {
+        self.say(peer, text);
+        let before = host.seen.len();
+        host.until("the text", |host| host.seen.len() > before);
+        self.hear(peer, text)
+    }
+
+    fn say(&mut self, peer: &mut TcpStream, text: &str) {
         let frame = self.frame(TEXT, text.as_bytes());
         peer.write_all(&frame).expect("written");
+    }
+
+    fn hear(&mut self, peer: &mut TcpStream, text: &str) -> usize {
         let (first, len, message) = self.receive(peer);
         assert!((first, &message[..]) == (TEXT, text.as_bytes()), "{first:#x}, {} bytes", message.len());
         len
