@@ -184,7 +184,7 @@ fn n02_a_slow_member() {
                 assert_eq!(hall.remote.topic_len("t"), 2);
             }
             Overflow::DropOld => {
-                assert_eq!((last, &end[..]), (Some(31), &b"welcome"[..]), "the newest is there")
+                assert_eq!((last, &end[..]), (Some(31), &b"welcome"[..]), "the newest is there");
             }
             _ => assert_eq!((got, deliveries.made + deliveries.dropped), (all - deliveries.dropped, 3 * all)),
         }
