@@ -134,8 +134,10 @@ fn f13_empty_fragments_are_bounded() {
     assert!(driver.most <= 2 * 4 + 2 * empty.len() + 6, "{}", driver.most);
 }
 
-/// Section 10.4: 1-byte reads of a fragmented text with pings between cost work in proportion to the input. Sixteen
-/// times as much of it would take 256 times as long if anything were gone over again and again.
+/// Section 10.4: 1-byte reads of a fragmented text with pings between cost work in proportion to the input: sixteen times
+/// as much of it takes as long as a sixteenth, sixteen times over. If anything were gone over again and again, it would
+/// take sixteen times as long as that. Both are about as long, so that whatever else the machine does meets both, and the
+/// best of several turns is each one's own.
 #[test]
 fn single_bytes_cost_linear_work() {
     let work = |fragments: usize| {
@@ -152,9 +154,15 @@ fn single_bytes_cost_linear_work() {
         assert_eq!(outcome.events.len(), fragments + 1);
         started.elapsed()
     };
-    let best = |fragments| (0..3).map(|_| work(fragments)).min().unwrap_or_default();
-    let (small, large) = (best(100), best(1600));
-    assert!(large < small * 100, "{small:?}, and {large:?} for sixteen times as much");
+    let mut best = [std::time::Duration::MAX; 2];
+    for _ in 0..20 {
+        let turn = [(0..16).map(|_| work(100)).sum(), work(1600)];
+        best = std::array::from_fn(|at| best[at].min(turn[at]));
+        if best[1] < best[0] * 6 {
+            return;
+        }
+    }
+    panic!("{:?}, and {:?} for as much in one", best[0], best[1]);
 }
 
 /// N-01, N-05: whatever arrives in one read, what the connection queues in answer is bounded.

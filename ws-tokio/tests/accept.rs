@@ -194,7 +194,10 @@ async fn hs39_a_rejection_survives_unread_input() {
     let address = listener.local_addr().expect("bound");
     let server = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.expect("a peer");
-        accept(stream).await.map(drop)
+        // Longer than this may take.
+        let mut config = Config::server();
+        config.timeouts.linger = Duration::from_secs(60);
+        accept_with(stream, config, |_| Ok(Acceptance::default())).await.map(drop)
     });
     let mut peer = TcpStream::connect(address).await.expect("listening");
     let mut request = b"POST / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n".to_vec();

@@ -1,12 +1,12 @@
 //! Bombs on a real socket: a gigabyte of zeros in a megabyte, as a server of ws-tokio meets it, with the heap counted.
 //!
-//! One test function: the counter is the process's.
+//! Server and peer share a thread, and that is what is counted.
 #![cfg(feature = "deflate")]
 
 #[path = "../../ws-core/tests/counting/mod.rs"]
 mod counting;
 
-use counting::process;
+use counting::thread;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use ws_tokio::core::deflate::{Deflater, Pool, PoolLimits, Settings, WindowBits};
@@ -134,12 +134,12 @@ async fn dp15_dp16_bombs_on_a_socket() {
         assert_eq!(warm.0, MAX / 2);
         for (cut, bomb) in bombs.iter().enumerate() {
             for nested in [false, true] {
-                let before = process::restart_peak();
+                let before = thread::restart_peak();
                 let first = if nested { &half[..] } else { &[] };
                 let server =
                     async { serve(listener.accept().await.expect("a peer").0, config.clone()).await };
                 let ((plain, end), code) = tokio::join!(server, attack(address, first, bomb));
-                let extra = process::peak_in_place() - before;
+                let extra = (thread::peak_in_place() - before).cast_unsigned();
                 println!("{delivery:?}, cut {cut}, nested {nested}: {extra} bytes, {end:?}");
                 assert!(matches!(end, Some(Error::Violation(Violation::MessageTooBig))), "{end:?}");
                 assert_eq!(code, Some(1009), "{delivery:?}, cut {cut}, nested {nested}");

@@ -15,8 +15,9 @@ fn server() -> (WebSocket<Near>, Far) {
     (WebSocket::from_upgraded(near, Role::Server, &[], Config::server()).expect("a server"), far)
 }
 
-/// Replies made while draining one read leave in one write, pongs among them.
-#[tokio::test]
+/// Replies made while draining one read leave in one write, pongs among them. No time passes: what is a millisecond old
+/// would leave by itself.
+#[tokio::test(start_paused = true)]
 async fn replies_to_one_read_leave_in_one_write() {
     for (count, len) in [(1, 10), (2, 0), (100, 16), (60, 1000)] {
         let (mut ws, far) = server();
@@ -120,7 +121,7 @@ async fn replies_leave_at_64_kib() {
 
 /// A reply of 32 KiB and more is written beside its header and behind what waits, in one call, where the transport
 /// can; and otherwise through the buffer, whole just the same.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn large_replies_are_written_from_where_they_stand() {
     for vectored in [true, false] {
         let (mut ws, far) = server();

@@ -193,7 +193,7 @@ async fn a_stream_is_heard_as_it_is_sent() {
                 };
                 server.send_part(&text, part).await.unwrap();
                 server.ping(&[n as u8]).unwrap();
-                let heard = timeout(Duration::from_secs(5), hear(&mut client, text.len(), n as u8));
+                let heard = timeout(Duration::from_secs(60), hear(&mut client, text.len(), n as u8));
                 let (heard, last) = tokio::join!(heard, flush(&mut server, n as u8)).0.expect("at once");
                 assert_eq!((heard, last), (text, n == 49));
             }

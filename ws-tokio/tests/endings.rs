@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use ws_tokio::core::{CloseCode, CloseFrame, Config, Event, Message, Role, SendError, Violation};
-use ws_tokio::{Error, WebSocket, accept};
+use ws_tokio::{Acceptance, Error, WebSocket, accept_with};
 
 const KEY: [u8; 4] = [1, 2, 3, 4];
 
@@ -228,7 +228,10 @@ async fn x10_unread_input_does_not_destroy_the_close_frame() {
     let address = listener.local_addr().expect("bound");
     let server = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.expect("a peer");
-        let mut ws = accept(stream).await.expect("an upgrade");
+        // Longer than this may take.
+        let mut config = Config::server();
+        config.timeouts.linger = Duration::from_secs(60);
+        let mut ws = accept_with(stream, config, |_| Ok(Acceptance::default())).await.expect("an upgrade");
         ws.recv().await.map(|_| ())
     });
     let mut peer = TcpStream::connect(address).await.expect("listening");

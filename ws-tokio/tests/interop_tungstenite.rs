@@ -70,7 +70,7 @@ async fn peer_of_our_echo() -> (Peer, tokio::task::JoinHandle<Ending>) {
 
 async fn next(peer: &mut Peer) -> Result<Theirs, PeerError> {
     let next =
-        tokio::time::timeout(Duration::from_secs(10), peer.next()).await.expect("something within 10 s");
+        tokio::time::timeout(Duration::from_secs(60), peer.next()).await.expect("something within a minute");
     next.expect("the connection is open")
 }
 

@@ -27,7 +27,7 @@ fn pair(size: usize) -> (WebSocket<tokio::io::DuplexStream>, WebSocket<tokio::io
 }
 
 fn soon<F: Future>(future: F) -> time::Timeout<F> {
-    timeout(Duration::from_secs(20), future)
+    timeout(Duration::from_secs(60), future)
 }
 
 /// On two threads: both directions at once through a pipe that is smaller than a message: neither half waits for the other.

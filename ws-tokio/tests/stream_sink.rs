@@ -55,7 +55,7 @@ async fn a_failure_ends_the_stream() {
 }
 
 /// `feed` gathers, `flush` lets go; `close` is done when the peer has answered, and refuses what comes later.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn feed_flush_close() {
     let (mut ws, far) = server();
     ws.feed("a".into()).await.expect("open");

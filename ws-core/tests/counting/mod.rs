@@ -43,10 +43,9 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // The old and the new may stand beside each other for a moment, and count as if they did.
         process::beside(size);
-        process::shrink(layout.size());
-        process::grow(size);
-        thread::grow(size);
-        thread::shrink(layout.size());
+        thread::beside(size);
+        shrink(layout.size());
+        grow(size);
         // SAFETY: as the caller promised.
         unsafe { System.realloc(place, layout, size) }
     }
@@ -120,6 +119,7 @@ pub mod thread {
         static CALLS: Cell<usize> = const { Cell::new(0) };
         static HELD: Cell<isize> = const { Cell::new(0) };
         static PEAK: Cell<isize> = const { Cell::new(0) };
+        static PEAK_IN_PLACE: Cell<isize> = const { Cell::new(0) };
     }
 
     // A thread that ends has no counters left; it counts nothing then.
@@ -127,8 +127,15 @@ pub mod thread {
         let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
         let _ = HELD.try_with(|held| {
             held.set(held.get() + size.cast_signed());
-            PEAK.try_with(|peak| peak.set(peak.get().max(held.get())))
+            for peak in [&PEAK, &PEAK_IN_PLACE] {
+                let _ = peak.try_with(|peak| peak.set(peak.get().max(held.get())));
+            }
         });
+    }
+
+    pub(super) fn beside(size: usize) {
+        let _ = HELD
+            .try_with(|held| PEAK.try_with(|peak| peak.set(peak.get().max(held.get() + size.cast_signed()))));
     }
 
     pub(super) fn shrink(size: usize) {
@@ -148,11 +155,17 @@ pub mod thread {
     /// Begins a new [`peak`] and tells what is [`held`].
     pub fn restart_peak() -> isize {
         PEAK.set(HELD.get());
+        PEAK_IN_PLACE.set(HELD.get());
         HELD.get()
     }
 
     /// The most bytes that this thread held at a time since [`restart_peak`].
     pub fn peak() -> isize {
         PEAK.get()
+    }
+
+    /// The same if what grows grows where it stands.
+    pub fn peak_in_place() -> isize {
+        PEAK_IN_PLACE.get()
     }
 }

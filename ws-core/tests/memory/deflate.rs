@@ -2,8 +2,7 @@
 use ws_core::deflate::{Agreement, Compress, Deflater, Inflater, Pool, PoolLimits, Settings, WindowBits};
 use ws_core::{Advance, Config, Connection, Event, Message, Part, Session};
 
-use super::T0;
-use super::process::live;
+use super::{T0, live};
 
 const DOCS: &str = include_str!("../../src/deflate/mod.rs");
 
