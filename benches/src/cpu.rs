@@ -7,6 +7,11 @@ use std::io;
 use std::process::Command;
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+const ENOENT: i32 = 2;
+#[cfg(target_os = "linux")]
+const ESRCH: i32 = 3;
+
 /// Processor time of all living threads of `pid`, user and kernel together.
 ///
 /// The kernel brings the number up to date when a thread stops running, so read it while the process sleeps.
@@ -14,7 +19,11 @@ use std::time::Duration;
 pub fn spent(pid: u32) -> io::Result<Option<Duration>> {
     let mut nanos = 0;
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        let line = std::fs::read_to_string(task?.path().join("schedstat"))?;
+        let line = match std::fs::read_to_string(task?.path().join("schedstat")) {
+            // It has ended since the folder was listed.
+            Err(error) if matches!(error.raw_os_error(), Some(ENOENT | ESRCH)) => continue,
+            line => line?,
+        };
         let first = line.split_ascii_whitespace().next().and_then(|word| word.parse::<u64>().ok());
         nanos += first.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unreadable schedstat"))?;
     }

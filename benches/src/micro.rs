@@ -144,7 +144,7 @@ mod tests {
     fn more_work_takes_longer() {
         let spin = |turns: u64| move || (0..turns).fold(0, |sum, turn| black_box(sum).min(black_box(turn)));
         let mut entrants = [Entrant::new("long", spin(40_000)), Entrant::new("short", spin(1_000))];
-        let best = race(&mut entrants, 0, 5, Duration::from_micros(200));
+        let best = race(&mut entrants, 0, 25, Duration::from_micros(200));
         assert!(best[0] > best[1], "{best:?}");
     }
 
@@ -167,7 +167,7 @@ mod tests {
             most,
         };
         let cases = vec![case("one", entrants(), Some(2.0)), case("two", entrants().split_off(1), None)];
-        let Outcome { table, is_kept } = run("Spins", cases, 3, Duration::from_micros(200));
+        let Outcome { table, is_kept } = run("Spins", cases, 25, Duration::from_micros(200));
         assert!(!is_kept && table.contains("NOT REACHED") && table.contains("the fastest peer, somebody"));
         assert!(
             table.contains("| | one | two |\n|---|--:|--:|\n| reference | ")

@@ -1,45 +1,21 @@
 //! The limits under all that the generator can do: they have to be right before they are fast.
 
-use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+mod child;
+
+use std::time::Duration;
+
+use child::Limit;
 
 use ws_benches::load::{Length, LoadError};
 use ws_benches::workload::Kind;
 use ws_benches::{fanout, load, opening};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_limit-ws-mio");
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The server, ended with the test.
-struct Limit(Child, std::net::SocketAddr);
-
-impl Limit {
-    fn start(arguments: &[&str]) -> Self {
-        let address = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let address = address.expect("a free port");
-        let mut command = Command::new(PROGRAM);
-        let child = command.args(arguments).arg(address.to_string()).stdout(Stdio::null()).spawn();
-        let child = child.expect("starts");
-        let start = Instant::now();
-        while TcpStream::connect(address).is_err() {
-            assert!(start.elapsed() < PATIENCE, "does not listen");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Self(child, address)
-    }
-}
-
-impl Drop for Limit {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn the_bare_websocket_loop_echoes() {
-    let limit = Limit::start(&[]);
+    let limit = Limit::start(PROGRAM, &[]);
     for (kind, size, in_flight, messages) in [
         (Kind::Binary, 0, 1, 500),
         (Kind::Binary, 32, 16, 5_000),
@@ -48,7 +24,7 @@ fn the_bare_websocket_loop_echoes() {
         (Kind::Binary, 3 << 20, 2, 20),
     ] {
         let report = load::run(&load::Plan {
-            address: limit.1,
+            address: limit.address,
             connections: 3,
             in_flight,
             size,
@@ -66,21 +42,21 @@ fn the_bare_websocket_loop_echoes() {
 
 #[test]
 fn all_in_its_room_get_what_one_says() {
-    let limit = Limit::start(&["--room"]);
+    let limit = Limit::start(PROGRAM, &["--room"]);
     for (size, burst, length) in [
         (128, 1, Length::Messages(50)),
         (128, 16, Length::Messages(50)),
         (16 << 10, 3, Length::Time(Duration::from_millis(50))),
     ] {
         let plan = fanout::Plan {
-            address: limit.1,
+            address: limit.address,
             members: 20,
             size,
             length,
             warm_up: Length::Messages(3),
             burst,
             patience: PATIENCE,
-            server: cfg!(target_os = "linux").then_some(limit.0.id()),
+            server: cfg!(target_os = "linux").then_some(limit.id()),
             tells: false,
         };
         let report = fanout::run(&plan).unwrap_or_else(|error| panic!("{size} B: {error}"));
@@ -96,26 +72,30 @@ fn all_in_its_room_get_what_one_says() {
 /// A server that echoes to the one who spoke, and to nobody else, is no room.
 #[test]
 fn a_message_that_does_not_reach_everybody_is_missed() {
-    let limit = Limit::start(&[]);
-    let plan = fanout::Plan {
-        address: limit.1,
-        members: 3,
-        size: 128,
-        length: Length::Messages(1),
-        warm_up: Length::Messages(0),
-        burst: 1,
-        patience: Duration::from_millis(300),
-        server: None,
-        tells: false,
-    };
-    assert!(matches!(fanout::run(&plan), Err(LoadError::Stalled(2))));
+    let limit = Limit::start(PROGRAM, &[]);
+    // However long it is waited for. A short time is mostly enough to see that, and does not do where a machine is busy.
+    let outcomes = [0.3, 3.0, 30.0].into_iter().map(|seconds| {
+        fanout::run(&fanout::Plan {
+            address: limit.address,
+            members: 3,
+            size: 128,
+            length: Length::Messages(1),
+            warm_up: Length::Messages(0),
+            burst: 1,
+            patience: Duration::from_secs_f64(seconds),
+            server: None,
+            tells: false,
+        })
+    });
+    let mut outcomes = outcomes.inspect(|outcome| println!("{outcome:?}"));
+    assert!(outcomes.any(|outcome| matches!(outcome, Err(LoadError::Stalled(2)))));
 }
 
 #[test]
 fn connections_are_opened_counted_and_closed() {
-    let limit = Limit::start(&[]);
-    let server = cfg!(target_os = "linux").then_some(limit.0.id());
-    let plan = opening::Plan { address: limit.1, at_once: 8, opens: 1_500, patience: PATIENCE, server };
+    let limit = Limit::start(PROGRAM, &[]);
+    let server = cfg!(target_os = "linux").then_some(limit.id());
+    let plan = opening::Plan { address: limit.address, at_once: 8, opens: 1_500, patience: PATIENCE, server };
     let report = opening::run(&plan).expect("opens");
     assert_eq!(report.messages, 1_500);
     assert_eq!(report.server_ns.is_some_and(|nanos| nanos > 0.0), cfg!(target_os = "linux"));
@@ -147,11 +127,12 @@ fn an_answer_that_is_none_ends_the_openings() {
 #[test]
 fn what_idle_connections_hold_is_seen_from_outside() {
     use ws_benches::idle::{Plan, run};
-    let limit = Limit::start(&[]);
-    let plan = Plan { address: limit.1, connections: 500, patience: PATIENCE, server: limit.0.id() };
+    let limit = Limit::start(PROGRAM, &[]);
+    let plan = Plan { address: limit.address, connections: 500, patience: PATIENCE, server: limit.id() };
     let holds = run(&plan).expect("echoes");
     assert!(holds.base > 500_000.0, "{holds}");
+    // Less than nothing where the kernel takes pages of the program back meanwhile.
     for each in [holds.open, holds.small, holds.large] {
-        assert!((0.0..2_000.0).contains(&each), "{holds}");
+        assert!(each < 2_000.0, "{holds}");
     }
 }

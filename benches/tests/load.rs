@@ -1,16 +1,21 @@
 //! The generator against real sockets: servers that echo, and servers that do not.
 
+mod child;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use child::Limit;
 use ws_benches::check::Fault;
 use ws_benches::load::{Length, LoadError, Plan, run};
 use ws_benches::workload::Kind;
 
 const ACCEPTED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// Longer than anything takes that is going to happen.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn plan(address: SocketAddr) -> Plan {
     Plan {
@@ -23,33 +28,8 @@ fn plan(address: SocketAddr) -> Plan {
         compression: None,
         warm_up: Duration::ZERO,
         length: Length::Messages(1_000),
-        patience: Duration::from_secs(10),
+        patience: PATIENCE,
         server: None,
-    }
-}
-
-/// One of this package's echo servers, ended with the test.
-struct Limit(Child, SocketAddr);
-
-impl Limit {
-    fn start(program: &str) -> Self {
-        let address =
-            TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port");
-        let child =
-            Command::new(program).arg(address.to_string()).stdout(Stdio::null()).spawn().expect("starts");
-        let start = Instant::now();
-        while TcpStream::connect(address).is_err() {
-            assert!(start.elapsed() < Duration::from_secs(10), "{program} does not listen");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Self(child, address)
-    }
-}
-
-impl Drop for Limit {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -67,13 +47,18 @@ fn server(serve: impl Fn(TcpStream) -> std::io::Result<()> + Clone + Send + 'sta
 }
 
 fn shake_hands(stream: &mut TcpStream) -> std::io::Result<()> {
+    read_request(stream)?;
+    stream.write_all(ACCEPTED)
+}
+
+fn read_request(stream: &mut TcpStream) -> std::io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
         stream.read_exact(&mut byte)?;
         head.push(byte[0]);
     }
-    stream.write_all(ACCEPTED)
+    Ok(())
 }
 
 /// Reads one masked frame of 126 to 65 535 bytes and takes its mask off.
@@ -94,12 +79,12 @@ fn write_frame(stream: &mut TcpStream, payload: &[u8]) -> std::io::Result<()> {
 #[test]
 fn raw_echo_servers_return_what_was_sent() {
     for program in [env!("CARGO_BIN_EXE_limit-raw-mio"), env!("CARGO_BIN_EXE_limit-raw-tokio")] {
-        let limit = Limit::start(program);
+        let limit = Limit::start(program, &[]);
         for (size, in_flight) in [(0, 1), (32, 16), (16 << 10, 4), (3 << 20, 2)] {
             let messages = if size > 1 << 20 { 20 } else { 1_000 };
             let length = Length::Messages(messages);
             let plan =
-                Plan { raw: true, size, in_flight, length, server: Some(limit.0.id()), ..plan(limit.1) };
+                Plan { raw: true, size, in_flight, length, server: Some(limit.id()), ..plan(limit.address) };
             let report = run(&plan).unwrap_or_else(|error| panic!("{program}, {size} B: {error}"));
             assert_eq!(report.messages, messages);
             assert!(report.p50_us > 0.0 && report.p50_us <= report.p99_us);
@@ -120,7 +105,7 @@ fn a_websocket_echo_is_counted_for_a_number_of_messages_and_for_a_time() {
     assert_eq!(run(&plan(address)).expect("echoes").messages, 1_000);
     let length = Length::Time(Duration::from_millis(200));
     let report = run(&Plan { length, warm_up: Duration::from_millis(50), ..plan(address) }).expect("echoes");
-    assert!(report.messages > 0 && (0.15..5.0).contains(&report.seconds), "{report}");
+    assert!(report.messages > 0 && report.seconds > 0.15, "{report}");
 }
 
 #[test]
@@ -165,29 +150,37 @@ fn wrong_answers_end_the_run() {
         shake_hands(&mut stream)?;
         read_frame(&mut stream).map(drop)
     };
-    let refuse = |mut stream: TcpStream| stream.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n");
+    let refuse = |mut stream: TcpStream| {
+        read_request(&mut stream)?;
+        stream.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+    };
     let wrong_key = |mut stream: TcpStream| {
+        read_request(&mut stream)?;
         let text = String::from_utf8_lossy(ACCEPTED).replace("s3pP", "S3pP");
         stream.write_all(text.as_bytes())
     };
-    let sleep = |mut stream: TcpStream| {
+    let silent = |mut stream: TcpStream| {
         shake_hands(&mut stream)?;
-        std::thread::sleep(Duration::from_secs(60));
-        Ok(())
+        stream.read_exact(&mut [0; 1 << 16])
     };
-    let cases: [(&str, SocketAddr, Verdict); 6] = [
+    let cases: [(&str, SocketAddr, Verdict); 5] = [
         ("a flipped bit", server(flip), |error| matches!(error, LoadError::Fault(Fault::Content))),
         ("a close frame", server(close), |error| matches!(error, LoadError::Fault(Fault::Closed(1000)))),
         ("an end", server(hang_up), |error| matches!(error, LoadError::Io(_))),
         ("a refusal", server(refuse), |error| matches!(error, LoadError::Handshake(_))),
         ("another key's answer", server(wrong_key), |error| matches!(error, LoadError::Handshake(_))),
-        ("silence", server(sleep), |error| matches!(error, LoadError::Stalled(5))),
     ];
     for (name, address, expected) in cases {
-        let patience = Duration::from_millis(500);
-        let error = run(&Plan { connections: 1, patience, ..plan(address) }).expect_err(name);
+        let error = run(&Plan { connections: 1, ..plan(address) }).expect_err(name);
         assert!(expected(&error), "{name}: {error:?}");
     }
+    // However long it is waited for. A short time is mostly enough to see that, and does not do where a machine is busy.
+    let address = server(silent);
+    let outcomes = [0.5, 5.0, 50.0].into_iter().map(|seconds| {
+        run(&Plan { connections: 1, patience: Duration::from_secs_f64(seconds), ..plan(address) })
+    });
+    let mut outcomes = outcomes.inspect(|outcome| println!("silence: {outcome:?}"));
+    assert!(outcomes.any(|outcome| matches!(outcome, Err(LoadError::Stalled(5)))));
 }
 
 #[test]

@@ -190,10 +190,14 @@ async fn counters() {
     }
     assert_eq!(hub.send(id, "unasked"), Ok(()));
     client.message().await;
-    let after = hub.inspect(id).unwrap();
-    assert_eq!((after.messages_in, after.bytes_in), (3, 321));
-    assert_eq!((after.messages_out, after.bytes_out, after.queued), (4, 328, 0));
-    assert!(after.uptime > before.uptime);
+    // What is written may be here before it is counted.
+    until("all is counted", || {
+        let after = hub.inspect(id).unwrap();
+        (after.messages_in, after.bytes_in) == (3, 321)
+            && (after.messages_out, after.bytes_out, after.queued) == (4, 328, 0)
+            && after.uptime > before.uptime
+    })
+    .await;
 }
 
 /// Notes heartbeats.
@@ -226,14 +230,19 @@ async fn heartbeats() {
     let _silent = Client::open(addr, "/ws?never").await;
     let mut client = Client::open(addr, "/ws").await;
     client.text("hello").await;
-    let mut uptime = Duration::ZERO;
-    for n in 1..=5_u32 {
+    let (mut uptime, mut n, mut counted) = (Duration::ZERO, 0, 0);
+    while counted < 5 {
         let beat = soon(heard.recv()).await.unwrap();
+        n += 1;
         assert!(beat.uptime >= Duration::from_millis(40) * n, "{n}: {:?}", beat.uptime);
         assert!(beat.uptime > uptime);
         uptime = beat.uptime;
-        assert_eq!((beat.messages_in, beat.bytes_in, beat.messages_out), (1, 5, 0));
-        assert_eq!((&*beat.topic, beat.meta.len()), ("pulse", 1));
+        assert_eq!((&*beat.topic, beat.meta.len(), beat.messages_out), ("pulse", 1, 0));
+        // The first may be due before the message has come.
+        if counted > 0 || beat.messages_in > 0 {
+            counted += 1;
+            assert_eq!((beat.messages_in, beat.bytes_in), (1, 5));
+        }
     }
 }
 

@@ -4,9 +4,9 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Client, Log, Seen, listen, serve, soon, until, witness};
+use support::{Client, LONG, Log, Seen, listen, serve, soon, until, witness};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use ws_actor::{
     AttachError, CloseFrame, ConnectError, DialError, DialOptions, DialState, Hub, Message, Meta, Outgoing,
     Reason, Relay, Response, Role, Route, Server, Upgrade,
@@ -30,23 +30,24 @@ async fn message(log: &mut Log) -> Message {
 #[tokio::test]
 async fn failures_are_told_apart() {
     let hub = Hub::new();
-    let dial = |url: String| {
+    let within = |time: Duration, url: String| {
         let mut options = DialOptions::new();
-        options.protocol.timeouts.handshake = Duration::from_millis(300);
+        options.protocol.timeouts.handshake = time;
         let hub = hub.clone();
         async move { failure(soon(hub.dial(&url, options)).await.expect_err("nobody answers right")) }
     };
-    // Refused.
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = closed.local_addr().unwrap();
-    drop(closed);
-    let error = dial(format!("ws://{addr}/")).await;
+    let dial = |url| within(2 * LONG, url);
+    // Refused: nobody listens on a port that is kept.
+    let closed = TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let error = dial(format!("ws://{}/", closed.local_addr().unwrap())).await;
     assert!(
         matches!(error, ConnectError::Connect(ref error) if error.kind() == std::io::ErrorKind::ConnectionRefused)
     );
     // Timeout: the system takes the connection, nobody answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let error = dial(format!("ws://{}/", silent.local_addr().unwrap())).await;
+    let url = format!("ws://{}/", silent.local_addr().unwrap());
+    let error = within(Duration::from_millis(300), url).await;
     assert!(matches!(error, ConnectError::Timeout), "{error}");
     // A bad status, with its fields and its body.
     let route = Route::ws("/ws").decide(|_: Upgrade| async {

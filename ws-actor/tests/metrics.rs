@@ -3,6 +3,8 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use support::{Client, listen, until, upgrade, witness};
@@ -151,7 +153,7 @@ async fn a_scripted_run() {
     clients[2].text("panic").await;
     assert_eq!(clients[2].close_frame().await.0, 1011);
     clients[2].close(1011).await;
-    until("the third has gone", || hub.connection_count() == 1).await;
+    until("the third has gone", || hub.connection_count() == 1 && hub.metrics().closed.total() == 3).await;
     drop(log.rest());
 
     let metrics = hub.metrics();
@@ -210,14 +212,20 @@ async fn counts_only_grow() {
     let hub = Hub::new();
     let (target, _log) = witness(&hub, "witness", true);
     let addr = listen(Server::new(&hub).route(Route::ws("/ws").target(target))).await;
+    let read = Arc::<AtomicU64>::default();
+    let seen = Arc::clone(&read);
     let clients = tokio::spawn(async move {
-        for _ in 0..50 {
+        for n in 0..50 {
+            // They do not get away from the one who reads.
+            while seen.load(Ordering::Relaxed) < n {
+                tokio::task::yield_now().await;
+            }
             let mut client = Client::open(addr, "/ws").await;
             client.text("hello").await;
             assert_eq!(client.read_text().await, "hello");
         }
     });
-    let (mut last, mut reads) = ([0; 5], 0);
+    let mut last = [0; 5];
     while !clients.is_finished() {
         let metrics = hub.metrics();
         let now = [
@@ -228,7 +236,8 @@ async fn counts_only_grow() {
             metrics.closed.total(),
         ];
         assert!(last.iter().zip(&now).all(|(last, now)| last <= now), "{last:?} {now:?}");
-        (last, reads) = (now, reads + 1);
+        last = now;
+        read.fetch_add(1, Ordering::Relaxed);
         tokio::task::yield_now().await;
     }
     clients.await.unwrap();
@@ -236,7 +245,6 @@ async fn counts_only_grow() {
     until("all have gone", || hub.metrics().closed.total() == 50).await;
     assert_eq!(hub.connection_count(), 0);
     let metrics = hub.metrics();
-    assert!(reads > 10);
     assert_eq!((metrics.opened, metrics.messages_in, metrics.messages_out), (50, 50, 50));
     assert_eq!((metrics.bytes_in, metrics.closed.total()), (250, 50));
 }

@@ -148,13 +148,14 @@ async fn a_hand_over_that_does_not_come() {
     let server = Arc::new(support::driven(Server::new(&hub)).settings(settings).route(route));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
+    let (decided, mut decisions) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(async move {
         let (io, remote) = listener.accept().await.unwrap();
         let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-            let server = Arc::clone(&server);
+            let (server, decided) = (Arc::clone(&server), decided.clone());
             async move {
                 let response = server.upgrade(request, remote, addr).await;
-                assert_eq!(response.status(), 101);
+                decided.send(response.status()).unwrap();
                 std::future::pending::<Result<http::Response<String>, Infallible>>().await
             }
         });
@@ -163,7 +164,7 @@ async fn a_hand_over_that_does_not_come() {
     });
     let mut client = Client::new(addr).await;
     client.write(upgrade(addr, "/ws", "").as_bytes()).await;
-    support::until("it is decided", || hub.connection_count() == 1).await;
+    assert_eq!(soon(decisions.recv()).await.unwrap(), 101);
     assert_eq!(target.cast(0_u32), Ok(()));
     assert!(matches!(log.next().await, support::Seen::Cast(0)));
     assert!(soon(log.is_over()).await);
@@ -308,7 +309,8 @@ async fn malformed_upgrades() {
 async fn handshake_deadline() {
     let hub = Hub::new();
     let mut settings = Settings::new();
-    settings.protocol.timeouts.handshake = Duration::from_millis(300);
+    // Long enough for the quick, however busy the machine is.
+    settings.protocol.timeouts.handshake = Duration::from_secs(2);
     settings.protocol.timeouts.linger = Duration::from_millis(100);
     settings.max_handshakes = 2;
     let server = Server::new(&hub).settings(settings).route(Route::ws("/ws").target(echo(&hub).0));
@@ -418,14 +420,18 @@ async fn failures_are_reported() {
     let (target, mut log) = echo(&hub);
     let reports = Arc::<Mutex<Vec<FailureReport>>>::default();
     let to = Arc::clone(&reports);
-    let mut settings = Settings::new();
-    settings.protocol.timeouts.close = Duration::from_millis(50);
-    let server = Server::new(&hub)
-        .settings(settings)
-        .route(Route::ws("/ws").target(target))
-        .on_http(page)
-        .on_failure(move |report| to.lock().unwrap().push(report.clone()));
-    let addr = listen(server).await;
+    let serve = async |close: Duration| {
+        let mut settings = Settings::new();
+        settings.protocol.timeouts.close = close;
+        let to = Arc::clone(&to);
+        let server = Server::new(&hub)
+            .settings(settings)
+            .route(Route::ws("/ws").target(&target))
+            .on_http(page)
+            .on_failure(move |report| to.lock().unwrap().push(report.clone()));
+        listen(server).await
+    };
+    let addr = serve(2 * support::LONG).await;
 
     let mut closed = Client::open(addr, "/ws").await;
     closed.close(1000).await;
@@ -438,6 +444,7 @@ async fn failures_are_reported() {
     assert_eq!(reports.lock().unwrap().len(), 0);
 
     // Read by ws-tokio, and by hyper.
+    let addr = serve(Duration::from_millis(50)).await;
     for is_kept in [false, true] {
         for (bytes, failure, section) in [
             // Reserved bits; text that is none; no more bytes; bytes enough, but no answer to a close frame.

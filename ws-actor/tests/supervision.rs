@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use support::{Client, frame, listen, soon, until};
+use support::{Client, frame, gone, listen, soon, until};
 use ws_actor::{
     ActorOptions, Call, CastError, Connect, Context, Disconnect, EndCause, Ended, Ending, Fault, Hub,
     Inbound, Reason, Recovery, Route, Server, Target, WsActor,
@@ -41,6 +41,7 @@ impl Worker {
                 panic!("and more");
             }
             "timer" => cx.after(Duration::from_millis(50), "timer".into()),
+            "slow timer" => cx.after(Duration::from_secs(2), "slow timer".into()),
             "sleep" => tokio::time::sleep(Duration::from_millis(300)).await,
             _ => {}
         }
@@ -220,12 +221,13 @@ async fn made_again() {
         clients[0].text(word).await;
     }
     fixture.until(0, "1 sleep").await;
+    // So that nothing comes before its panic.
+    until("it is read", || fixture.hub.inspect(id).unwrap().messages_in == 6).await;
     // While it sleeps: one comes, one goes, one speaks, and there is a cast.
     let mut late = fixture.open("late").await;
     drop(clients.pop());
     clients[1].text("three").await;
     until("the third is gone", || fixture.hub.connection_count() == 3).await;
-    until("it is read", || fixture.hub.inspect(id).unwrap().messages_in == 6).await;
     assert_eq!(fixture.target.cast("word".to_owned()), Ok(()));
     fixture.until(1, "cast word").await;
     late.text("four").await;
@@ -270,14 +272,15 @@ async fn made_again() {
 async fn timers_end() {
     let fixture = Fixture::new(ActorOptions::restarting()).await;
     let mut client = fixture.open("a").await;
-    for word in ["timer", "timer", "panic", "hello"] {
-        client.text(word).await;
-    }
-    for expected in ["0: timer", "0: timer", "1: hello"] {
+    // In one write, so that they are due long after the panic.
+    let words = ["slow timer", "slow timer", "panic", "hello"];
+    let frames = words.map(|word| frame(true, Opcode::Text, word.as_bytes()));
+    client.write(&frames.concat()).await;
+    for expected in ["0: slow timer", "0: slow timer", "1: hello"] {
         assert_eq!(client.read_text().await, expected);
     }
     assert!(fixture.reports()[0].ends_with("; it is made again, time 1, without its 2 timers"));
-    tokio::time::sleep(Duration::from_millis(120)).await;
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
     assert!(!fixture.calls().iter().any(|call| call.contains("cast")), "a timer of an actor that is gone");
 }
 
@@ -335,7 +338,7 @@ async fn restarts_are_limited() {
     for client in &mut clients {
         client.close(1011).await;
     }
-    until("they are gone", || fixture.hub.connection_count() == 0).await;
+    gone(&fixture.hub).await;
     let metrics = fixture.hub.metrics();
     let down = metrics.closed.of(Ending::TargetDown);
     assert_eq!((metrics.panics, metrics.restarts, down), (3, 2, 2));

@@ -164,12 +164,13 @@ async fn history() {
 async fn crowd() {
     const CROWD: usize = 300;
     let (_, addr) = chat().await;
+    let start = std::time::Instant::now();
     let mut ann = join(addr, "Ann", "r").await;
     let mut crowd = Vec::new();
     for n in 0..CROWD {
         crowd.push(Client::open(addr, &path(&format!("{n:03}"), "r", "")).await);
     }
-    let (mut messages, start) = (0, std::time::Instant::now());
+    let mut messages = 0;
     let last = news(&mut ann, |news| {
         messages += 1;
         let names = news["names"].as_array().map_or(0, Vec::len)

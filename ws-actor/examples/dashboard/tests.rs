@@ -85,5 +85,5 @@ async fn keep_latest() {
         }
         seen += 1;
     }
-    assert!(seen < 1_000, "{seen} of {}", 5 * VALUES);
+    assert!(seen < VALUES / 2, "{seen} of {}", 5 * VALUES);
 }

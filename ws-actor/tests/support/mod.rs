@@ -12,7 +12,7 @@ use ws_actor::{ConnId, Connect, Context, Disconnect, Hub, Inbound, Message, Reas
 use ws_core::frame::{Header, MAX_HEADER, Opcode};
 
 /// Longer than anything here may take; a test that waits for it fails.
-pub const LONG: Duration = Duration::from_secs(20);
+pub const LONG: Duration = Duration::from_secs(60);
 
 pub async fn soon<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(LONG, future).await.expect("this should have happened by now")
@@ -25,6 +25,15 @@ pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(start.elapsed() < LONG, "{what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+}
+
+/// Waits until no connection is left, nor anything of one: it leaves the list first, and then its place, its rooms, the counts.
+pub async fn gone(hub: &Hub) {
+    let is_gone = || {
+        let metrics = hub.metrics();
+        (metrics.connections, metrics.closed.total()) == (0, metrics.opened)
+    };
+    until("all are gone", is_gone).await;
 }
 
 #[derive(Clone, Debug)]
@@ -126,7 +135,7 @@ pub async fn listen(server: Server) -> SocketAddr {
 }
 
 /// Whether these are the tests that have connections driven by loops.
-pub const ON_LOOPS: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"on_loops");
+pub const ON_LOOPS: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"on_loops" | b"soak_on_loops");
 
 /// Keeps a loop busy until it is dropped.
 pub struct Hold {
