@@ -58,7 +58,7 @@ def free_port():
 class Server:
     """A program that was started and has said where it listens. Use it in a `with`: it ends with the block."""
 
-    def __init__(self, command, name="server", wait=20, stdin=subprocess.DEVNULL):
+    def __init__(self, command, name="server", wait=60, stdin=subprocess.DEVNULL):
         self.name = name
         self.lines = []
         self.process = subprocess.Popen(
@@ -89,7 +89,7 @@ class Server:
     def running(self):
         return self.process.poll() is None
 
-    def wait_for_line(self, pattern, since=0, wait=10):
+    def wait_for_line(self, pattern, since=0, wait=60):
         """The first line from index `since` that matches, or None."""
         deadline = time.monotonic() + wait
         while time.monotonic() < deadline:
@@ -200,7 +200,7 @@ def frame(opcode, payload=b"", fin=True, rsv=0, mask=b"\x37\xfa\x21\x3d", announ
 class Peer:
     """A socket that has shaken hands, or not, and then sends whatever bytes it is told to."""
 
-    def __init__(self, server, wait=15, receive_buffer=None):
+    def __init__(self, server, wait=60, receive_buffer=None):
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)

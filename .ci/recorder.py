@@ -82,7 +82,7 @@ class Recorder:
     def last(self):
         """The newest connection, which is to have ended."""
         assert self.recordings, "no connection came"
-        assert self.recordings[-1].ended.wait(15), "the connection was left open"
+        assert self.recordings[-1].ended.wait(60), "the connection was left open"
         return self.recordings[-1]
 
     def __enter__(self):

@@ -21,7 +21,7 @@ MASK = b"\x00\x00\x00\x00"  # a mask key of zeros, so that the bytes on the wire
 
 
 def open_echo(url=URL, **options):
-    return connect(url, max_size=64 * MIB, open_timeout=10, ping_interval=None, **options)
+    return connect(url, max_size=64 * MIB, open_timeout=60, ping_interval=None, **options)
 
 
 async def equal(ws, message, want=None):
@@ -83,11 +83,11 @@ async def pipelined():
 async def ping():
     async with open_echo() as ws:
         for payload in (b"", b"are you there", b"x" * 125):
-            await asyncio.wait_for(await ws.ping(payload), 5)
+            await asyncio.wait_for(await ws.ping(payload), 60)
         # A ping may come between the fragments of a message.
         async def parts():
             yield "one "
-            await asyncio.wait_for(await ws.ping(b"in between"), 5)
+            await asyncio.wait_for(await ws.ping(b"in between"), 60)
             yield "two"
         await equal(ws, parts(), "one two")
 
@@ -117,7 +117,7 @@ def wrong(code, *pieces, compression=None):
             for piece in pieces:
                 ws.transport.write(piece)
             started = time.monotonic()
-            await asyncio.wait_for(ws.wait_closed(), 8)
+            await asyncio.wait_for(ws.wait_closed(), 60)
             seen = ws.protocol.close_rcvd
             assert seen is not None, "the connection ended without a close frame"
             assert seen.code == code, f"closed with {seen}, not {code}"
@@ -166,7 +166,7 @@ async def run_broadcast(count, members):
     async def listen(ws):
         heard = {}
         for _ in sent:
-            got = await asyncio.wait_for(ws.recv(), 30)
+            got = await asyncio.wait_for(ws.recv(), 60)
             n = int(got.split(" " if isinstance(got, str) else b" ", 1)[0])
             assert type(got) is type(sent[n]) and got == sent[n], f"message {n} of {len(sent[n])} came as another"
             assert n > heard.get(n % len(members), -1), f"message {n} came out of its order"
@@ -198,7 +198,7 @@ async def run_mix(count, parameters):
 
         sending = asyncio.create_task(send_all())
         for n, message in enumerate(sent):
-            got = await asyncio.wait_for(ws.recv(), 20)
+            got = await asyncio.wait_for(ws.recv(), 60)
             assert type(got) is type(message) and got == message, f"message {n} of {len(message)} came back as another"
         await sending
 
@@ -245,7 +245,7 @@ async def run():
     failed = 0
     for name, case in CASES.items():
         try:
-            await asyncio.wait_for(case(), 90)
+            await asyncio.wait_for(case(), 300)
             print(f"ok {name}", flush=True)
         except Exception as error:  # one case must not hide the next
             failed += 1

@@ -48,7 +48,7 @@ async def serve_path(ws, path):
             third = len(message) // 3
             await ws.send([message[:third], message[third : 2 * third], message[2 * third :]])
     elif path == "/ping":
-        await asyncio.wait_for(await ws.ping(b"are you there"), 5)
+        await asyncio.wait_for(await ws.ping(b"are you there"), 60)
         async for message in ws:
             await ws.send(message)
     elif path == "/close":
@@ -69,7 +69,7 @@ async def handle(ws):
         pass
     except TimeoutError:
         print(f"no pong on {path}", flush=True)
-    await asyncio.wait_for(ws.wait_closed(), 15)
+    await asyncio.wait_for(ws.wait_closed(), 60)
     seen = ws.protocol.close_rcvd
     print(f"closed {path} {seen.code if seen else 'none'} {seen.reason if seen else ''}".rstrip(), flush=True)
 

@@ -55,7 +55,7 @@ server.on('connection', (ws, request) => {
       cut.forEach((part, n) => ws.send(part, { binary, fin: n === 2 }));
     });
   } else if (path === '/ping') {
-    const late = setTimeout(() => console.log(`no pong on ${path}`), 5000);
+    const late = setTimeout(() => console.log(`no pong on ${path}`), 60000);
     ws.once('pong', (data) => {
       clearTimeout(late);
       if (data.toString() !== 'are you there') console.log(`another pong on ${path}`);
