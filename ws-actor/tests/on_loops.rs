@@ -39,7 +39,7 @@ mod observer;
 mod params;
 #[path = "server.rs"]
 mod server;
-#[path = "supervision.rs"]
+#[path = "supervision/main.rs"]
 mod supervision;
 #[path = "topics.rs"]
 mod topics;
