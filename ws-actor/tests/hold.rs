@@ -1,8 +1,7 @@
 //! Many connections that do nothing: what each takes, and what it costs one of them to open and to be answered.
 //!
 //! `HOLD_CONNECTIONS` chooses another number; each takes two file descriptors here, and there are fewer where a process may
-//! open few. `target/peak/hold --check` of the benches
-//! holds ten thousand, and the bars themselves, from another process.
+//! open few. `target/peak/hold --check` of the benches holds ten thousand, and the bars themselves, from another process.
 #![cfg(target_os = "linux")]
 
 mod support;
