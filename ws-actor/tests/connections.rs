@@ -390,7 +390,9 @@ async fn a_slow_actor_stops_the_reading_only() {
     let hub = Hub::new();
     let (target, go, mut seen) = slow(&hub);
     let mut settings = Settings::new();
-    settings.mailbox_timeout = Duration::from_secs(60);
+    settings.mailbox_timeout = Duration::from_secs(3_600);
+    // Nobody reads while the buffers fill, which may take long.
+    settings.protocol.timeouts.keepalive = None;
     let addr = listen(Server::new(&hub).settings(settings).route(Route::ws("/ws").target(target))).await;
     let mut client = Client::open(addr, "/ws").await;
     let id = hub.connections()[0];
@@ -427,7 +429,8 @@ async fn a_slow_actor_stops_the_reading_only() {
         }
     };
     let rest = tokio::io::AsyncWriteExt::write_all(&mut to, &bytes[written..]);
-    let (written, ()) = soon(async { tokio::join!(rest, run) }).await;
+    let all = async { tokio::join!(rest, run) };
+    let (written, ()) = tokio::time::timeout(5 * support::LONG, all).await.expect("all comes at last");
     written.unwrap();
 }
 

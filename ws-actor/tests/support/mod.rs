@@ -326,14 +326,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// The next message, put together.
     pub async fn message(&mut self) -> (Opcode, Vec<u8>) {
-        let (first, mut payload) = self.frame().await.expect("a message");
+        let (first, mut payload) = self.unasked().await.expect("a message");
         let mut fin = first.fin;
         while !fin {
-            let (header, more) = self.frame().await.expect("the rest of the message");
+            let (header, more) = self.unasked().await.expect("the rest of the message");
             payload.extend_from_slice(&more);
             fin = header.fin;
         }
         (first.opcode, payload)
+    }
+
+    /// The next frame but for pings of the keepalive, which come where a machine takes long, and are answered.
+    async fn unasked(&mut self) -> Option<(Header, Vec<u8>)> {
+        loop {
+            let (header, payload) = self.frame().await?;
+            if header.opcode != Opcode::Ping || !payload.is_empty() {
+                return Some((header, payload));
+            }
+            self.send(Opcode::Pong, b"").await;
+        }
     }
 
     pub async fn read_text(&mut self) -> String {
