@@ -5,16 +5,16 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// The server, ended with the test.
-pub struct Limit {
+pub(crate) struct Limit {
     child: Child,
     /// Where it listens: on a port that the system gave it, so that nobody can come before it.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// It has somebody to talk to as long as it lives.
     _stdout: BufReader<ChildStdout>,
 }
 
 impl Limit {
-    pub fn start(program: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn start(program: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(program);
         let mut child =
             command.args(arguments).arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().expect("starts");
@@ -26,7 +26,7 @@ impl Limit {
         Self { child, address, _stdout: stdout }
     }
 
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 }
