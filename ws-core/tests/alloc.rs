@@ -29,6 +29,7 @@ fn peak(work: impl FnOnce()) -> usize {
 }
 
 /// Bytes that are allocated now.
+#[cfg(feature = "deflate")]
 fn live() -> usize {
     usize::try_from(thread::held()).expect("nothing is freed here that another thread has allocated")
 }

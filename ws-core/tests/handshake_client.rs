@@ -1,9 +1,7 @@
 //! What a client makes of a response head: rows HC-05 to HC-18, and what is left of HC-03.
 
 use ws_core::handshake::{Body, BodyReader, HeadFault, MAX_BODY};
-use ws_core::{
-    ClientHandshake, ClientRequest, Config, HandshakeError, Instant, RequestError, Transport, Uri, UriError,
-};
+use ws_core::{ClientHandshake, ClientRequest, Config, HandshakeError, Instant, Transport, Uri};
 
 static CONFIG: Config = Config::client();
 /// Its key is that of RFC 6455, section 1.3.
@@ -223,8 +221,8 @@ fn hc_03_cut_loose() {
         handshake.write(&mut [0; 512]).unwrap();
         handshake.into_owned()
     };
-    assert_eq!(handshake.write(&mut [0; 512]), Err(RequestError::Written));
-    assert_eq!(new(request()).into_owned().write(&mut [0; 512]), Err(RequestError::Written));
+    assert_eq!(handshake.write(&mut [0; 512]), Err(ws_core::RequestError::Written));
+    assert_eq!(new(request()).into_owned().write(&mut [0; 512]), Err(ws_core::RequestError::Written));
     let mut fields = GOOD.to_vec();
     fields.push(("Sec-WebSocket-Protocol", "chat"));
     assert!(is_open(&show(&mut handshake.clone(), switch(&fields).as_bytes())));

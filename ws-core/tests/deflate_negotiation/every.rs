@@ -3,12 +3,6 @@
 use super::rfc7692::{Param, may_answer, window};
 use super::*;
 
-/// Some windows of both directions with all takeovers.
-fn all_settings() -> impl Iterator<Item = Settings> {
-    let windows = [8, 9, 12, 15];
-    (0..64).map(move |n: usize| settings([windows[n % 4], windows[n / 4 % 4]], [n & 16 == 0, n & 32 == 0]))
-}
-
 /// Every combination of the four parameters with every value that they may have, and none.
 fn all_lines() -> impl Iterator<Item = String> {
     let server: Vec<_> = (7..=15)

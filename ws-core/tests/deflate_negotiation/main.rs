@@ -34,6 +34,12 @@ fn settings(windows: [u8; 2], takeovers: [bool; 2]) -> Settings {
     settings
 }
 
+/// Some windows of both directions with all takeovers.
+fn all_settings() -> impl Iterator<Item = Settings> {
+    let windows = [8, 9, 12, 15];
+    (0..64).map(move |n: usize| settings([windows[n % 4], windows[n / 4 % 4]], [n & 16 == 0, n & 32 == 0]))
+}
+
 /// `server_no_context_takeover`, `client_no_context_takeover`, and both windows.
 fn agreement(no_takeover: [bool; 2], windows: [u8; 2]) -> Agreement {
     Agreement {
