@@ -26,6 +26,8 @@ struct Echo {
 
 #[derive(Default)]
 struct Book {
+    /// Connections that it has heard of.
+    met: usize,
     /// Messages that came.
     came: u64,
     /// Messages that connections took.
@@ -38,6 +40,7 @@ impl WsActor for Echo {
 
     async fn connect(&mut self, _: &mut Context<Self>, connect: Connect) {
         self.accepted.insert(connect.id, 0);
+        self.book.lock().unwrap().met += 1;
     }
 
     async fn message(&mut self, cx: &mut Context<Self>, Inbound { id, message, .. }: Inbound) {
@@ -106,7 +109,7 @@ async fn in_order() {
     }
     let mut kept = Client::new(addr).await;
     assert_eq!(kept.request("GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.status, 200);
-    until("all are there", || hub.connection_count() == 10).await;
+    until("all are there, and known", || book.lock().unwrap().met == 10).await;
 
     // The last client answers late, so that there is time to look around.
     let mut late = clients.pop().unwrap();
@@ -313,7 +316,7 @@ async fn under_load(clients: usize, load: Duration) {
     let addr = listen(Server::new(&hub).settings(settings).route(Route::ws("/ws").target(target))).await;
     let sent = Arc::<AtomicU64>::default();
     let running: Vec<_> = (0..clients).map(|_| tokio::spawn(client(addr, Arc::clone(&sent)))).collect();
-    until("all are there", || hub.connection_count() == clients).await;
+    until("all are there, and known", || book.lock().unwrap().met == clients).await;
     tokio::time::sleep(load).await;
 
     let deadline = Duration::from_secs(60);
