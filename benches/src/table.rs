@@ -7,7 +7,7 @@
 use std::fmt::Write;
 
 use crate::contest::{Contest, Outcome};
-use crate::contestant::Standing;
+use crate::contestant::{Contestant, Standing};
 use crate::idle::{self, Holds};
 use crate::report::Report;
 use crate::workload::Shape;
@@ -137,33 +137,31 @@ impl Timed<'_> {
         median(rounds.filter_map(ratio).collect())
     }
 
-    /// What each costs, divided by one contestant's cost in the same column. No table if none of them takes part.
+    /// What each costs, divided by one contestant's cost in the same column.
     fn divide<'w>(&self, out: &mut String, title: &str, cost: Cost, wall: &dyn Fn(usize) -> &'w str) {
         let wall = |column| self.contest.contestants.iter().position(|known| known.name == wall(column));
-        let took_part = |column: &usize| {
-            wall(*column).is_some_and(|row| self.outcome.rounds(row, *column).iter().any(Option::is_some))
-        };
-        if self.columns.iter().any(took_part) {
-            self.table(out, title, &|row, column| {
-                self.ratio(cost, row, wall(column)?, column).map(|ratio| format!("{ratio:.2}"))
-            });
-        }
+        self.table(out, title, &|row, column| {
+            self.ratio(cost, row, wall(column)?, column).map(|ratio| format!("{ratio:.2}"))
+        });
     }
 
-    /// A table of those who have something in one of these columns.
+    /// A table of those who have something in one of these columns; none if nobody has.
     fn table(&self, out: &mut String, title: &str, cell: &dyn Fn(usize, usize) -> Option<String>) {
+        let row = |(row, contestant): (usize, &Contestant)| {
+            let cells: Vec<Option<String>> = self.columns.iter().map(|column| cell(row, *column)).collect();
+            let cell = |cell: Option<String>| cell.unwrap_or_else(|| "–".to_owned());
+            let has_any = cells.iter().any(Option::is_some);
+            let cells: Vec<String> = cells.into_iter().map(cell).collect();
+            has_any.then(|| format!("| {} | {} |\n", contestant.name, cells.join(" | ")))
+        };
+        let rows: String = self.contest.contestants.iter().enumerate().filter_map(row).collect();
+        if rows.is_empty() {
+            return;
+        }
         let names: Vec<&str> =
             self.columns.iter().map(|column| self.contest.workloads[*column].name).collect();
-        let _ = writeln!(out, "{title}\n\n| | {} |\n|---|{}", names.join(" | "), "--:|".repeat(names.len()));
-        for (row, contestant) in self.contest.contestants.iter().enumerate() {
-            let cells: Vec<Option<String>> = self.columns.iter().map(|column| cell(row, *column)).collect();
-            if cells.iter().any(Option::is_some) {
-                let cells: Vec<String> =
-                    cells.into_iter().map(|cell| cell.unwrap_or_else(|| "–".to_owned())).collect();
-                let _ = writeln!(out, "| {} | {} |", contestant.name, cells.join(" | "));
-            }
-        }
-        out.push('\n');
+        let (names, lines) = (names.join(" | "), "--:|".repeat(names.len()));
+        let _ = writeln!(out, "{title}\n\n| | {names} |\n|---|{lines}\n{rows}");
     }
 }
 
@@ -202,7 +200,6 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::contestant::Contestant;
     use crate::workload;
 
     #[test]
