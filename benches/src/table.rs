@@ -2,7 +2,7 @@
 //!
 //! A ratio is the median of what it was in each round. The two servers met the machine within seconds of each other there,
 //! and what slows it for longer slows both; the medians of either come from different rounds. On a machine that others use,
-//! too, that leaves a third of the uncertainty.
+//! too, that leaves down to a third of the uncertainty.
 
 use std::fmt::Write;
 

@@ -7,7 +7,6 @@ mod support;
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use counting::process;
@@ -21,12 +20,6 @@ use ws_mio::{Acceptance, Handler, Peer, Refusal, Visitor};
 /// Bytes that the process holds, for differences of either sign.
 fn live() -> isize {
     process::live().cast_signed()
-}
-
-/// One test at a time: all of them count.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Echo;
@@ -75,7 +68,7 @@ impl Running {
 /// DN-19: a handler sees what it agrees to, and chooses what is compressed.
 #[test]
 fn dn19_a_handler_sees_and_chooses() {
-    let _alone = alone();
+    let _alone = process::alone();
     for (deflate, offer, foretold) in [
         (Some(settings(11, true)), OFFER, "11 11"),
         (Some(settings(11, true)), "x-other", ""),
@@ -100,7 +93,7 @@ fn dn19_a_handler_sees_and_chooses() {
 /// own.
 #[test]
 fn dp13_each_connection_has_its_context() {
-    let _alone = alone();
+    let _alone = process::alone();
     let mut deflate = settings(12, true);
     deflate.idle = Duration::from_millis(20);
     let server = Running::start(Some(deflate));
@@ -120,7 +113,7 @@ fn dp13_each_connection_has_its_context() {
 /// used.
 #[test]
 fn each_loop_has_its_pool() {
-    let _alone = alone();
+    let _alone = process::alone();
     let state = |pool: &Pool| format!("{pool:?}");
     let (shared, own) = (Pool::shared(), Pool::new(PoolLimits::new()));
     for (pool, is_used) in [(None, false), (Some(own.clone()), true)] {
@@ -172,7 +165,7 @@ fn cost(deflate: Deflate, connections: usize, mut talk: impl FnMut(&mut TcpStrea
 /// context: counted, over a server's loop. What a live one has is at least a hundred times that.
 #[test]
 fn dn20_what_connections_at_rest_keep() {
-    let _alone = alone();
+    let _alone = process::alone();
     // As many places as the loop's table makes at a time, twice.
     const CONNECTIONS: usize = 128;
     for (bits, takeover) in [(9, true), (12, true), (15, true), (12, false)] {
@@ -205,7 +198,7 @@ fn dn20_what_connections_at_rest_keep() {
 /// message's limit it costs 64 KiB, and the loop's buffers.
 #[test]
 fn dp15_a_bomb_is_bounded() {
-    let _alone = alone();
+    let _alone = process::alone();
     const LIMIT: isize = 1 << 20;
     // 256 MiB of zeros: behind the first MiB each is the same few bytes.
     let bomb = {

@@ -6,7 +6,6 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use counting::process;
 use support::hall::{Guest, Hall, numbered};
@@ -18,12 +17,6 @@ use ws_mio::{Acceptance, Handler, Overflow, Peer, Refusal, Visitor};
 /// Bytes that the process holds, for differences of either sign.
 fn live() -> isize {
     process::live().cast_signed()
-}
-
-/// One test at a time: all of them count.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Everybody is in one topic, and says everything to it.
@@ -53,7 +46,7 @@ const MEMBERS: usize = 150;
 /// several a turn, from other threads, and over several loops.
 #[test]
 fn publishing_allocates_nothing() {
-    let _alone = alone();
+    let _alone = process::alone();
     for loops in [1, 2] {
         let server = Running::<()>::serve(|settings| settings.loops = loops, |_| Crowd);
         let mut peers: Vec<TcpStream> = (0..MEMBERS).map(|_| server.greet(REQUEST).0).collect();
@@ -92,7 +85,7 @@ fn publishing_allocates_nothing() {
 /// it owned it gives back.
 #[test]
 fn members_cost_little() {
-    let _alone = alone();
+    let _alone = process::alone();
     let hall = Hall::open(|_| ());
     let mut guests: Vec<Guest> = (0..MEMBERS).map(|_| hall.guest()).collect();
     let mut warm = |words: &str, answer: &str| guests.iter_mut().for_each(|guest| guest.ask(words, answer));
@@ -116,7 +109,7 @@ const LEN: usize = 16 << 10;
 /// everything.
 #[test]
 fn n02_a_slow_member() {
-    let _alone = alone();
+    let _alone = process::alone();
     for overflow in [Overflow::DropNew, Overflow::DropOld, Overflow::Close] {
         let mut config = Config::server();
         config.limits.max_queue = 300 << 10;

@@ -175,10 +175,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     #[inline]
     pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Error>> {
         while ready!(self.poll_event(cx))? {
-            match self.session.event() {
-                Some(Event::Text(_) | Event::Binary(_)) => return Poll::Ready(Ok(true)),
-                Some(Event::Chunk(_)) => return Poll::Ready(Err(Error::InChunks)),
-                _ => {}
+            if let Some(verdict) = is_message(self.session.event()) {
+                return Poll::Ready(verdict.map(|()| true));
             }
         }
         Poll::Ready(Ok(false))
@@ -421,6 +419,16 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Future for NextMessage<'a, S> {
                 Poll::Pending
             }
         }
+    }
+}
+
+/// Whether this is what one waits for who takes whole messages; `None`: not yet.
+#[inline]
+pub(crate) fn is_message(event: Option<Event<'_>>) -> Option<Result<(), Error>> {
+    match event? {
+        Event::Text(_) | Event::Binary(_) => Some(Ok(())),
+        Event::Chunk(_) => Some(Err(Error::InChunks)),
+        _ => None,
     }
 }
 

@@ -4,6 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 struct Counting;
 
@@ -60,6 +61,12 @@ pub mod process {
     static PEAK_IN_PLACE: AtomicUsize = AtomicUsize::new(0);
     static CALLS: AtomicUsize = AtomicUsize::new(0);
     static TOTAL: AtomicUsize = AtomicUsize::new(0);
+
+    /// One test at a time, where several of a program count the process.
+    pub fn alone() -> MutexGuard<'static, ()> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     pub(super) fn grow(size: usize) {
         CALLS.fetch_add(1, SeqCst);

@@ -14,7 +14,7 @@ use super::{Inner, READER, ReuniteError, Shared, WRITER, WriteHalf, lock};
 use crate::drive::{Driver, Pace};
 use crate::error::Error;
 use crate::owned::{OwnedMessage, take_message};
-use crate::websocket::{CloseReason, WebSocket};
+use crate::websocket::{CloseReason, WebSocket, is_message};
 
 /// The reading half of a [`WebSocket`], made by [`WebSocket::split`].
 ///
@@ -79,10 +79,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ReadHalf<S> {
     #[inline]
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Error>> {
         while ready!(self.poll_event(cx))? {
-            match self.session.event() {
-                Some(Event::Text(_) | Event::Binary(_)) => return Poll::Ready(Ok(true)),
-                Some(Event::Chunk(_)) => return Poll::Ready(Err(Error::InChunks)),
-                _ => {}
+            if let Some(verdict) = is_message(self.session.event()) {
+                return Poll::Ready(verdict.map(|()| true));
             }
         }
         Poll::Ready(Ok(false))
