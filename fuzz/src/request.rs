@@ -68,7 +68,7 @@ fn check_answers(handshake: &mut ServerHandshake, request: &Request<'_>) {
     if !request.is_upgrade() {
         assert_eq!(handshake.accept(request, Accept::default(), &mut out), Err(AnswerError::NotAnUpgrade));
         assert_eq!(handshake.consumed(), None);
-        let rejection = request.refusal().expect("a reason");
+        let rejection = request.rejection().expect("a reason");
         return check_refusal(handshake, rejection);
     }
     let accept = Accept::default();
@@ -89,14 +89,14 @@ fn check_answers(handshake: &mut ServerHandshake, request: &Request<'_>) {
 
 fn check_refusal(handshake: &mut ServerHandshake, rejection: Rejection) {
     let mut out = vec![0; 1024];
-    let len = handshake.refuse(NOW, rejection, &mut out).expect("room for a refusal");
+    let len = handshake.reject_as(NOW, rejection, &mut out).expect("room for a refusal");
     let head_len = out.windows(4).position(|end| end == b"\r\n\r\n").expect("a head") + 4;
     let (status, fields) = answer(&out[..len], len - head_len);
     assert_eq!(status, rejection.status());
     assert!((400..=505).contains(&status));
     assert!(fields.iter().any(|(name, value)| name == "Connection" && value.contains("close")));
     assert_eq!(handshake.transport(), Transport::Shutdown);
-    assert_eq!(handshake.refuse(NOW, rejection, &mut out), Err(AnswerError::NotWaiting));
+    assert_eq!(handshake.reject_as(NOW, rejection, &mut out), Err(AnswerError::NotWaiting));
 }
 
 /// The status and the fields of what was written; behind its head are `body` bytes.

@@ -268,7 +268,7 @@ impl HttpHead {
             Ok(None) => return (response(&[]), None),
             Err(rejection) => {
                 report_malformed(server, ends, rejection);
-                let answer = encode(|out| self.handshake.refuse(now(), rejection, out));
+                let answer = encode(|out| self.handshake.reject_as(now(), rejection, out));
                 return (response(&answer.unwrap_or_default()), None);
             }
         };

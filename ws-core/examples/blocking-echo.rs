@@ -49,7 +49,7 @@ fn serve(mut stream: TcpStream, config: ConfigRef) -> io::Result<()> {
                 }
             }
             Err(rejection) => {
-                let len = handshake.refuse(clock(), rejection, &mut out).map_err(io::Error::other)?;
+                let len = handshake.reject_as(clock(), rejection, &mut out).map_err(io::Error::other)?;
                 return stream.write_all(&out[..len]);
             }
         }

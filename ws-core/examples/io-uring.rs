@@ -147,7 +147,7 @@ impl Client {
 
     fn refuse(&mut self, rejection: Rejection, now: Instant) {
         if let Stage::Opening(handshake) = &mut self.stage {
-            append(&mut self.queued, HEAD, |out| handshake.refuse(now, rejection, out).unwrap_or(0));
+            append(&mut self.queued, HEAD, |out| handshake.reject_as(now, rejection, out).unwrap_or(0));
         }
     }
 

@@ -67,7 +67,7 @@ fn serve(mut handshake: ServerHandshake, input: &[u8], cuts: &[usize]) -> Option
                     request.method(),
                     request.target(),
                     request.host(),
-                    request.refusal()
+                    request.rejection()
                 )));
             }
             Err(rejection) => return Some(Err(rejection)),
@@ -191,7 +191,7 @@ fn a_caller_may_show_other_bytes() {
                     request.fields().count(),
                     request.origin(),
                 );
-                let _ = (request.protocols().count(), request.extensions().count(), request.refusal());
+                let _ = (request.protocols().count(), request.extensions().count(), request.rejection());
                 let mut out = [0; 512];
                 let _ = handshake.accept(&request, ws_core::Accept::default(), &mut out);
             }

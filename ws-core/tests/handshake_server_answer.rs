@@ -169,12 +169,12 @@ fn hs_35_36_reject() {
     let head = upgrade().method("HEAD").to_string();
     let rejection = handshake.recv(Instant::ZERO, head.as_bytes()).unwrap_err();
     let mut out = [7; 512];
-    let Err(AnswerError::NoSpace { needed }) = handshake.refuse(Instant::ZERO, rejection, &mut out[..9])
+    let Err(AnswerError::NoSpace { needed }) = handshake.reject_as(Instant::ZERO, rejection, &mut out[..9])
     else {
         panic!("room for an answer in 9 bytes");
     };
     assert_eq!(out, [7; 512]);
-    assert_eq!(handshake.refuse(Instant::ZERO, rejection, &mut out[..needed]), Ok(needed));
+    assert_eq!(handshake.reject_as(Instant::ZERO, rejection, &mut out[..needed]), Ok(needed));
     assert!(out[..needed].ends_with(b"\r\n\r\n"));
 }
 

@@ -120,7 +120,7 @@ fn hs_31_deadline() {
     assert_eq!((Rejection::Timeout.status(), handshake.deadline()), (408, None));
     assert_eq!(handshake.recv(ten, head.as_bytes()).err(), Some(Rejection::Timeout));
     let mut out = [0; 512];
-    let len = handshake.refuse(ten, Rejection::Timeout, &mut out).unwrap();
+    let len = handshake.reject_as(ten, Rejection::Timeout, &mut out).unwrap();
     assert!(out[..len].starts_with(b"HTTP/1.1 408 "));
 
     // A read tells the time as well as a tick.
@@ -148,7 +148,7 @@ fn hs_33_nothing_after_a_refusal() {
     assert_eq!(handshake.recv(Instant::ZERO, both.as_bytes()).err(), Some(Rejection::MethodNotGet));
     // Not even when the caller shows other bytes.
     assert_eq!(handshake.recv(Instant::ZERO, good.as_bytes()).err(), Some(Rejection::MethodNotGet));
-    handshake.refuse(Instant::ZERO, Rejection::MethodNotGet, &mut out).unwrap();
+    handshake.reject_as(Instant::ZERO, Rejection::MethodNotGet, &mut out).unwrap();
     assert!(handshake.recv(Instant::ZERO, good.as_bytes()).unwrap().is_none());
     assert_eq!(handshake.consumed(), None);
 
@@ -168,7 +168,7 @@ fn hs_39_linger() {
         assert!(handshake.recv(Instant::ZERO, b"nonsense\r\n\r\n").is_err());
         assert_eq!(handshake.transport(), Transport::Shutdown);
         let mut out = [0; 512];
-        handshake.refuse(Instant::from_secs(1), Rejection::RequestLine, &mut out).unwrap();
+        handshake.reject_as(Instant::from_secs(1), Rejection::RequestLine, &mut out).unwrap();
         // The answer goes out, and may not take for ever.
         assert_eq!(
             (handshake.transport(), handshake.deadline()),

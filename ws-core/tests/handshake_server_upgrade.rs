@@ -47,7 +47,7 @@ fn hs_02_http_1_0() {
     assert!(is_handed_over(&head));
     let mut handshake = new(false);
     let request = handshake.recv(Instant::ZERO, head.as_bytes()).unwrap().unwrap();
-    assert_eq!(request.refusal(), Some(Rejection::Http10));
+    assert_eq!(request.rejection(), Some(Rejection::Http10));
     let mut out = [0; 512];
     assert_eq!(handshake.accept(&request, Accept::default(), &mut out), Err(AnswerError::NotAnUpgrade));
     // Without a Host, too: HTTP/1.0 has none.
@@ -83,7 +83,7 @@ fn hs_08_no_upgrade() {
     let mut handshake = new(false);
     let request = handshake.recv(Instant::ZERO, head).unwrap().unwrap();
     assert_eq!(request.head(), &head[..27]);
-    assert_eq!(request.refusal(), Some(Rejection::NotAnUpgrade));
+    assert_eq!(request.rejection(), Some(Rejection::NotAnUpgrade));
     assert_eq!(handshake.consumed(), None);
 }
 

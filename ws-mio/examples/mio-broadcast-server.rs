@@ -53,7 +53,7 @@ impl Handler for Broadcast {
         eprintln!("{error}");
     }
 
-    fn refused(&mut self, error: io::Error) {
+    fn accept_failed(&mut self, error: io::Error) {
         eprintln!("accept: {error}");
     }
 }

@@ -38,7 +38,7 @@ impl Handler for Echo {
         eprintln!("{error}");
     }
 
-    fn refused(&mut self, error: io::Error) {
+    fn accept_failed(&mut self, error: io::Error) {
         eprintln!("accept: {error}");
     }
 }

@@ -35,7 +35,7 @@ pub(crate) enum Arrival {
     /// Nobody, or nobody in this turn.
     Nobody,
     /// The system refuses; the door is shut for a while.
-    Refused(io::Error),
+    Failed(io::Error),
 }
 
 impl Door {
@@ -73,7 +73,7 @@ impl Door {
                         self.turn_away();
                     }
                     self.shut_until = Some(now.saturating_add(PAUSE));
-                    return Arrival::Refused(error);
+                    return Arrival::Failed(error);
                 }
             }
         }

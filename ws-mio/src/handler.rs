@@ -112,7 +112,7 @@ pub trait Handler {
     fn not_connected(&mut self, _tag: u64, _error: ConnectError) {}
 
     /// The system has no room for another connection, descriptors mostly. Nobody is let in for 100 ms.
-    fn refused(&mut self, _error: io::Error) {}
+    fn accept_failed(&mut self, _error: io::Error) {}
 }
 
 /// Who asks.

@@ -35,7 +35,7 @@ use crate::stream::Stream;
 ///
 ///     fn decide(&mut self, visitor: &Visitor<'_>) -> Decision<String> {
 ///         let Some(token) = visitor.request().field("authorization") else {
-///             return Decision::Refuse(Refusal::new(401, "who are you?\n"));
+///             return Decision::Reject(Refusal::new(401, "who are you?\n"));
 ///         };
 ///         // The request is lent, and what it takes to decide is copied.
 ///         let (id, token, remote) = (visitor.id(), token.to_vec(), self.remote.clone());
@@ -73,7 +73,7 @@ pub enum Decision<D> {
     /// Yes.
     Accept(Acceptance<D>),
     /// No.
-    Refuse(Refusal),
+    Reject(Refusal),
     /// The answer comes by [`Remote::answer`]. If none does within
     /// [`Timeouts::handshake`](ws_core::Timeouts::handshake) from here, he gets 503.
     Later,
@@ -83,7 +83,7 @@ impl<D> From<Result<Acceptance<D>, Refusal>> for Decision<D> {
     fn from(answer: Result<Acceptance<D>, Refusal>) -> Self {
         match answer {
             Ok(acceptance) => Self::Accept(acceptance),
-            Err(refusal) => Self::Refuse(refusal),
+            Err(refusal) => Self::Reject(refusal),
         }
     }
 }

@@ -75,7 +75,7 @@ impl Opening {
 
 impl<S: Stream> Socket<S> {
     /// The request that waits for an answer: after [`State::Asked`], until [`agree`](Self::agree),
-    /// [`reject`](Self::reject) or [`refuse`](Self::refuse).
+    /// [`reject`](Self::reject) or [`reject_as`](Self::reject_as).
     pub fn request(&mut self, now: Instant) -> Option<Request<'_>> {
         let opening = self.opening.as_mut()?;
         opening.handshake.recv(now, &opening.input).ok().flatten()
@@ -146,20 +146,20 @@ impl<S: Stream> Socket<S> {
         Ok(())
     }
 
-    /// Answers a request that breaks a rule which only the application can tell, such as [`Request::refusal`]
+    /// Answers a request that breaks a rule which only the application can tell, such as [`Request::rejection`]
     /// finds, with that rule's answer. Then call [`proceed`](Self::proceed).
     ///
     /// # Errors
     /// [`AnswerError::NotWaiting`] when there is nothing to answer.
-    pub fn refuse(
+    pub fn reject_as(
         &mut self,
         buffers: &mut Buffers,
         now: Instant,
         rejection: Rejection,
     ) -> Result<(), AnswerError> {
         let opening = self.opening.as_mut().ok_or(AnswerError::NotWaiting)?;
-        let refuse = |out: &mut [u8]| opening.handshake.refuse(now, rejection, out);
-        self.wire.put(buffers, refuse, space_missing)?;
+        let reject = |out: &mut [u8]| opening.handshake.reject_as(now, rejection, out);
+        self.wire.put(buffers, reject, space_missing)?;
         // RFC 9112, 11.2: what came behind it is never another request.
         (opening.input, opening.decide_by) = (Vec::new(), Moment::NEVER);
         self.fail(Error::Request(rejection));
@@ -193,7 +193,7 @@ impl<S: Stream> Socket<S> {
                     }
                     Ok(None) => {}
                     Err(rejection) => {
-                        let _ = self.refuse(buffers, now, rejection);
+                        let _ = self.reject_as(buffers, now, rejection);
                         self.say_no(buffers, now);
                     }
                 },

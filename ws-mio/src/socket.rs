@@ -331,7 +331,7 @@ impl<S: Stream> Socket<S> {
         }
         if let Some(opening) = &mut self.opening {
             if let Err(rejection) = opening.handshake.tick(now) {
-                let _ = self.refuse(buffers, now, rejection);
+                let _ = self.reject_as(buffers, now, rejection);
             }
             // What comes behind a request needs its consumer.
             return self.open(buffers, now).unwrap_or(Ok(State::Again));

@@ -63,7 +63,7 @@ impl Handler for App {
     fn decide(&mut self, visitor: &Visitor<'_>) -> Decision<Kept> {
         match visitor.request().path() {
             b"/now" => return self.consent("now").into(),
-            b"/no" => return Decision::Refuse(Refusal::new(403, "no")),
+            b"/no" => return Decision::Reject(Refusal::new(403, "no")),
             b"/early" => self.remote.answer(visitor.id(), self.consent("early")).expect("room"),
             _ => {
                 self.asked.push(visitor.id());

@@ -112,7 +112,7 @@ pub enum AcceptError {
     /// The request broke a rule, and was answered with the status that this implies.
     Request(Rejection),
     /// The application refused it, with this status.
-    Refused(u16),
+    Rejected(u16),
     /// The application's answer may not be sent: the request was answered with 500.
     Answer(AnswerError),
     /// The stream failed, or ended before the request did.
@@ -123,7 +123,7 @@ impl fmt::Display for AcceptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Request(rejection) => write!(f, "the request was refused: {rejection}"),
-            Self::Refused(status) => write!(f, "the request was refused with status {status}"),
+            Self::Rejected(status) => write!(f, "the request was refused with status {status}"),
             Self::Answer(error) => write!(f, "the answer may not be sent: {error}"),
             Self::Io(error) => write!(f, "the stream failed during the handshake: {error}"),
         }
@@ -136,7 +136,7 @@ impl std::error::Error for AcceptError {
             Self::Request(rejection) => Some(rejection),
             Self::Answer(error) => Some(error),
             Self::Io(error) => Some(error),
-            Self::Refused(_) => None,
+            Self::Rejected(_) => None,
         }
     }
 }
@@ -202,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     pub(crate) async fn read_head(mut self) -> Result<Self, AcceptError> {
         match poll_fn(|cx| self.0.poll_head(cx)).await {
             Ok(()) => Ok(self),
-            Err(AcceptError::Request(rejection)) => Err(self.refuse(rejection).await),
+            Err(AcceptError::Request(rejection)) => Err(self.reject_as(rejection).await),
             Err(error) => Err(error),
         }
     }
@@ -283,9 +283,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     ///
     /// # Cancel safety
     /// Dropping the future drops the stream.
-    pub async fn refuse(mut self, rejection: Rejection) -> AcceptError {
+    pub async fn reject_as(mut self, rejection: Rejection) -> AcceptError {
         let now = self.0.clock.now();
-        let answer = encode(|out| self.0.handshake.refuse(now, rejection, out));
+        let answer = encode(|out| self.0.handshake.reject_as(now, rejection, out));
         self.say_goodbye(answer.ok()).await;
         AcceptError::Request(rejection)
     }
@@ -371,7 +371,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shake<S> {
         let Refusal { status, headers, body } = refusal;
         let headers = borrow(&headers);
         match encode(|out| self.handshake.reject(now, status, &headers, &body, out)) {
-            Ok(answer) => (Some(answer), AcceptError::Refused(status)),
+            Ok(answer) => (Some(answer), AcceptError::Rejected(status)),
             Err(error) => {
                 let answer = encode(|out| self.handshake.reject(now, 500, &[], b"", out));
                 (answer.ok(), AcceptError::Answer(error))

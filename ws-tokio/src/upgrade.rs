@@ -65,7 +65,7 @@ where
                 encode(|out| handshake.reject(now, status, &headers, &body, out))
             }
         },
-        Err(rejection) => encode(|out| handshake.refuse(now, rejection, out)),
+        Err(rejection) => encode(|out| handshake.reject_as(now, rejection, out)),
         // It ends with an empty line; if it is not complete to ws-core, it is no head.
         Ok(None) => Ok(Vec::new()),
     };

@@ -74,7 +74,7 @@ async fn hs33_hs36_refusals() {
             Err(refusal)
         })
         .await;
-        assert!(matches!(result, Err(AcceptError::Refused(s)) if s == status));
+        assert!(matches!(result, Err(AcceptError::Rejected(s)) if s == status));
         assert_eq!(asked, 1);
         let head = head_of(&far);
         assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");

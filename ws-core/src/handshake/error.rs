@@ -70,7 +70,7 @@ rules! {
 rules! {
     /// Why a server refuses what a client sent. Nothing more of that connection is parsed (RFC 9112, section 11.2).
     ///
-    /// [`ServerHandshake::refuse`](super::ServerHandshake::refuse) writes the answer.
+    /// [`ServerHandshake::reject_as`](super::ServerHandshake::reject_as) writes the answer.
     Rejection {
         /// A request line that is not method, target and version with one space between.
         RequestLine, 400, "RFC 9112, section 3", "malformed request line";

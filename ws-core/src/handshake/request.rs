@@ -197,13 +197,13 @@ impl<'b> Request<'b> {
 
     /// Whether this is an upgrade to WebSocket, which passed every rule of the opening handshake.
     ///
-    /// If not, it is another HTTP request: its bytes are for an HTTP server, or [`Request::refusal`] says what to answer.
+    /// If not, it is another HTTP request: its bytes are for an HTTP server, or [`Request::rejection`] says what to answer.
     pub fn is_upgrade(&self) -> bool {
         rules::is_attempt(&self.facts)
     }
 
     /// What a listener for WebSocket alone answers to this request; `None` for an upgrade.
-    pub fn refusal(&self) -> Option<Rejection> {
+    pub fn rejection(&self) -> Option<Rejection> {
         rules::check_upgrade(self).err()
     }
 

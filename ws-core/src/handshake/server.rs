@@ -54,7 +54,7 @@ enum State {
     Waiting,
     Accepted,
     /// To be answered.
-    Refused(Rejection),
+    Rejected(Rejection),
     /// The answer is written, and goes out.
     Answered {
         deadline: Instant,
@@ -99,13 +99,13 @@ impl ServerHandshake {
     ///
     /// # Errors
     /// The first rule broken, at the byte that breaks it, or, for what is missing, at the end of the head. It is final: say
-    /// it with [`ServerHandshake::refuse`], then do what [`ServerHandshake::transport`] says.
+    /// it with [`ServerHandshake::reject_as`], then do what [`ServerHandshake::transport`] says.
     pub fn recv<'b>(&mut self, now: Instant, input: &'b [u8]) -> Result<Option<Request<'b>>, Rejection> {
         self.advance(now);
         match self.state {
             State::Reading { deadline } => self.read(deadline, input),
             State::Waiting => Ok(Request::new(input, self.facts)),
-            State::Refused(rejection) => Err(rejection),
+            State::Rejected(rejection) => Err(rejection),
             // RFC 9112, 11.2: what follows a request that was refused is never another request.
             State::Accepted | State::Answered { .. } | State::Lingering { .. } | State::Closed => Ok(None),
         }
@@ -119,7 +119,7 @@ impl ServerHandshake {
         match outcome {
             Ok(None) => {}
             Ok(Some(_)) => self.state = State::Waiting,
-            Err(rejection) => self.state = State::Refused(rejection),
+            Err(rejection) => self.state = State::Rejected(rejection),
         }
         outcome
     }
@@ -198,11 +198,11 @@ impl ServerHandshake {
     /// Writes the refusal that a broken rule obliges, and returns its length. The body says which rule it was.
     ///
     /// It serves for what [`ServerHandshake::recv`] and [`ServerHandshake::tick`] returned, and for
-    /// [`Request::refusal`].
+    /// [`Request::rejection`].
     ///
     /// # Errors
     /// [`AnswerError::NoSpace`] and [`AnswerError::NotWaiting`].
-    pub fn refuse(
+    pub fn reject_as(
         &mut self,
         now: Instant,
         rejection: Rejection,
@@ -222,7 +222,7 @@ impl ServerHandshake {
         out: &mut [u8],
     ) -> Result<usize, AnswerError> {
         self.advance(now);
-        if !matches!(self.state, State::Waiting | State::Refused(_)) {
+        if !matches!(self.state, State::Waiting | State::Rejected(_)) {
             return Err(AnswerError::NotWaiting);
         }
         let len = Refusal { status, headers, body, head_only: self.facts.head_only }.write(out)?;
@@ -243,7 +243,7 @@ impl ServerHandshake {
     pub fn transport(&self) -> Transport {
         match self.state {
             State::Reading { .. } | State::Waiting | State::Accepted => Transport::Open,
-            State::Refused(_) | State::Answered { .. } | State::Lingering { .. } => Transport::Shutdown,
+            State::Rejected(_) | State::Answered { .. } | State::Lingering { .. } => Transport::Shutdown,
             State::Closed => Transport::Close,
         }
     }
@@ -252,7 +252,7 @@ impl ServerHandshake {
     pub fn shut_down(&mut self, now: Instant) {
         self.advance(now);
         let left = match self.state {
-            State::Refused(_) => LINGER_BYTES,
+            State::Rejected(_) => LINGER_BYTES,
             State::Answered { left, .. } => left,
             _ => return,
         };
@@ -277,7 +277,7 @@ impl ServerHandshake {
         match &mut self.state {
             State::Reading { .. } | State::Lingering { .. } => self.state = State::Closed,
             State::Answered { left, .. } => *left = 0,
-            State::Waiting | State::Accepted | State::Refused(_) | State::Closed => {}
+            State::Waiting | State::Accepted | State::Rejected(_) | State::Closed => {}
         }
     }
 
@@ -300,7 +300,7 @@ impl ServerHandshake {
         self.advance(now);
         match self.state {
             State::Reading { deadline } if self.now >= deadline => {
-                self.state = State::Refused(Rejection::Timeout);
+                self.state = State::Rejected(Rejection::Timeout);
                 Err(Rejection::Timeout)
             }
             State::Answered { deadline, .. } | State::Lingering { deadline, .. } if self.now >= deadline => {

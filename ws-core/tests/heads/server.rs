@@ -49,7 +49,7 @@ pub(crate) fn seen(request: &Request<'_>) -> String {
         request.http_minor(),
         request.host(),
         request.origin(),
-        request.refusal(),
+        request.rejection(),
         request.expects_continue(),
         request.head_len(),
     )
@@ -126,7 +126,7 @@ pub(crate) fn refusal(rejection: Rejection) -> String {
     let mut handshake = new(true);
     let _ = handshake.tick(Instant::from_secs(10));
     let mut out = [0; 1024];
-    let len = handshake.refuse(Instant::ZERO, rejection, &mut out).expect("room");
+    let len = handshake.reject_as(Instant::ZERO, rejection, &mut out).expect("room");
     String::from_utf8(out[..len].to_vec()).expect("ASCII")
 }
 

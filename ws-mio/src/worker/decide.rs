@@ -43,7 +43,7 @@ impl<H: Handler> InHand<'_, H> {
         };
         match self.desk.handler.decide(&visitor) {
             Decision::Accept(acceptance) => self.say(Ok(acceptance)),
-            Decision::Refuse(refusal) => self.say(Err(refusal)),
+            Decision::Reject(refusal) => self.say(Err(refusal)),
             Decision::Later => {
                 self.desk.undecided.insert(self.id.slot);
                 self.socket.put_off(self.now);

@@ -28,7 +28,7 @@ impl<H: Handler> Worker<H> {
                     }
                 }
                 Arrival::Nobody => break,
-                Arrival::Refused(error) => self.desk.handler.refused(error),
+                Arrival::Failed(error) => self.desk.handler.accept_failed(error),
             }
         }
         self.door = Some(door);
