@@ -12,6 +12,7 @@ Environment:
 
 import os
 import pathlib
+import random
 import re
 import shlex
 import shutil
@@ -42,17 +43,28 @@ def example(variable, package, name):
     if os.environ.get(variable):
         return shlex.split(os.environ[variable])
     cargo = shlex.split(os.environ.get("CARGO", "cargo"))
-    command = cargo + ["build", "--quiet", "--release", "--package", package, "--example", name]
-    if subprocess.run(command, cwd=ROOT).returncode != 0:
+    # All at once, and always the same ones: each choice of packages is one of features, and a build of its own.
+    command = cargo + ["build", "--quiet", "--release", "--workspace", "--examples"]
+    built = TARGET / "release" / "examples" / name
+    if subprocess.run(command, cwd=ROOT).returncode != 0 or not built.exists():
         sys.exit(f"the example {name} of {package} does not build")
-    return [str(TARGET / "release" / "examples" / name)]
+    return [str(built)]
 
 
 def free_port():
-    """A port nobody listens on. Only for programs that cannot be given port 0 and asked afterwards."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port nobody listens on. Only for programs that cannot be given port 0 and asked afterwards.
+
+    Not one of those that the system gives to connections: such a one may be taken by the time it is used.
+    """
+    for _ in range(1000):
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    raise RuntimeError("no port is free")
 
 
 class Server:
@@ -146,34 +158,43 @@ def main(work):
         sys.exit(SKIPPED)
 
 
-def python_with(*packages):
-    """A Python of its own which has the newest of these packages from the package registry."""
+def python_with(package):
+    """A Python of its own which has this package (`name==version`) from the package registry."""
     home = OUT / "python"
     python = home / "bin" / "python"
     if not python.exists():
         run_or_miss("a Python virtual environment", [sys.executable, "-m", "venv", str(home)])
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade"]
-    run_or_miss(f"the Python packages {', '.join(packages)}", pip + list(packages))
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run_or_miss(f"the Python package {package}", pip + [package])
     return str(python)
 
 
-def node_with(*packages):
-    """A folder whose `node_modules` has the newest of these packages; answers node and the environment to run it in."""
+def node_with(package):
+    """Node, and a folder whose `node_modules` has this package (`name@version`)."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if not node or not npm:
         raise Missing("node and npm are not installed")
-    home = OUT / "node"
+    # A folder each: npm removes what it was not told of.
+    home = OUT / "node" / package
     home.mkdir(parents=True, exist_ok=True)
-    newest = [f"{package}@latest" for package in packages]
     quiet = ["--silent", "--no-audit", "--no-fund", "--no-save", "--prefix", str(home)]
-    run_or_miss(f"the npm packages {', '.join(packages)}", [npm, "install"] + quiet + newest)
+    run_or_miss(f"the npm package {package}", [npm, "install"] + quiet + [package])
     return node, home
 
 
 def run_or_miss(what, command):
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode != 0:
-        raise Missing(f"could not install {what}:\n{done.stdout}")
+    """Runs an installation, and again when it fails: a registry may be busy."""
+    for pause in (0, 5, 30):
+        time.sleep(pause)
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900)
+        except subprocess.TimeoutExpired:
+            said = "it did not end within 900 s"
+            continue
+        if done.returncode == 0:
+            return
+        said = done.stdout
+    raise Missing(f"could not install {what}:\n{said}")
 
 
 # ---------------------------------------------------------------------------------------------------- a peer of bare bytes
@@ -280,4 +301,5 @@ class Peer:
 
 def scratch(prefix):
     """A new folder that goes away with the `with`."""
-    return tempfile.TemporaryDirectory(prefix=f"ws-{prefix}-")
+    # A program that was ended a moment ago may still write into it.
+    return tempfile.TemporaryDirectory(prefix=f"ws-{prefix}-", ignore_cleanup_errors=True)

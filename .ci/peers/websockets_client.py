@@ -6,7 +6,6 @@ import contextlib
 import json
 import random
 import sys
-import time
 import zlib
 
 import websockets
@@ -109,19 +108,17 @@ async def subprotocol():
 
 
 def wrong(code, *pieces, compression=None):
-    """Writes bytes past the library; the server's close frame must carry this code, and soon."""
+    """Writes bytes past the library; the server's close frame must carry this code, and the server hang up by itself."""
 
     async def run():
-        async with open_echo(compression=compression) as ws:
+        async with open_echo(compression=compression, close_timeout=120) as ws:
             await equal(ws, "before")
             for piece in pieces:
                 ws.transport.write(piece)
-            started = time.monotonic()
             await asyncio.wait_for(ws.wait_closed(), 60)
             seen = ws.protocol.close_rcvd
             assert seen is not None, "the connection ended without a close frame"
             assert seen.code == code, f"closed with {seen}, not {code}"
-            assert time.monotonic() - started < 5, "it took more than 5 s"
 
     return run
 
@@ -141,13 +138,18 @@ def wrong_deflate(code, *frames):
 
 def mix(count):
     """Text and binary, 0 to 100 KiB and short ones mostly, repetitive and random."""
+    printable = bytes(32 + byte % 95 for byte in range(256))
     rng = random.Random(7692)
     for n in range(count):
         size = {0: 100 << 10, 1: 0}.get(n, int((100 << 10) * rng.random() ** 3))
-        rows = "".join(f'{{"id":{n},"line":{line},"name":"grüße, 世界 🌍"}}\n' for line in range(size // 40 + 1))
         noise = rng.randbytes(size)
-        letters = bytes(32 + byte % 95 for byte in noise).decode()
-        yield (rows.encode()[:size].decode(errors="ignore"), noise, letters, rows.encode()[:size])[n % 4]
+        if n % 4 == 1:
+            yield noise
+        elif n % 4 == 2:
+            yield noise.translate(printable).decode()
+        else:
+            rows = "".join(f'{{"id":{n},"line":{line},"name":"grüße, 世界 🌍"}}\n' for line in range(size // 40 + 1)).encode()[:size]
+            yield rows if n % 4 == 3 else rows.decode(errors="ignore")
 
 
 def agreed(ws):

@@ -36,7 +36,7 @@ fn hc_20_one_at_a_time() {
     let clients = Running::callers(|settings| {
         settings.loops = 2;
         let mut config = Config::client();
-        config.timeouts.handshake = Duration::from_secs(3);
+        config.timeouts.handshake = Duration::from_secs(6);
         settings.client = config.into();
     });
     let one = |tag| one(by_hand.address(), tag);
@@ -48,7 +48,7 @@ fn hc_20_one_at_a_time() {
     for tag in 0..4 {
         let (mut peer, head) = by_hand.next();
         // Four times this is more than anyone has.
-        std::thread::sleep(Duration::from_millis(800));
+        std::thread::sleep(Duration::from_millis(1_600));
         by_hand.expect_nobody();
         if tag % 2 == 0 {
             refuse(peer);

@@ -55,6 +55,11 @@ struct Watched {
 }
 
 impl Watched {
+    /// How many connections it has heard of.
+    fn heard(&self) -> u64 {
+        self.open.lock().unwrap().len() as u64
+    }
+
     fn ended(&self) -> usize {
         self.open.lock().unwrap().values().filter(|is_open| !**is_open).count()
     }
@@ -190,10 +195,14 @@ async fn soak(connections: usize) {
     let left = Arc::new(AtomicUsize::new(connections));
     let clients: Vec<_> = (0..AT_ONCE)
         .map(|_| {
-            let (world, left) = (Arc::clone(&world), Arc::clone(&left));
+            let (world, left, watched) = (Arc::clone(&world), Arc::clone(&left), watched.clone());
             let fewer = |left: usize| left.checked_sub(1);
             tokio::spawn(async move {
                 while let Ok(n) = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer) {
+                    // An observer that is far behind misses some, by design: its thread may not get to run for a while.
+                    while world.hub.metrics().opened - before > watched.heard() + 1_000 {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
                     live(&world, seed.wrapping_mul(1 << 32).wrapping_add(n as u64)).await;
                 }
             })

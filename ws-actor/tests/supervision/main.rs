@@ -102,9 +102,10 @@ async fn made_again() {
     }
     let id = *fixture.hub.connections().iter().min().unwrap();
     assert_eq!(fixture.hub.room("stays").join(id), Ok(()));
-    for word in ["timer", "timer", "sleep", "panic", "one", "two"] {
-        clients[0].text(word).await;
-    }
+    // In one write: the timers are due only once it sleeps.
+    let words = ["timer", "timer", "sleep", "panic", "one", "two"];
+    let frames = words.map(|word| frame(true, Opcode::Text, word.as_bytes()));
+    clients[0].write(&frames.concat()).await;
     fixture.until(0, "1 sleep").await;
     // So that nothing comes before its panic.
     until("it is read", || fixture.hub.inspect(id).unwrap().messages_in == 6).await;
