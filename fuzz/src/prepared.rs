@@ -44,7 +44,6 @@ pub fn check(data: &[u8]) {
                 }
                 6 => server
                     .connection()
-                    .sender()
                     .set_compress([Compress::Auto, Compress::Always, Compress::Never][usize::from(*len) % 3]),
                 _ => {}
             }

@@ -5,6 +5,8 @@
 use crate::close::CloseFrame;
 use crate::config::{ConfigRef, Role};
 use crate::decoder::{Found, SmallFrame, Step};
+#[cfg(feature = "deflate")]
+use crate::deflate::Compress;
 use crate::error::{Failure, SendError, Violation};
 use crate::event::{Event, Kind, Message, Part, Transport};
 use crate::frame::Header;
@@ -348,9 +350,35 @@ impl Connection {
         self.sender.has_live_deflate()
     }
 
-    /// The sending direction, for what only it has.
+    /// Sets which of the messages from now on are compressed; see [`Sender::set_compress`].
     #[cfg(feature = "deflate")]
-    pub fn sender(&mut self) -> &mut Sender {
+    pub fn set_compress(&mut self, compress: Compress) {
+        self.sender.set_compress(compress);
+    }
+
+    /// Whether a compressed message may refer to those before it; see [`Sender::has_context`].
+    #[cfg(feature = "deflate")]
+    pub fn has_context(&self) -> bool {
+        self.sender.has_context()
+    }
+
+    /// From here on nothing refers to what was encoded before; see [`Sender::forget_context`].
+    #[cfg(feature = "deflate")]
+    pub fn forget_context(&mut self) {
+        self.sender.forget_context();
+    }
+
+    /// Parks the compressor if it was not used since the last call; see [`Sender::park_idle`].
+    ///
+    /// [`Session::park_idle`](crate::Session::park_idle) parks both directions.
+    #[cfg(feature = "deflate")]
+    pub fn park_idle(&mut self) -> bool {
+        self.sender.park_idle()
+    }
+
+    /// The sending direction. Not public: what closes, sends or transmits there alone tells the timers nothing.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn sender(&mut self) -> &mut Sender {
         &mut self.sender
     }
 

@@ -362,11 +362,11 @@ mod sessions {
                 0,
             );
             client.enable_deflate(&agreement);
-            client.connection().sender().set_compress(Compress::Always);
+            client.connection().set_compress(Compress::Always);
             let mut up = vec![0; 100_000];
             let mut send = |text: &str| {
                 let len = client.connection().send(Message::Text(text), &mut up).unwrap();
-                client.connection().sender().park_idle();
+                client.connection().park_idle();
                 up[..len].to_vec()
             };
             // Each connection gets the same two messages, which the one client sends.

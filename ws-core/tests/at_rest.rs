@@ -22,7 +22,7 @@ fn config() -> ConfigRef {
 fn client() -> Session<Vec<u8>> {
     let mut session = Session::new(Connection::client(config(), NOW, [7; 32]));
     session.enable_deflate(&AGREEMENT);
-    session.connection().sender().set_compress(Compress::Always);
+    session.connection().set_compress(Compress::Always);
     session
 }
 
@@ -77,14 +77,14 @@ fn what_is_not_sent_is_forgotten() {
     let (mut client, mut server) = (client(), server());
     let mut out = [0; 256];
     let said = "a message that is lost, and then another one like it";
-    assert!(client.connection().sender().has_context());
+    assert!(client.connection().has_context());
     client.connection().send(Message::Text(said), &mut out).expect("room");
-    client.connection().sender().forget_context();
+    client.connection().forget_context();
     let len = client.connection().send(Message::Text(said), &mut out).expect("room");
     assert_eq!(hear(&mut server, &out[..len]), said);
     // Amid a message too: what was encoded of it stands.
     let one = client.connection().send_part(Message::Text(said), Part::First, &mut out).expect("room");
-    client.connection().sender().forget_context();
+    client.connection().forget_context();
     let two = client.connection().send_part(Message::Text(said), Part::Last, &mut out[one..]).expect("room");
     assert_eq!(hear(&mut server, &out[..one + two]), said.repeat(2));
 }

@@ -79,11 +79,11 @@ mod with {
     }
 
     pub(crate) fn has_context(connection: &mut Connection) -> bool {
-        connection.sender().has_context()
+        connection.has_context()
     }
 
     pub(crate) fn forget_context(connection: &mut Connection) {
-        connection.sender().forget_context();
+        connection.forget_context();
     }
 }
 

@@ -78,7 +78,7 @@ impl<S: Stream> Reply<'_, S> {
     /// Which of the messages from now on are compressed, where that was agreed on; it stays so until it is set again.
     #[cfg(feature = "deflate")]
     pub fn set_compress(&mut self, compress: ws_core::deflate::Compress) {
-        self.connection.sender().set_compress(compress);
+        self.connection.set_compress(compress);
     }
 
     /// Queues a ping of at most 125 bytes.

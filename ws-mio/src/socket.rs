@@ -473,7 +473,7 @@ impl<S: Stream> Socket<S> {
     /// Which of the messages from now on are compressed, where that was agreed on.
     #[cfg(feature = "deflate")]
     pub fn set_compress(&mut self, compress: ws_core::deflate::Compress) {
-        self.session.connection().sender().set_compress(compress);
+        self.session.connection().set_compress(compress);
     }
 
     /// Whether the opening handshake is done.

@@ -107,7 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Which of the messages from now on are compressed, where that was agreed on.
     #[cfg(feature = "deflate")]
     pub fn set_compress(&mut self, compress: ws_core::deflate::Compress) {
-        self.session.connection().sender().set_compress(compress);
+        self.session.connection().set_compress(compress);
     }
 
     /// The next message, and the handle to reply to it while it is lent.

@@ -103,11 +103,11 @@ fn what_is_sent_arrives() {
                         // The other way, the answer to a ping goes first.
                         assert!(!to_server || wire[0] & 0x70 == 0x40, "RSV1");
                         wire.extend(send(from, Message::Text("short"), Part::Whole));
-                        from.connection().sender().set_compress(Compress::Always);
+                        from.connection().set_compress(Compress::Always);
                         wire.extend(send(from, Message::Binary(b""), Part::Whole));
-                        from.connection().sender().set_compress(Compress::Never);
+                        from.connection().set_compress(Compress::Never);
                         wire.extend(send(from, Message::Text(&text), Part::Whole));
-                        from.connection().sender().set_compress(Compress::Auto);
+                        from.connection().set_compress(Compress::Auto);
                         let (a, b) = long.split_at(text.len() * 45);
                         wire.extend(send(from, Message::Text(a), Part::First));
                         from.connection().ping(b"between").unwrap();
@@ -188,9 +188,9 @@ fn dp19_what_is_sent_plain_is_not_kept() {
         let (mut server, mut client) = pair(&agreement(takeover, 15), Delivery::Whole, 1 << 20);
         let mut wire = send(&mut server, Message::Binary(&noise), Part::Whole);
         assert_eq!(wire[0], if takeover { 0xC2 } else { 0x82 });
-        server.connection().sender().set_compress(Compress::Never);
+        server.connection().set_compress(Compress::Never);
         wire.extend(send(&mut server, Message::Text(&text), Part::Whole));
-        server.connection().sender().set_compress(Compress::Auto);
+        server.connection().set_compress(Compress::Auto);
         let first = send(&mut server, Message::Text(&text), Part::Whole);
         assert!(
             first[0] == 0xC1 && first.len() > text.len() / 4,

@@ -97,15 +97,15 @@ fn who_gets_it_plain() {
     assert_eq!((prepared.kind(), prepared.len()), (ws_core::Kind::Text, news.len()));
 
     let (mut server, mut client) = pair(&agreement(true, 15), Delivery::Whole, 1 << 20);
-    server.connection().sender().set_compress(Compress::Never);
+    server.connection().set_compress(Compress::Never);
     assert_eq!(server.connection().prepared(&prepared).unwrap(), plain);
-    server.connection().sender().set_compress(Compress::Auto);
+    server.connection().set_compress(Compress::Auto);
     assert!(server.connection().prepared(&prepared).unwrap().len() < 500);
     // Below the threshold, and what does not shrink.
     let short = Prepared::new(Message::Text("aaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
     assert_eq!(server.connection().prepared(&short).unwrap()[0], 0x81);
     let empty = Prepared::new(Message::Binary(b""));
-    server.connection().sender().set_compress(Compress::Always);
+    server.connection().set_compress(Compress::Always);
     assert!(server.connection().prepared(&short).unwrap().len() < 20);
     assert_eq!(server.connection().prepared(&empty).unwrap(), b"\x82\x00");
     let noise: Vec<u8> =

@@ -148,7 +148,7 @@ fn busy_at_once(pool: &Pool, takeover: bool) {
     let first = {
         let mut client = Session::<Vec<u8>>::new(Connection::client(config.clone(), T0, [7; 32]));
         client.enable_deflate(&agreement);
-        client.connection().sender().set_compress(Compress::Always);
+        client.connection().set_compress(Compress::Always);
         let mut up = vec![0; 200_000];
         let len = client.connection().send_part(Message::Text(&text), Part::First, &mut up).unwrap();
         up.truncate(len);
