@@ -32,7 +32,7 @@ pub struct FailureReport {
     pub id: ConnId,
     /// What failed: neither [`Reason::Peer`] nor [`Reason::Local`], which are ends and no failures.
     pub failure: Reason,
-    /// The section of RFC 6455 that this rests on, such as `5.2`.
+    /// The RFC and the section that this rests on, such as `RFC 6455, section 5.2`.
     pub section: &'static str,
     /// Reports that were left out since the one before, because there were too many.
     pub suppressed: u64,
@@ -41,7 +41,11 @@ pub struct FailureReport {
 impl fmt::Display for FailureReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { remote_addr, id, failure, section, suppressed } = self;
-        write!(f, "{remote_addr} failed as connection {id}: {failure} (RFC 6455, section {section})")?;
+        write!(f, "{remote_addr} failed as connection {id}: {failure}")?;
+        // A violation names its section by itself.
+        if !matches!(failure, Reason::Protocol(_)) {
+            write!(f, " ({section})")?;
+        }
         write_suppressed(f, *suppressed)
     }
 }
@@ -54,7 +58,7 @@ pub(crate) fn write_suppressed(f: &mut fmt::Formatter<'_>, suppressed: u64) -> f
     }
 }
 
-/// The section of RFC 6455 that an end rests on, if it is a failure.
+/// The RFC and the section that an end rests on, if it is a failure.
 fn section(reason: &Reason) -> Option<&'static str> {
     match reason {
         Reason::Peer(_) | Reason::Local(_) | Reason::Moved | Reason::Idle => None,
@@ -64,10 +68,10 @@ fn section(reason: &Reason) -> Option<&'static str> {
         Reason::Io(_) | Reason::Aborted => Some(Failure::Eof.section()),
         // 10.4: implementations with limits "MUST protect themselves against exceeding those limits".
         Reason::SlowConsumer | Reason::TargetBusy | Reason::OverRate | Reason::Unauthenticated => {
-            Some("10.4")
+            Some("RFC 6455, section 10.4")
         }
         // 7.4.1: 1011, "an unexpected condition that prevented it from fulfilling the request".
-        Reason::TargetDown | Reason::TargetFailed => Some("7.4.1"),
+        Reason::TargetDown | Reason::TargetFailed => Some("RFC 6455, section 7.4.1"),
     }
 }
 

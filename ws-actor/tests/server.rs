@@ -472,12 +472,11 @@ async fn failures_are_reported() {
             log.disconnect().await;
             let report = reports.lock().unwrap().pop().expect("it is reported before the actor is told");
             assert_eq!((report.remote_addr, report.id, &report.failure), (peer, id, &failure));
-            assert_eq!((report.section, report.suppressed), (section, 0));
+            let section = format!("RFC 6455, section {section}");
+            assert_eq!((report.section, report.suppressed), (&*section, 0));
             let line = report.to_string();
-            assert!(
-                line.contains(&peer.to_string()) && line.contains(&format!("section {section})")),
-                "{line}"
-            );
+            assert!(line.contains(&peer.to_string()) && line.ends_with(&format!(" ({section})")), "{line}");
+            assert_eq!(line.matches("section").count(), 1, "{line}");
         }
     }
     assert_eq!(reports.lock().unwrap().len(), 0);

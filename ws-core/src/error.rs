@@ -1,7 +1,10 @@
 //! What goes wrong on a connection: final [`Failure`]s of the receiving side, and refused calls of the sending one.
 //!
-//! All of them are `Copy`, hold no strings, and name the section of RFC 6455 that they rest on. Errors of the
+//! All of them are `Copy`, hold no strings, and name the section of the RFC that they rest on. Errors of the
 //! opening handshake stand in [`crate::handshake`].
+//!
+//! The lists may grow, but for [`Failure`]: a connection ends by the peer's fault, by silence or without a word, and a loop
+//! that reports ends tells all three apart.
 
 use core::fmt;
 
@@ -27,14 +30,14 @@ impl Failure {
         }
     }
 
-    /// The section of RFC 6455 that this failure rests on.
+    /// The RFC and the section that this failure rests on.
     pub const fn section(self) -> &'static str {
         match self {
             Self::Violation(violation) => violation.section(),
-            Self::Timeout(Timer::Handshake) => "4.2",
-            Self::Timeout(Timer::Keepalive | Timer::Pong) => "5.5.2",
-            Self::Timeout(Timer::Close | Timer::Linger) => "7.1.1",
-            Self::Eof => "7.1.5",
+            Self::Timeout(Timer::Handshake) => "RFC 6455, section 4.2",
+            Self::Timeout(Timer::Keepalive | Timer::Pong) => "RFC 6455, section 5.5.2",
+            Self::Timeout(Timer::Close | Timer::Linger) => "RFC 6455, section 7.1.1",
+            Self::Eof => "RFC 6455, section 7.1.5",
         }
     }
 }
@@ -43,8 +46,8 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Violation(violation) => violation.fmt(f),
-            Self::Timeout(timer) => write!(f, "{timer}"),
-            Self::Eof => f.write_str("the transport ended without a close frame"),
+            Self::Timeout(timer) => write!(f, "{timer} ({})", self.section()),
+            Self::Eof => write!(f, "the transport ended without a close frame ({})", self.section()),
         }
     }
 }
@@ -59,6 +62,7 @@ impl From<Violation> for Failure {
 
 /// The deadlines that the core keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Timer {
     /// The opening handshake did not complete in time.
     Handshake,
@@ -100,7 +104,7 @@ macro_rules! violations {
                 match self { $(Self::$name => CloseCode::$code,)* }
             }
 
-            /// The section of RFC 6455 that has the rule.
+            /// The RFC and the section that have the rule.
             pub const fn section(self) -> &'static str {
                 match self { $(Self::$name => $section,)* }
             }
@@ -115,46 +119,46 @@ macro_rules! violations {
 
 violations! {
     /// A reserved bit without an extension that gives it a meaning.
-    ReservedBit, PROTOCOL, "5.2", "reserved bit set";
+    ReservedBit, PROTOCOL, "RFC 6455, section 5.2", "reserved bit set";
     /// Opcode 3–7 or 11–15.
-    ReservedOpcode, PROTOCOL, "5.2", "reserved opcode";
+    ReservedOpcode, PROTOCOL, "RFC 6455, section 5.2", "reserved opcode";
     /// A client's frame without a mask.
-    UnmaskedFrame, PROTOCOL, "5.1", "client frame without mask";
+    UnmaskedFrame, PROTOCOL, "RFC 6455, section 5.1", "client frame without mask";
     /// A server's frame with a mask.
-    MaskedFrame, PROTOCOL, "5.1", "server frame with mask";
+    MaskedFrame, PROTOCOL, "RFC 6455, section 5.1", "server frame with mask";
     /// A length in more bytes than it needs.
-    LengthNotMinimal, PROTOCOL, "5.2", "length not minimal";
+    LengthNotMinimal, PROTOCOL, "RFC 6455, section 5.2", "length not minimal";
     /// A 64-bit length with its top bit set.
-    LengthTopBit, PROTOCOL, "5.2", "top bit of length set";
+    LengthTopBit, PROTOCOL, "RFC 6455, section 5.2", "top bit of length set";
     /// A frame larger than the limit.
-    FrameTooBig, TOO_BIG, "10.4", "frame too big";
+    FrameTooBig, TOO_BIG, "RFC 6455, section 10.4", "frame too big";
     /// A message larger than the limit, or than the storage.
-    MessageTooBig, TOO_BIG, "10.4", "message too big";
+    MessageTooBig, TOO_BIG, "RFC 6455, section 10.4", "message too big";
     /// More fragments than the limit.
-    TooManyFragments, POLICY, "10.4", "too many fragments";
+    TooManyFragments, POLICY, "RFC 6455, section 10.4", "too many fragments";
     /// More empty fragments than the limit.
-    TooManyEmptyFragments, POLICY, "10.4", "too many empty fragments";
+    TooManyEmptyFragments, POLICY, "RFC 6455, section 10.4", "too many empty fragments";
     /// A continuation with no message open.
-    UnexpectedContinuation, PROTOCOL, "5.4", "continuation without a message";
+    UnexpectedContinuation, PROTOCOL, "RFC 6455, section 5.4", "continuation without a message";
     /// A new message before the open one was finished.
-    ContinuationExpected, PROTOCOL, "5.4", "new message inside a message";
+    ContinuationExpected, PROTOCOL, "RFC 6455, section 5.4", "new message inside a message";
     /// A control frame in fragments.
-    FragmentedControl, PROTOCOL, "5.5", "fragmented control frame";
+    FragmentedControl, PROTOCOL, "RFC 6455, section 5.5", "fragmented control frame";
     /// A control frame of more than 125 bytes.
-    ControlTooLong, PROTOCOL, "5.5", "control frame too long";
+    ControlTooLong, PROTOCOL, "RFC 6455, section 5.5", "control frame too long";
     /// A close frame whose body is half a code.
-    CloseBodyOfOneByte, PROTOCOL, "5.5.1", "close body of one byte";
+    CloseBodyOfOneByte, PROTOCOL, "RFC 6455, section 5.5.1", "close body of one byte";
     /// A close code that may not travel.
-    InvalidCloseCode, PROTOCOL, "7.4", "invalid close code";
+    InvalidCloseCode, PROTOCOL, "RFC 6455, section 7.4", "invalid close code";
     /// Text, or a close reason, that is not UTF-8.
-    InvalidUtf8, INVALID_DATA, "8.1", "invalid UTF-8";
+    InvalidUtf8, INVALID_DATA, "RFC 6455, section 8.1", "invalid UTF-8";
     /// A compressed message that is no DEFLATE data, or not all of it (RFC 7692, section 7.2.2).
-    InvalidDeflate, INVALID_DATA, "8.1", "invalid compressed data";
+    InvalidDeflate, INVALID_DATA, "RFC 7692, section 7.2.2", "invalid compressed data";
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (RFC 6455, section {})", self.reason(), self.section())
+        write!(f, "{} ({})", self.reason(), self.section())
     }
 }
 
