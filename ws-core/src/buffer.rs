@@ -42,13 +42,18 @@ impl Storage for Vec<u8> {
 }
 
 mod sealed {
-    pub trait Sealed {}
+    pub trait Sealed {
+        /// Whether [`grow`](super::Storage::grow) ever makes room.
+        const GROWS: bool = false;
+    }
     impl<const N: usize> Sealed for [u8; N] {}
     impl Sealed for &mut [u8] {}
     #[cfg(feature = "alloc")]
     impl Sealed for alloc::boxed::Box<[u8]> {}
     #[cfg(feature = "alloc")]
-    impl Sealed for alloc::vec::Vec<u8> {}
+    impl Sealed for alloc::vec::Vec<u8> {
+        const GROWS: bool = true;
+    }
 }
 
 #[derive(Debug)]
@@ -117,10 +122,21 @@ impl<B: Storage> Buffer<B> {
         }
     }
 
-    /// Whether storage is held.
+    /// Whether storage is held, all of it bytes that are not consumed.
     #[inline]
-    pub(crate) fn has_storage(&self) -> bool {
-        self.storage.is_some()
+    pub(crate) fn is_full(&self) -> bool {
+        self.storage.as_ref().is_some_and(|storage| self.len() == storage.as_ref().len())
+    }
+
+    /// Whether it is full and will stay so until something is consumed.
+    #[inline]
+    pub(crate) fn is_full_for_good(&self) -> bool {
+        !B::GROWS && self.is_full()
+    }
+
+    /// Takes the last `n` bytes back, which were moved elsewhere.
+    pub(crate) fn shorten(&mut self, n: usize) {
+        self.end = self.end.saturating_sub(n).max(self.start);
     }
 
     /// The size of the storage held.

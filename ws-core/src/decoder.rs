@@ -349,6 +349,19 @@ impl Decoder {
         gap
     }
 
+    /// Moves what stands behind the gap to the left, over it, and returns how many bytes at the end are free by that.
+    ///
+    /// Where nothing more can happen without more bytes, that is half a header or half a control frame at the most.
+    pub(crate) fn fill_gap(&mut self, work: &mut [u8]) -> usize {
+        let (held, gap) = (self.held as usize, self.gap as usize);
+        if work.len() < held + gap {
+            return 0;
+        }
+        work.copy_within(held + gap.., held);
+        self.gap = 0;
+        gap
+    }
+
     /// Takes what has arrived of a data frame's payload.
     fn payload(
         &mut self,

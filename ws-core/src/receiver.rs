@@ -285,6 +285,14 @@ impl Receiver {
         self.decoder.gap()
     }
 
+    /// Moves what stands behind a fragmented message to where it has left something behind, and returns how many bytes
+    /// at the end of `input` are free by that.
+    pub(crate) fn fill_gap(&mut self, input: &mut [u8]) -> usize {
+        let freed = self.decoder.fill_gap(input);
+        self.seen = self.seen.saturating_sub(freed as u32);
+        freed
+    }
+
     /// Moves what a fragmented message has left behind to the front of `input`, and returns its length: for callers
     /// whose storage is full and cannot grow. The rest of `input` is as unconsumed as before.
     pub fn compact(&mut self, input: &mut [u8]) -> usize {

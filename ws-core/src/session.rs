@@ -36,17 +36,33 @@ pub enum Advance {
 
 /// A [`Connection`] with receive storage that is lent for as long as bytes are in flight.
 ///
-/// ```text
+/// ```
+/// use std::io::Read;
+/// use ws_core::{Advance, Config, Connection, Event, Instant, Session};
+///
+/// static CONFIG: Config = Config::server();
+/// let now = Instant::ZERO; // of a clock
+/// # let mut socket: &[u8] = b"\x81\x82\0\0\0\0hi\x88\x80\0\0\0\0";
+/// # let mut heard = Vec::new();
+/// let mut session = Session::<[u8; 512]>::new(Connection::server(&CONFIG, now));
 /// loop {
 ///     match session.advance(now)? {
-///         Advance::Event => handle(session.event()),
+///         Advance::Event => match session.event() {
+///             Some(Event::Text(text)) => heard.push(text.to_owned()),
+///             _ => {} // pings and closes are answered already, by what `transmit` writes
+///         },
 ///         Advance::Read { at_least } => {
-///             let n = read(session.space(|| lease(), at_least));
+///             let n = socket.read(session.space(|| [0; 512], at_least))?;
+///             if n == 0 {
+///                 session.connection().recv_eof(now)?;
+///             }
 ///             session.received(n);
 ///         }
 ///         Advance::Finished => break,
 ///     }
 /// }
+/// # assert_eq!(heard, ["hi"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// `C` is the [`Connection`], or the [`Receiver`] of a split one.
@@ -238,7 +254,9 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
     /// Goes on to the next event. What the last one lent is consumed.
     ///
     /// # Errors
-    /// As for [`Connection::recv`], once. A message that the storage cannot hold is [`Violation::MessageTooBig`](crate::Violation::MessageTooBig).
+    /// As for [`Connection::recv`], once. [`Violation::MessageTooBig`](crate::Violation::MessageTooBig) also when more
+    /// bytes are needed, and the storage is full of one message and cannot grow; [move](Self::move_to) to larger storage
+    /// before, where [`Connection::remaining`] says so.
     #[inline(always)]
     pub fn advance(&mut self, now: Instant) -> Result<Advance, Failure> {
         if self.advance_small(now) {
@@ -322,7 +340,7 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
         // What a task meets twice between any two messages of a quiet peer.
         if self.buffer.len() == 0 && self.connection.receiver().is_between_messages(now) {
             self.known = None;
-            return Ok(Some(Advance::Read { at_least: 2 }));
+            return self.read(now, 2);
         }
         self.trusted = self.knows_text();
         self.step = self.connection.step(now, self.buffer.filled())?;
@@ -346,6 +364,15 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
         self.release_event();
         if !self.connection.receiver().is_open() {
             return Ok(Some(Advance::Finished));
+        }
+        self.read(now, at_least)
+    }
+
+    /// Asks for more bytes, if there is or can be room for any.
+    #[inline(always)]
+    fn read(&mut self, now: Instant, at_least: usize) -> Result<Option<Advance>, Failure> {
+        if self.buffer.is_full_for_good() && self.connection.receiver().gap() == 0 {
+            return Err(self.connection.refuse(now, Violation::MessageTooBig));
         }
         Ok(Some(Advance::Read { at_least }))
     }
@@ -417,21 +444,22 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
 
     /// Free space to receive into, from storage that `lease` gives when none is held.
     ///
-    /// Full storage grows to twice its size. When it cannot, and nothing in it can make room, the space is empty:
-    /// fail the connection with [`overflow`](Self::overflow).
+    /// Full storage grows to twice its size, if it can. There is always space after [`Advance::Read`]: where there cannot
+    /// be any, `advance` fails. Before that, full storage may have none.
     pub fn space(&mut self, lease: impl FnOnce() -> B, at_least: usize) -> &mut [u8] {
         self.release_event();
-        if self.buffer.has_storage() && self.buffer.len() == self.buffer.size() {
-            // A gap inside a fragmented message is room too. Where it is small, storage that can grow grows: or a peer
-            // could have all of the message moved for each ping.
+        if self.buffer.is_full() {
+            // A gap inside a fragmented message is room too. The little behind it moves, never the message: or a peer
+            // could have all of that moved for each ping. Where it is small, storage that can grow grows, for larger
+            // reads.
             let is_small = self.connection.receiver().gap() < self.buffer.size() / 8;
             if !(is_small && self.buffer.grow()) {
                 // It may be that of another connection than the text that was validated here.
                 if self.connection.receiver().text_so_far() != self.known {
                     self.known = None;
                 }
-                let freed = self.connection.receiver().compact(self.buffer.filled());
-                self.buffer.consume(freed);
+                let freed = self.connection.receiver().fill_gap(self.buffer.filled());
+                self.buffer.shorten(freed);
             }
         }
         self.buffer.space(lease, at_least)
@@ -441,14 +469,6 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
     #[inline]
     pub fn received(&mut self, n: usize) {
         self.buffer.received(n);
-    }
-
-    /// Fails the connection because a message does not fit into the storage.
-    ///
-    /// # Errors
-    /// Always: [`Violation::MessageTooBig`](crate::Violation::MessageTooBig), with its close frame queued.
-    pub fn overflow(&mut self, now: Instant) -> Result<(), Failure> {
-        Err(self.connection.refuse(now, Violation::MessageTooBig))
     }
 
     /// Gives the storage back, with the number of unconsumed bytes at its front; call it when a read would block.

@@ -20,9 +20,7 @@ fn run<const N: usize>(session: &mut Fixed<N>, wire: &[u8], step: usize) -> Resu
                     return Ok(events);
                 }
                 let space = session.space(|| [0; N], at_least);
-                if space.is_empty() {
-                    return session.overflow(T0).map(|()| events);
-                }
+                assert!(!space.is_empty(), "space after Read");
                 let n = space.len().min(step).min(wire.len() - fed);
                 space[..n].copy_from_slice(&wire[fed..fed + n]);
                 session.received(n);

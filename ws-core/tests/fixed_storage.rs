@@ -1,0 +1,181 @@
+//! Storage that cannot grow (rows F-07, N-01, N-05): what it cannot hold ends the connection, and what it holds is not
+//! moved about for a peer's pings.
+
+mod wire;
+
+use std::time::{Duration, Instant as Clock};
+
+use wire::*;
+use ws_core::{Advance, Connection, Event, Failure, Instant, Receiver, Role, Session, Storage, Violation};
+
+const TOO_BIG: Failure = Failure::Violation(Violation::MessageTooBig);
+
+/// The loop of `Session`'s documentation, until the transport ends; the number of messages.
+fn documented_loop<B: Storage>(
+    session: &mut Session<B>,
+    mut socket: &[u8],
+    step: usize,
+    lease: impl Fn() -> B,
+) -> Result<usize, Failure> {
+    let mut messages = 0;
+    loop {
+        match session.advance(T0)? {
+            Advance::Event => messages += usize::from(matches!(session.event(), Some(Event::Binary(_)))),
+            Advance::Read { at_least } => {
+                assert!(at_least > session.buffered());
+                let space = session.space(&lease, at_least);
+                assert!(!space.is_empty(), "there is always space after `Read`");
+                let n = space.len().min(step).min(socket.len());
+                space[..n].copy_from_slice(&socket[..n]);
+                socket = &socket[n..];
+                session.received(n);
+                if n == 0 {
+                    session.connection().recv_eof(T0)?;
+                }
+            }
+            Advance::Finished => return Ok(messages),
+        }
+    }
+}
+
+/// F-07: "a message larger than the storage" is told by `advance`, with its close frame, and nobody has to look for it.
+#[test]
+fn f07_a_message_that_the_storage_cannot_hold_is_refused() {
+    fn refused<B: Storage>(wire: &[u8], step: usize, lease: impl Fn() -> B) {
+        let mut session = Session::new(server());
+        assert_eq!(documented_loop(&mut session, wire, step, lease), Err(TOO_BIG), "by {step}");
+        assert_eq!(frames(&drain(session.connection()))[0].2[..2], 1009_u16.to_be_bytes());
+        assert_eq!(session.advance(T0), Ok(Advance::Finished));
+    }
+    let message = |size| to(Role::Server, 0x82, &vec![1; size]);
+    let close = to(Role::Server, 0x88, &close_body(1000, ""));
+    for size in [65, 100, 126, 200] {
+        let wire = [message(size), close.clone()].concat();
+        // In two fragments, with a ping between, all of which the storage must hold for the moment.
+        let (one, two) = (to(Role::Server, 0x02, &[1; 50]), to(Role::Server, 0x80, &vec![1; size - 50]));
+        let fragments = [one, to(Role::Server, 0x89, b"ping"), two].concat();
+        for wire in [wire, fragments] {
+            for step in [1, 5, 64, 1000] {
+                refused(&wire, step, || [0; 64]);
+                refused(&wire, step, || vec![0; 64].into_boxed_slice());
+                refused(&wire, step, || Box::leak(Box::new([0; 64])).as_mut_slice());
+                refused(&wire, step, || [0; 3]);
+            }
+        }
+    }
+    for size in [0, 1, 60, 63, 64] {
+        let wire = [message(size).repeat(3), close.clone()].concat();
+        for step in [1, 5, 64, 1000] {
+            let mut session = Session::new(server());
+            assert_eq!(documented_loop(&mut session, &wire, step, || [0; 64]), Ok(3), "{size} by {step}");
+            // What can grow grows.
+            let mut session = Session::new(server());
+            assert_eq!(documented_loop(&mut session, &wire, step, || vec![0; 16]), Ok(3), "{size} by {step}");
+        }
+    }
+}
+
+/// F-07: the receiving half of a split connection says so too, and its sender is told what to send.
+#[test]
+fn f07_half_a_session_refuses_it_too() {
+    let session = Session::<[u8; 8]>::new(server());
+    let (mut half, mut sender): (Session<[u8; 8], Receiver>, _) = session.split();
+    let wire = to(Role::Server, 0x82, &[0; 9]);
+    let mut fed = 0;
+    let failure = loop {
+        match half.advance(T0) {
+            Ok(Advance::Read { at_least }) => {
+                let space = half.space(|| [0; 8], at_least);
+                let n = space.len().min(wire.len() - fed);
+                space[..n].copy_from_slice(&wire[fed..fed + n]);
+                fed += n;
+                half.received(n);
+            }
+            Err(failure) => break failure,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(failure, TOO_BIG);
+    sender.reply(failure.reply().expect("a close frame"));
+    let mut out = [0; 64];
+    let n = sender.transmit(&mut out);
+    assert_eq!(frames(&out[..n])[0].2[..2], 1009_u16.to_be_bytes());
+}
+
+/// Moved to larger storage in time, a message goes on there.
+#[test]
+fn storage_is_exchanged_before_it_is_full() {
+    let mut session = Session::<Box<[u8]>>::new(server());
+    let wire = to(Role::Server, 0x82, &[7; 1000]);
+    let (mut fed, mut most) = (0, 0);
+    while session.advance(T0).expect("room") != Advance::Event {
+        let owed = usize::try_from(session.connection().remaining()).unwrap();
+        if session.storage_len() > 0 && session.buffered() + owed > session.storage_len() {
+            let larger = vec![0; session.buffered() + owed].into_boxed_slice();
+            session.move_to(larger).expect("larger");
+        }
+        let space = session.space(|| vec![0; 64].into(), 1);
+        let n = space.len().min(60).min(wire.len() - fed);
+        space[..n].copy_from_slice(&wire[fed..fed + n]);
+        fed += n;
+        session.received(n);
+        most = most.max(session.storage_len());
+    }
+    assert_eq!(session.event(), Some(Event::Binary(&mut [7; 1000])));
+    assert!((1000..1100).contains(&most), "{most}");
+}
+
+/// Empty pings behind a fragment that leaves room for just one of them; how long they took.
+fn flood(size: usize, pings: u32) -> Duration {
+    let mut session: Session<Box<[u8]>, Connection> =
+        Session::with_storage(server(), vec![0; size].into_boxed_slice(), 0);
+    let mut wire: &[u8] = &to(Role::Server, 0x02, &vec![5; size - 6]);
+    while !wire.is_empty() {
+        assert!(matches!(session.advance(T0), Ok(Advance::Read { .. })));
+        let space = session.space(|| unreachable!(), 1);
+        let n = space.len().min(wire.len());
+        space[..n].copy_from_slice(&wire[..n]);
+        session.received(n);
+        wire = &wire[n..];
+    }
+    let ping = to(Role::Server, 0x89, b"");
+    let started = Clock::now();
+    for second in 0..pings {
+        let now = Instant::ZERO.saturating_add(Duration::from_secs(second.into()));
+        assert!(matches!(session.advance(now), Ok(Advance::Read { .. })));
+        let space = session.space(|| unreachable!(), 1);
+        assert_eq!(space.len(), ping.len());
+        space.copy_from_slice(&ping);
+        session.received(ping.len());
+        assert_eq!(session.advance(now), Ok(Advance::Event));
+        assert_eq!(session.event(), Some(Event::Ping(&[])));
+        assert_eq!(session.connection().transmit(&mut [0; 8]), 2);
+        // Each is a sign of life.
+        let keepalive = session.connection().config().timeouts.keepalive.unwrap();
+        assert_eq!(session.connection().deadline(), Some(now.saturating_add(keepalive)));
+    }
+    let took = started.elapsed();
+    let end = to(Role::Server, 0x80, b"");
+    assert!(matches!(session.advance(T0), Ok(Advance::Read { .. })));
+    session.space(|| unreachable!(), 1).copy_from_slice(&end);
+    session.received(end.len());
+    assert_eq!(session.advance(T0), Ok(Advance::Event));
+    assert_eq!(session.event(), Some(Event::Binary(&mut vec![5; size - 6][..])), "untouched");
+    took
+}
+
+/// N-05: 6 bytes of a peer's cost the work of 6 bytes, also where they find a message that fills its storage: behind
+/// 1 MiB they take no longer than behind 64 KiB. If the message were moved for each, they would take sixteen times as long.
+#[test]
+fn n05_pings_into_full_storage_move_no_message() {
+    let pings = if cfg!(miri) { 20 } else { 20_000 };
+    let mut best = [Duration::MAX; 2];
+    for _ in 0..20 {
+        let turn = [flood(64 << 10, pings), flood(1 << 20, pings)];
+        best = std::array::from_fn(|at| best[at].min(turn[at]));
+        if cfg!(miri) || best[1] < best[0] * 4 {
+            return;
+        }
+    }
+    panic!("{:?} behind 64 KiB, {:?} behind 1 MiB", best[0], best[1]);
+}
