@@ -5,6 +5,8 @@ mod wire;
 
 use std::time::{Duration, Instant as Clock};
 
+use proptest::collection::vec;
+use proptest::prelude::*;
 use wire::*;
 use ws_core::{Advance, Connection, Event, Failure, Instant, Receiver, Role, Session, Storage, Violation};
 
@@ -38,13 +40,14 @@ fn documented_loop<B: Storage>(
     }
 }
 
-/// F-07: "a message larger than the storage" is told by `advance`, with its close frame, and nobody has to look for it.
+/// F-07: a message larger than the storage fails in `advance`, with its close frame; the loop need not look for it.
 #[test]
 fn f07_a_message_that_the_storage_cannot_hold_is_refused() {
     fn refused<B: Storage>(wire: &[u8], step: usize, lease: impl Fn() -> B) {
         let mut session = Session::new(server());
         assert_eq!(documented_loop(&mut session, wire, step, lease), Err(TOO_BIG), "by {step}");
-        assert_eq!(frames(&drain(session.connection()))[0].2[..2], 1009_u16.to_be_bytes());
+        let sent = frames(&drain(session.connection()));
+        assert_eq!(sent.last().expect("a close frame").2[..2], 1009_u16.to_be_bytes());
         assert_eq!(session.advance(T0), Ok(Advance::Finished));
     }
     let message = |size| to(Role::Server, 0x82, &vec![1; size]);
@@ -164,8 +167,8 @@ fn flood(size: usize, pings: u32) -> Duration {
     took
 }
 
-/// N-05: 6 bytes of a peer's cost the work of 6 bytes, also where they find a message that fills its storage: behind
-/// 1 MiB they take no longer than behind 64 KiB. If the message were moved for each, they would take sixteen times as long.
+/// N-05: 6 bytes from a peer cost the work of 6 bytes, even behind a message that fills its storage: behind 1 MiB they take
+/// no longer than behind 64 KiB. If the message were moved for each, they would take sixteen times as long.
 #[test]
 fn n05_pings_into_full_storage_move_no_message() {
     let pings = if cfg!(miri) { 20 } else { 20_000 };
@@ -178,4 +181,61 @@ fn n05_pings_into_full_storage_move_no_message() {
         }
     }
     panic!("{:?} behind 64 KiB, {:?} behind 1 MiB", best[0], best[1]);
+}
+
+/// All events of `wire` in reads of at most `reads` bytes, in turn, and how it ended.
+fn events<B: Storage>(wire: &[u8], reads: &[usize], lease: impl Fn() -> B) -> (Vec<Seen>, Option<Failure>) {
+    let mut session = Session::new(server());
+    let (mut seen, mut rest, mut reads) = (Vec::new(), wire, reads.iter().cycle());
+    loop {
+        match session.advance(T0) {
+            Ok(Advance::Event) => seen.extend(session.event().map(Seen::from)),
+            Ok(Advance::Read { at_least }) if !rest.is_empty() => {
+                let space = session.space(&lease, at_least);
+                let n = space.len().min(*reads.next().unwrap()).min(rest.len());
+                assert!(n > 0);
+                space[..n].copy_from_slice(&rest[..n]);
+                session.received(n);
+                rest = &rest[n..];
+            }
+            Ok(_) => return (seen, None),
+            Err(failure) => return (seen, Some(failure)),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 8 } else { 2_000 }, ..ProptestConfig::default() })]
+
+    /// F-11, F-21: over fragments and control frames of any size, in any reads, fixed storage gives the events that growing
+    /// storage gives, up to the message that it cannot hold.
+    #[test]
+    fn f11_fixed_storage_gives_the_same_events(
+        frames in vec((0_u8..8, 0_usize..60), 1..40),
+        reads in vec(1_usize..90, 1..20),
+        is_text in any::<bool>(),
+    ) {
+        let (mut wire, mut open) = (Vec::new(), false);
+        for (kind, len) in frames {
+            let payload = "ab€d".repeat(len / 5);
+            let (first, payload) = match kind {
+                0 => (0x89, payload),
+                1 => (0x8A, payload),
+                2 => (0x89, String::new()),
+                _ => {
+                    let opcode = if open { 0 } else { 2 - u8::from(is_text) };
+                    open = kind < 6;
+                    (opcode | if open { 0 } else { 0x80 }, payload)
+                }
+            };
+            wire.extend(to(Role::Server, first, payload.as_bytes()));
+        }
+        let (expected, end) = events(&wire, &reads, || vec![0; 8]);
+        prop_assert_eq!(end, None);
+        let (seen, end) = events(&wire, &reads, || [0xFF; 128]);
+        prop_assert!(expected.starts_with(&seen));
+        prop_assert!(end == Some(TOO_BIG) || end.is_none() && seen == expected, "{:?}", end);
+        let (seen, end) = events(&wire, &reads, || vec![0xFF; 40 * 80].into_boxed_slice());
+        prop_assert_eq!((seen, end), (expected, None));
+    }
 }

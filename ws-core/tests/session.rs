@@ -1,4 +1,4 @@
-//! A session: storage that is lent, given back, restored, fixed or growing; and whom it believes.
+//! A session: storage that is lent, given back, restored, fixed or growing; and which text it trusts.
 
 mod wire;
 
@@ -122,7 +122,7 @@ fn u03_a_text_is_trusted_only_where_it_was_validated() {
             assert_eq!(session.event(), None, "{how}");
         }
     };
-    // All is well when nobody interferes.
+    // Without interference all is well.
     let mut session = started();
     assert_eq!(feed(&mut session, &end), Ok(Advance::Event));
     assert_eq!(session.event(), Some(Event::Text("abcde")));
@@ -250,7 +250,7 @@ fn f21_nonsense_from_the_caller_is_no_panic() {
     let _ = session.space(|| [0; 32], usize::MAX).len();
     let mut empty = Session::<[u8; 0]>::new(server());
     assert!(empty.space(|| [], 1).is_empty());
-    assert_eq!(empty.advance(T0), Ok(Advance::Read { at_least: 2 }));
+    assert_eq!(empty.advance(T0), Err(Failure::Violation(Violation::MessageTooBig)), "no byte will ever fit");
 }
 
 /// N-03: storage grows with the bytes that arrive, to at most twice what a message needs, never on a peer's word.
@@ -311,7 +311,7 @@ fn an_event_leaves_with_its_storage() {
         for cut in 0..=wire.len() {
             let mut session = Fixed::<64>::new(connect(Role::Server, config.clone()));
             let mut events = Vec::new();
-            assert!(session.detach([0; 64]).is_none(), "without an event there is nothing to take");
+            assert!(session.detach([0; 64]).is_err(), "without an event there is nothing to take");
             for part in [&wire[..cut], &wire[cut..]] {
                 session.space(|| [0xFF; 64], 1)[..part.len()].copy_from_slice(part);
                 session.received(part.len());
