@@ -303,8 +303,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         let (message, part) = match self.session.event() {
             None => return,
             Some(Event::Binary(bytes)) if is_large(bytes) => match self.session.detach(pool::lease()) {
-                Some((storage, range)) => (Message::Binary(Bytes::from(storage).slice(range)), Part::Whole),
-                None => return,
+                Ok((storage, range)) => (Message::Binary(Bytes::from(storage).slice(range)), Part::Whole),
+                Err(unused) => return pool::give_back(unused),
             },
             Some(event) => {
                 if let Event::Close(closed) = &event {

@@ -156,6 +156,15 @@ impl<B: Storage> Buffer<B> {
         taken
     }
 
+    /// The same where storage is held; else the one that was handed in comes back.
+    pub(crate) fn exchange(&mut self, mut storage: B, filled: usize) -> Result<B, B> {
+        let Some(held) = &mut self.storage else { return Err(storage) };
+        core::mem::swap(held, &mut storage);
+        self.start = 0;
+        self.end = filled.min(held.as_ref().len());
+        Ok(storage)
+    }
+
     /// Takes the storage out, with what it holds at its front.
     pub(crate) fn take(&mut self) -> Option<(B, usize)> {
         let (start, end) = (core::mem::take(&mut self.start), core::mem::take(&mut self.end));

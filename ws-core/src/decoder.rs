@@ -18,9 +18,16 @@ use crate::close::CloseFrame;
 use crate::config::{Config, Delivery, Role};
 use crate::error::Violation;
 use crate::event::Kind;
-use crate::frame::{First, MAX_CONTROL, Opcode, RSV1, Second};
+use crate::frame::{First, Opcode, Second};
 use crate::mask;
-use crate::utf8::{self, Utf8Validator};
+use crate::utf8::Utf8Validator;
+
+mod rules;
+mod small;
+
+pub(crate) use small::SmallFrame;
+
+use rules::check_close_so_far;
 
 /// What one call found.
 #[derive(Clone, Copy, Debug)]
@@ -38,21 +45,14 @@ pub struct Step {
 
 impl Step {
     pub(crate) const NOTHING: Self = Self { consumed: 0, start: 0, end: 0, need: 0, found: Found::Nothing };
-}
 
-/// A whole message in a small frame: it ends what is consumed.
-#[derive(Clone, Copy, Debug)]
-#[allow(unreachable_pub, reason = "a sealed trait names it")]
-pub struct SmallFrame {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
-    pub(crate) is_text: bool,
-}
-
-impl SmallFrame {
+    /// Becomes that frame; `need` stays, which has no meaning beside an event.
     #[inline(always)]
-    pub(crate) fn found(self) -> Found {
-        if self.is_text { Found::Text { fresh: true } } else { Found::Binary }
+    pub(crate) fn take(&mut self, frame: SmallFrame) {
+        self.consumed = frame.end;
+        self.start = frame.start;
+        self.end = frame.end;
+        self.found = frame.found();
     }
 }
 
@@ -71,7 +71,7 @@ pub(crate) enum Found {
         last: bool,
         fresh: bool,
     },
-    /// Payload of a compressed message, for whoever inflates.
+    /// Payload of a compressed message, for the caller to inflate.
     #[cfg(feature = "deflate")]
     Deflated {
         kind: Kind,
@@ -88,8 +88,8 @@ pub(crate) enum Found {
     },
 }
 
-/// A text of which the first `held` bytes stand at the front of the input: whoever validated that many bytes, and was
-/// left in that state, may go on where another was.
+/// A text of which the first `held` bytes stand at the front of the input: another decoder that has validated as many
+/// bytes and is in the same state may go on in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TextSoFar {
     held: u32,
@@ -231,61 +231,6 @@ impl Decoder {
     #[cfg(feature = "deflate")]
     pub(crate) fn is_muted(&self) -> bool {
         self.muted
-    }
-
-    /// The fast path: an unfragmented data frame of at most 64 KiB, all of it there, between messages.
-    ///
-    /// `None` is no verdict, and nothing has changed: whatever is unusual is looked at by [`step`](Self::step), rule by
-    /// rule. It is inlined into the caller and answers in three words, because a whole [`Step`] costs more to hand up
-    /// than a small frame to decode.
-    #[inline(always)]
-    pub(crate) fn small_frame(&mut self, input: &mut [u8]) -> Option<SmallFrame> {
-        if self.state != State::Ready {
-            return None;
-        }
-        let &[b0, b1, b2, b3, ..] = &*input else { return None };
-        let is_text = b0 == 0x81;
-        if !is_text && b0 != 0x82 || (b1 & 0x80 != 0) != (self.role == Role::Server) {
-            return None;
-        }
-        match b1 & 0x7F {
-            127 => None,
-            126 => match u16::from_be_bytes([b2, b3]) {
-                0..=125 => None,
-                len => self.whole_frame(input, 4, usize::from(len), is_text),
-            },
-            len => self.whole_frame(input, 2, usize::from(len), is_text),
-        }
-    }
-
-    /// The rest of [`small_frame`](Self::small_frame), for either form of the length: inlined twice, what is long and what is
-    /// short need no telling apart any more where it is unmasked and validated.
-    #[inline(always)]
-    fn whole_frame(
-        &self,
-        input: &mut [u8],
-        mut start: usize,
-        len: usize,
-        is_text: bool,
-    ) -> Option<SmallFrame> {
-        if len >= self.quick as usize {
-            return None;
-        }
-        let mut key = [0; 4];
-        if self.role == Role::Server {
-            key = *input.get(start..)?.first_chunk()?;
-            start += 4;
-        }
-        let end = start + len;
-        let payload = input.get_mut(start..end)?;
-        if self.role == Role::Server {
-            mask::mask(payload, key);
-        }
-        if is_text && utf8::validate(payload).is_err() {
-            mask_again(payload, key);
-            return None;
-        }
-        Some(SmallFrame { start, end, is_text })
     }
 
     /// Every rule, at the byte that decides.
@@ -478,68 +423,6 @@ impl Decoder {
         Ok(Progress::On)
     }
 
-    /// What the first byte decides: reserved bits and the order of fragments.
-    fn check_first(&self, config: &Config, first: First) -> Result<(), Violation> {
-        // 5.2: RSV bits "MUST be 0 unless an extension is negotiated that defines meanings for non-zero values".
-        // 7692, 6: RSV1 is set "on the first frame" of a compressed message, and on no other.
-        let may_be_deflated = self.deflate && matches!(first.opcode, Opcode::Text | Opcode::Binary);
-        if first.rsv != 0 && !(may_be_deflated && first.rsv == RSV1) {
-            return Err(Violation::ReservedBit);
-        }
-        match (first.opcode, self.state) {
-            (Opcode::Continuation, State::Ready) => Err(Violation::UnexpectedContinuation),
-            (Opcode::Continuation, _) if self.fragments >= config.limits.max_fragments => {
-                Err(Violation::TooManyFragments)
-            }
-            // 5.4: "The fragments of one message MUST NOT be interleaved between the fragments of another message".
-            (Opcode::Text | Opcode::Binary, State::Between) => Err(Violation::ContinuationExpected),
-            _ => Ok(()),
-        }
-    }
-
-    /// What the second byte decides: the mask bit, and lengths that no rule allows.
-    fn check_second(&self, config: &Config, first: First, second: Second) -> Result<(), Violation> {
-        // 5.1: "The server MUST close the connection upon receiving a frame that is not masked", and
-        // "A client MUST close a connection if it detects a masked frame".
-        match (self.role, second.masked) {
-            (Role::Server, false) => return Err(Violation::UnmaskedFrame),
-            (Role::Client, true) => return Err(Violation::MaskedFrame),
-            _ => {}
-        }
-        if first.opcode == Opcode::Close && second.len7 == 1 {
-            return Err(Violation::CloseBodyOfOneByte);
-        }
-        // An empty message in one frame has no fragments.
-        let is_fragment = !(first.opcode.is_control() || first.fin && self.state == State::Ready);
-        let before = if self.state == State::Ready { 0 } else { self.empty_fragments };
-        if is_fragment && second.len7 == 0 && before >= config.limits.max_empty_fragments {
-            return Err(Violation::TooManyEmptyFragments);
-        }
-        Ok(())
-    }
-
-    /// What the length decides, or the smallest one that it can still become.
-    fn check_len(&self, config: &Config, len: u64, deflated: bool) -> Result<(), Violation> {
-        let before = if self.state == State::Ready { 0 } else { self.total };
-        // The limits mean what is inflated, which is counted as it is. What does not compress takes a little more.
-        // So does each part that its sender flushed.
-        let parts = if self.state == State::Ready { 1 } else { u64::from(self.fragments) + 1 };
-        let most = |limit: u64| match deflated {
-            true => limit.saturating_add((limit >> 3) + (limit >> 6)).saturating_add(64 * parts),
-            false => limit,
-        };
-        if len > most(config.limits.max_frame) {
-            return Err(Violation::FrameTooBig);
-        }
-        let total = before.checked_add(len).ok_or(Violation::MessageTooBig)?;
-        // A message that is held whole must be addressable, gaps included.
-        let whole = config.delivery == Delivery::Whole && !self.muted && !deflated;
-        if total > most(config.limits.max_message) || whole && total > MAX_WHOLE {
-            return Err(Violation::MessageTooBig);
-        }
-        Ok(())
-    }
-
     /// A control frame whose header is there. It is taken when all of it is, and a close frame is judged before.
     fn control(
         &mut self,
@@ -580,32 +463,10 @@ impl Decoder {
     }
 }
 
-/// Leaves a payload as it came.
-#[cold]
-#[inline(never)]
-fn mask_again(payload: &mut [u8], key: [u8; 4]) {
-    mask::mask(payload, key);
-}
-
-/// The largest message held whole: its buffer, at most twice as large with the gap, is counted in 32 bits.
-const MAX_WHOLE: u64 = if usize::BITS < 64 { (usize::MAX / 4) as u64 } else { (u32::MAX / 2 - 1024) as u64 };
-
 /// How the walk goes on.
 enum Progress {
     On,
     Found(Step),
     /// So many bytes from the start of the current frame, or of the payload that is left.
     Need(usize),
-}
-
-/// Judges the first bytes of a close frame's body as far as they decide.
-fn check_close_so_far(body: &[u8], key: [u8; 4]) -> Result<(), Violation> {
-    let mut plain = [0; MAX_CONTROL];
-    let len = body.len().min(MAX_CONTROL);
-    mask::mask_copy(&body[..len], &mut plain[..len], key);
-    let Some((code, reason)) = plain[..len].split_first_chunk() else { return Ok(()) };
-    if !crate::CloseCode(u16::from_be_bytes(*code)).may_travel() {
-        return Err(Violation::InvalidCloseCode);
-    }
-    Utf8Validator::new().feed(reason).map_err(|_| Violation::InvalidUtf8)
 }

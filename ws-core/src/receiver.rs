@@ -13,7 +13,7 @@ use crate::view;
 /// What [`Connection::recv`](crate::Connection::recv) found.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Recv<'b> {
-    /// How many bytes from the front of the input are done with. They are not shown again, once the event is.
+    /// How many bytes from the front of the input are done with. Once the event is handled, do not show them again.
     pub consumed: usize,
     /// Without an event: how long the input must be, counted after `consumed`, before there can be one; always more
     /// than there is. A broken rule may show earlier, so call again after every read.
@@ -38,28 +38,13 @@ pub struct Receiver {
 enum End {
     /// Bytes may come.
     No,
-    /// The peer ended its side after all was said; our last words may still reach it.
+    /// The peer ended its side after the close; our last bytes may still reach it.
     Eof,
-    /// Nothing is waited for any more, in either direction.
+    /// Neither direction waits for anything.
     Over,
 }
 
 impl Receiver {
-    pub(crate) fn new(role: Role, config: ConfigRef, now: Instant) -> Self {
-        let decoder = Decoder::new(role, &config);
-        Self { config, decoder, timers: Timers::new(now), seen: 0, end: End::No }
-    }
-
-    /// The settings.
-    pub fn config(&self) -> &ConfigRef {
-        &self.config
-    }
-
-    /// The side this endpoint is on.
-    pub fn role(&self) -> Role {
-        self.decoder.role()
-    }
-
     /// Looks at `input`: every byte received and not yet consumed, from the first one on.
     ///
     /// As [`Connection::recv`](crate::Connection::recv), but what is owed to the peer has to be handed to the sending
@@ -80,7 +65,162 @@ impl Receiver {
         Ok((recv, reply))
     }
 
-    /// [`step`](Self::step) for a caller who cannot inflate: nothing is to get lost in silence.
+    /// Says that the transport reached its end. Fetch the events that came before it first: none comes after.
+    ///
+    /// # Errors
+    /// [`Failure::Eof`], once, when no close frame came before (section 7.1.5: code 1006).
+    pub fn recv_eof(&mut self, now: Instant) -> Result<(), Failure> {
+        self.timers.advance(now);
+        if self.is_open() {
+            return self.give_up(Failure::Eof).map(|_| ());
+        }
+        // The deadline of the close goes on: a peer that has stopped reading gets no more time for our last bytes.
+        if self.end == End::No {
+            self.end = End::Eof;
+        }
+        Ok(())
+    }
+
+    /// Says that our close frame is queued. After codes other than 1000, 1001 and 1012 the peer's data is dropped from now
+    /// on.
+    pub fn closing(&mut self, now: Instant, code: Option<CloseCode>) {
+        self.timers.advance(now);
+        self.timers.close();
+        if !matches!(code, None | Some(CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::RESTART)) {
+            self.decoder.mute();
+        }
+    }
+
+    /// When `tick` is due; `None`: not before something else happens.
+    pub fn deadline(&self) -> Option<Instant> {
+        if self.end == End::Over { None } else { self.timers.deadline(&self.config.timeouts) }
+    }
+
+    /// Lets time pass. Harmless when early.
+    ///
+    /// # Errors
+    /// [`Failure::Timeout`], once: no sign of life after a ping, or no answer to our close frame.
+    pub fn tick(&mut self, now: Instant) -> Result<Option<Reply>, Failure> {
+        self.timers.advance(now);
+        if self.end == End::Over {
+            return Ok(None);
+        }
+        match self.timers.tick(&self.config.timeouts) {
+            Due::Nothing => Ok(None),
+            Due::Ping => Ok(Some(Reply(Duty::Ping))),
+            Due::PongTimeout => self.give_up(Failure::Timeout(Timer::Pong)),
+            // With the peer's close frame in hand, or our own failure reported, nothing more can be lost.
+            Due::CloseTimeout if self.decoder.is_open() => self.give_up(Failure::Timeout(Timer::Close)),
+            Due::CloseTimeout | Due::LingerOver => {
+                self.end = End::Over;
+                Ok(None)
+            }
+        }
+    }
+
+    /// What the caller should do with the transport now, given how much output is pending.
+    pub fn transport(&self, pending: usize) -> Transport {
+        match self.end {
+            End::No => {}
+            // A peer that shut down only its writing side still reads our last bytes.
+            End::Eof if pending > 0 && !self.timers.is_lingering() => return Transport::Shutdown,
+            End::Eof | End::Over => return Transport::Close,
+        }
+        if self.decoder.is_open() {
+            return Transport::Open;
+        }
+        // 7.1.1: the server closes first, so that it is the client that waits in vain, if either does.
+        match self.role() {
+            Role::Client if self.decoder.is_closed() => Transport::Open,
+            _ => Transport::Shutdown,
+        }
+    }
+
+    /// Says that the adapter has written everything and shut its writing side down.
+    pub fn shut_down(&mut self, now: Instant) {
+        self.timers.advance(now);
+        if !self.decoder.is_open() {
+            self.timers.linger();
+        }
+    }
+
+    /// Whether data frames may still come.
+    pub fn is_open(&self) -> bool {
+        self.decoder.is_open()
+    }
+
+    /// The side this endpoint is on.
+    pub fn role(&self) -> Role {
+        self.decoder.role()
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &ConfigRef {
+        &self.config
+    }
+}
+
+/// For adapters: what the sending half has to tell, and what a loop over many sockets asks.
+impl Receiver {
+    /// Says that a keepalive ping has left: a sign of life is due.
+    pub fn ping_left(&mut self) {
+        self.timers.ping_left();
+    }
+
+    /// Since when a sign of life is due, if one is: since our keepalive ping was transmitted, or reading went on.
+    ///
+    /// An adapter that still holds the ping in a buffer [pauses](Self::pause) until it has written it.
+    pub fn awaits_pong_since(&self) -> Option<Instant> {
+        self.timers.awaits_pong_since()
+    }
+
+    /// Tells the receiver the time, and nothing else: before a late `transmit`, so that a ping in it counts from there.
+    pub fn observe(&mut self, now: Instant) {
+        self.timers.advance(now);
+    }
+
+    /// Says that reading has paused, because the consumer is behind: until the next `recv` a missing pong proves nothing.
+    ///
+    /// An event in hand counts as that by itself.
+    pub fn pause(&mut self, now: Instant) {
+        self.timers.advance(now);
+        self.timers.doze();
+    }
+
+    /// Checks and drops data from now on, for want of a consumer. Close and control frames are still reported.
+    pub fn discard_data(&mut self) {
+        self.decoder.mute();
+    }
+
+    /// While lingering: how many bytes are still discarded before it is over; `None` otherwise.
+    ///
+    /// An adapter that reads no more than that, and then waits for the [`deadline`](Self::deadline), spares a peer in
+    /// full flow the reset that would overtake our close frame: what it sends fills its window and no more.
+    pub fn linger_room(&self) -> Option<usize> {
+        self.timers.linger_room()
+    }
+
+    /// Payload of the current frame that has not arrived, in bytes: only the peer's word, a hint for lent buffers.
+    pub fn remaining(&self) -> u64 {
+        self.decoder.remaining()
+    }
+
+    /// Moves what a fragmented message has left behind to the front of `input`, and returns its length: for callers
+    /// whose storage is full and cannot grow. The rest of `input` is as unconsumed as before.
+    pub fn compact(&mut self, input: &mut [u8]) -> usize {
+        let consumed = self.decoder.close_gap(input);
+        self.seen = self.seen.saturating_sub(consumed as u32);
+        consumed
+    }
+}
+
+impl Receiver {
+    pub(crate) fn new(role: Role, config: ConfigRef, now: Instant) -> Self {
+        let decoder = Decoder::new(role, &config);
+        Self { config, decoder, timers: Timers::new(now), seen: 0, end: End::No }
+    }
+
+    /// [`step`](Self::step) for a caller that cannot inflate: nothing may get lost silently.
     fn step_alone(&mut self, now: Instant, input: &mut [u8]) -> Result<Step, Failure> {
         let step = self.step(now, input)?;
         #[cfg(feature = "deflate")]
@@ -165,119 +305,11 @@ impl Receiver {
         self.decoder.allow_deflate();
     }
 
-    /// The transport reached its end. Events that came before it are to be fetched first: none comes after.
-    ///
-    /// # Errors
-    /// [`Failure::Eof`], once, when no close frame came before (section 7.1.5: code 1006).
-    pub fn recv_eof(&mut self, now: Instant) -> Result<(), Failure> {
-        self.timers.advance(now);
-        if self.is_open() {
-            return self.give_up(Failure::Eof).map(|_| ());
-        }
-        // The deadline of the close goes on: a peer that reads no more gets no more time for our last words.
-        if self.end == End::No {
-            self.end = End::Eof;
-        }
-        Ok(())
-    }
-
-    /// Our close frame is queued. After codes other than 1000, 1001 and 1012 the peer's data is dropped from now on.
-    pub fn closing(&mut self, now: Instant, code: Option<CloseCode>) {
-        self.timers.advance(now);
-        self.timers.close();
-        if !matches!(code, None | Some(CloseCode::NORMAL | CloseCode::GOING_AWAY | CloseCode::RESTART)) {
-            self.decoder.mute();
-        }
-    }
-
-    /// From now on data is checked and dropped: nobody waits for it. Close and control frames are still reported.
-    pub fn discard_data(&mut self) {
-        self.decoder.mute();
-    }
-
-    /// A keepalive ping has left: a sign of life is due.
-    pub fn ping_left(&mut self) {
-        self.timers.ping_left();
-    }
-
-    /// Since when a sign of life is due, if one is: since our keepalive ping was transmitted, or reading went on.
-    ///
-    /// An adapter that still holds the ping in a buffer [pauses](Self::pause) until it has written it.
-    pub fn awaits_pong_since(&self) -> Option<Instant> {
-        self.timers.awaits_pong_since()
-    }
-
-    /// Tells the time, and nothing else: before a late `transmit`, so that a ping which leaves by it counts from there.
-    pub fn observe(&mut self, now: Instant) {
-        self.timers.advance(now);
-    }
-
-    /// Nobody reads the transport, for lack of a consumer: until the next `recv` a missing pong proves nothing.
-    ///
-    /// An event in hand counts as that by itself.
-    pub fn pause(&mut self, now: Instant) {
-        self.timers.advance(now);
-        self.timers.doze();
-    }
-
-    /// The adapter has shut its writing side down, after everything was written.
-    pub fn shut_down(&mut self, now: Instant) {
-        self.timers.advance(now);
-        if !self.decoder.is_open() {
-            self.timers.linger();
-        }
-    }
-
-    /// While lingering: how many bytes are still discarded before it is over; `None` otherwise.
-    ///
-    /// An adapter that reads no more than that, and then waits for the [`deadline`](Self::deadline), spares a peer in
-    /// full flow the reset that would overtake our close frame: what it sends fills its window and no more.
-    pub fn linger_room(&self) -> Option<usize> {
-        self.timers.linger_room()
-    }
-
-    /// When `tick` wants to be called; `None`: not before something else happens.
-    pub fn deadline(&self) -> Option<Instant> {
-        if self.end == End::Over { None } else { self.timers.deadline(&self.config.timeouts) }
-    }
-
-    /// Lets time pass. Harmless when early.
-    ///
-    /// # Errors
-    /// [`Failure::Timeout`], once: no sign of life after a ping, or no answer to our close frame.
-    pub fn tick(&mut self, now: Instant) -> Result<Option<Reply>, Failure> {
-        self.timers.advance(now);
-        if self.end == End::Over {
-            return Ok(None);
-        }
-        match self.timers.tick(&self.config.timeouts) {
-            Due::Nothing => Ok(None),
-            Due::Ping => Ok(Some(Reply(Duty::Ping))),
-            Due::PongTimeout => self.give_up(Failure::Timeout(Timer::Pong)),
-            // With the peer's close frame in hand, or our own failure told, nothing is lost any more.
-            Due::CloseTimeout if self.decoder.is_open() => self.give_up(Failure::Timeout(Timer::Close)),
-            Due::CloseTimeout | Due::LingerOver => {
-                self.end = End::Over;
-                Ok(None)
-            }
-        }
-    }
-
     /// A failure is final: no later byte makes an event.
     fn give_up(&mut self, failure: Failure) -> Result<Option<Reply>, Failure> {
         self.end = End::Over;
         self.decoder.fail();
         Err(failure)
-    }
-
-    /// Whether data frames may still come.
-    pub fn is_open(&self) -> bool {
-        self.decoder.is_open()
-    }
-
-    /// Payload that the current frame still owes, in bytes: a peer's word, good as a hint for a lent buffer only.
-    pub fn remaining(&self) -> u64 {
-        self.decoder.remaining()
     }
 
     /// Bytes inside a fragmented message at the front of the input that are done with.
@@ -292,35 +324,9 @@ impl Receiver {
         self.seen = self.seen.saturating_sub(freed as u32);
         freed
     }
-
-    /// Moves what a fragmented message has left behind to the front of `input`, and returns its length: for callers
-    /// whose storage is full and cannot grow. The rest of `input` is as unconsumed as before.
-    pub fn compact(&mut self, input: &mut [u8]) -> usize {
-        let consumed = self.decoder.close_gap(input);
-        self.seen = self.seen.saturating_sub(consumed as u32);
-        consumed
-    }
-
-    /// What to do with the transport, given how much output is pending.
-    pub fn transport(&self, pending: usize) -> Transport {
-        match self.end {
-            End::No => {}
-            // A peer that shut down only its writing side still reads our last words.
-            End::Eof if pending > 0 && !self.timers.is_lingering() => return Transport::Shutdown,
-            End::Eof | End::Over => return Transport::Close,
-        }
-        if self.decoder.is_open() {
-            return Transport::Open;
-        }
-        // 7.1.1: the server closes first, so that it is the client who waits in vain if anybody does.
-        match self.role() {
-            Role::Client if self.decoder.is_closed() => Transport::Open,
-            _ => Transport::Shutdown,
-        }
-    }
 }
 
-/// The event that a step found. `owned`: nobody but the caller, who is the session, could have changed the bytes.
+/// The event that a step found. `owned`: only the caller, which is the session, could have changed the bytes.
 #[inline(always)]
 pub(crate) fn view(step: Step, input: &mut [u8], owned: bool) -> Recv<'_> {
     let Step { consumed, need, found, .. } = step;

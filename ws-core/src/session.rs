@@ -1,9 +1,7 @@
-//! A connection and the storage it receives into: what adapters drive.
+//! A connection and the storage that it receives into: what adapters drive.
 //!
 //! Stable Rust rejects a loop that lends an event from the buffer which the loop's next turn would mutate, so this is
 //! done in two steps: [`Session::advance`] finds the next event, [`Session::event`] lends it.
-
-use core::ops::Range;
 
 use crate::buffer::{Buffer, Storage};
 use crate::connection::Connection;
@@ -16,11 +14,12 @@ use crate::receiver::{self, Receiver};
 use crate::sender::{Reply, Sender};
 use crate::time::Instant;
 
+mod adapters;
 mod at_rest;
 
 pub use at_rest::AtRest;
 
-/// What [`Session::advance`] came to.
+/// What [`Session::advance`] came to. Not `#[non_exhaustive]`: a loop must handle every case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advance {
     /// An event is there: [`Session::event`] lends it, until the next `advance`.
@@ -74,12 +73,12 @@ pub struct Session<B, C = Connection> {
     step: Step,
     /// What the front of the storage was left as by the last step: the start of a text, validated so far.
     ///
-    /// Whoever has the connection in hand can show it other bytes, or exchange it, and storage can come from
-    /// anywhere. So a text is trusted only when the decoder goes on exactly from here, in storage that stayed.
+    /// The caller can show the connection other bytes, or exchange it, and storage can come from anywhere. So a text
+    /// is trusted only when the decoder goes on exactly from here, in storage that stayed.
     known: Option<TextSoFar>,
     /// Whether the text of the event was validated from its first to its last byte where it stands.
     trusted: bool,
-    /// What inflates, once that is agreed on.
+    /// The decompressor, once permessage-deflate is agreed on.
     #[cfg(feature = "deflate")]
     inflow: Option<Box<Inflow>>,
 }
@@ -165,14 +164,135 @@ mod sealed {
     }
 }
 
+impl<B: Storage, C: Endpoint> Session<B, C> {
+    /// A session without storage.
+    pub fn new(connection: C) -> Self {
+        Self {
+            connection,
+            buffer: Buffer::new(),
+            step: Step::NOTHING,
+            known: None,
+            trusted: false,
+            #[cfg(feature = "deflate")]
+            inflow: None,
+        }
+    }
+
+    /// A session with storage, whose first `filled` bytes were received behind the handshake.
+    pub fn with_storage(connection: C, storage: B, filled: usize) -> Self {
+        let mut session = Self::new(connection);
+        session.buffer.put(storage, filled);
+        session
+    }
+
+    /// Goes on to the next event. The bytes that the last one lent are consumed.
+    ///
+    /// # Errors
+    /// As for [`Connection::recv`], once. [`Violation::MessageTooBig`](crate::Violation::MessageTooBig) also when more
+    /// bytes are needed, and the storage is full of one message and cannot grow; [move](Self::move_to) to larger storage
+    /// before, where [`Connection::remaining`] says so.
+    #[inline(always)]
+    pub fn advance(&mut self, now: Instant) -> Result<Advance, Failure> {
+        if self.advance_small(now) {
+            return Ok(Advance::Event);
+        }
+        self.advance_by_step(now)
+    }
+
+    /// Lends the event that `advance` found, as often as you like, until the next `advance`.
+    #[inline(always)]
+    pub fn event(&mut self) -> Option<Event<'_>> {
+        self.lend().0
+    }
+
+    /// Lends the event, and the connection beside it, to answer while the event is lent.
+    #[inline(always)]
+    pub fn lend(&mut self) -> (Option<Event<'_>>, &mut C) {
+        let event = match self.step.found {
+            Found::Nothing => None,
+            #[cfg(feature = "deflate")]
+            Found::Inflated => self.inflow.as_mut().and_then(|inflow| inflow.event()),
+            // Text is lent read-only, and free space lies behind it: what was validated here is still valid. Storage
+            // that comes or goes takes the event with it.
+            _ => receiver::event(self.step, self.buffer.filled(), self.trusted),
+        };
+        (event, &mut self.connection)
+    }
+
+    /// Returns free space to receive into, in storage that `lease` provides when none is held.
+    ///
+    /// Full storage grows to twice its size, if it can. There is always space after [`Advance::Read`]: where there cannot
+    /// be any, `advance` fails. Before that, full storage may have none.
+    pub fn space(&mut self, lease: impl FnOnce() -> B, at_least: usize) -> &mut [u8] {
+        self.release_event();
+        if self.buffer.is_full() {
+            // A gap inside a fragmented message is room too. The little behind it moves, never the message: or a peer
+            // could have all of that moved for each ping. Where it is small, storage that can grow grows, for larger
+            // reads.
+            let is_small = self.connection.receiver().gap() < self.buffer.size() / 8;
+            if !(is_small && self.buffer.grow()) {
+                // It may be that of another connection than the text that was validated here.
+                if self.connection.receiver().text_so_far() != self.known {
+                    self.known = None;
+                }
+                let freed = self.connection.receiver().fill_gap(self.buffer.filled());
+                self.buffer.shorten(freed);
+            }
+        }
+        self.buffer.space(lease, at_least)
+    }
+
+    /// Counts the first `n` bytes of the [`space`](Self::space) as received.
+    #[inline]
+    pub fn received(&mut self, n: usize) {
+        self.buffer.received(n);
+    }
+
+    /// Gives the storage back, with the number of unconsumed bytes at its front; to be called when a read would block.
+    ///
+    /// To keep a short rest elsewhere, copy it and [`restore`](Self::restore) it later.
+    pub fn rest(&mut self) -> Option<(B, usize)> {
+        self.release_event();
+        self.known = None;
+        self.buffer.take()
+    }
+
+    /// The connection: to send, to close, for its timers.
+    #[inline]
+    pub fn connection(&mut self) -> &mut C {
+        &mut self.connection
+    }
+
+    /// The connection, to look at.
+    #[inline]
+    pub fn connection_ref(&self) -> &C {
+        &self.connection
+    }
+
+    /// Takes the session apart: the connection, and the storage with its unconsumed bytes.
+    ///
+    /// What is not yet inflated of the current frame is dropped, and so is the peer's context
+    #[cfg_attr(feature = "deflate", doc = "([`enable_deflate`](Session::enable_deflate)).")]
+    #[cfg_attr(not(feature = "deflate"), doc = "(feature `deflate`).")]
+    pub fn into_parts(mut self) -> (C, Option<(B, usize)>) {
+        self.release_event();
+        #[cfg(feature = "deflate")]
+        if let Some(inflow) = self.inflow.as_mut().filter(|inflow| inflow.is_busy()) {
+            inflow.drop_message(&mut self.buffer);
+        }
+        let rest = self.rest();
+        (self.connection, rest)
+    }
+}
+
 #[cfg(feature = "deflate")]
 impl<B: Storage> Session<B> {
-    /// From now on messages may be compressed, both ways, as `agreement` says (RFC 7692). How is said by
-    /// [`Config::deflate`](crate::Config::deflate).
+    /// Lets messages be compressed from now on, both ways, as `agreement` says (RFC 7692);
+    /// [`Config::deflate`](crate::Config::deflate) says how.
     ///
     /// Without it a compressed message is [`Violation::ReservedBit`]. It is the session that inflates, with the context
     /// of all messages before: once agreed on, a connection belongs to it. Another one that is put in its place, or
-    /// [`Connection::recv`], fails at a compressed message ([`Violation::InvalidDeflate`]). Said again, it changes
+    /// [`Connection::recv`], fails at a compressed message ([`Violation::InvalidDeflate`]). A second call changes
     /// nothing.
     pub fn enable_deflate(&mut self, agreement: &Agreement) {
         if self.inflow.is_some() {
@@ -194,7 +314,7 @@ impl<B: Storage> Session<B> {
 }
 
 impl<B: Storage> Session<B> {
-    /// Both directions by themselves, for two tasks: the receiving one keeps storage and timers.
+    /// Takes both directions apart, for two tasks: the receiving one keeps storage and timers.
     pub fn split(self) -> (Session<B, Receiver>, Sender) {
         let (receiver, sender) = self.connection.split();
         let session = Session {
@@ -211,12 +331,12 @@ impl<B: Storage> Session<B> {
 }
 
 impl<B: Storage> Session<B, Receiver> {
-    /// What the current event obliges the sending half to do; after a failure ask the failure.
+    /// What the sending half has to do about the current event; after a failure ask [`Failure::reply`].
     pub fn reply(&mut self) -> Option<Reply> {
         self.event().and_then(|event| Reply::to(&event))
     }
 
-    /// The two halves together again.
+    /// Puts the two halves together again.
     pub fn join(self, sender: Sender) -> Session<B> {
         Session {
             connection: Connection::join(self.connection, sender),
@@ -231,96 +351,6 @@ impl<B: Storage> Session<B, Receiver> {
 }
 
 impl<B: Storage, C: Endpoint> Session<B, C> {
-    /// A session without storage.
-    pub fn new(connection: C) -> Self {
-        Self {
-            connection,
-            buffer: Buffer::new(),
-            step: Step::NOTHING,
-            known: None,
-            trusted: false,
-            #[cfg(feature = "deflate")]
-            inflow: None,
-        }
-    }
-
-    /// Storage to begin with, its first `filled` bytes received behind the handshake.
-    pub fn with_storage(connection: C, storage: B, filled: usize) -> Self {
-        let mut session = Self::new(connection);
-        session.buffer.put(storage, filled);
-        session
-    }
-
-    /// Goes on to the next event. What the last one lent is consumed.
-    ///
-    /// # Errors
-    /// As for [`Connection::recv`], once. [`Violation::MessageTooBig`](crate::Violation::MessageTooBig) also when more
-    /// bytes are needed, and the storage is full of one message and cannot grow; [move](Self::move_to) to larger storage
-    /// before, where [`Connection::remaining`] says so.
-    #[inline(always)]
-    pub fn advance(&mut self, now: Instant) -> Result<Advance, Failure> {
-        if self.advance_small(now) {
-            return Ok(Advance::Event);
-        }
-        self.advance_by_step(now)
-    }
-
-    /// Goes on to the next event if that is a whole message in a small frame, of which all is there, as most are.
-    ///
-    /// `false` is no verdict, and nothing has changed but that what the last event lent is consumed: ask
-    /// [`advance`](Self::advance).
-    #[inline(always)]
-    pub fn advance_small(&mut self, now: Instant) -> bool {
-        self.release_event();
-        let Some(frame) = self.connection.small_frame(now, self.buffer.filled()) else { return false };
-        self.step.consumed = frame.end;
-        self.step.start = frame.start;
-        self.step.end = frame.end;
-        self.step.found = frame.found();
-        self.known = None;
-        true
-    }
-
-    /// As [`advance_small`](Self::advance_small), [`lend`](Self::lend) and [`buffered`](Self::buffered) in one, for
-    /// loops that hand messages on.
-    #[inline(always)]
-    pub fn lend_small(&mut self, now: Instant) -> Option<(Event<'_>, &mut C, usize)> {
-        self.release_event();
-        let buffered = self.buffer.len();
-        let input = self.buffer.filled();
-        let frame = self.connection.small_frame(now, input)?;
-        self.step.consumed = frame.end;
-        self.step.start = frame.start;
-        self.step.end = frame.end;
-        self.step.found = frame.found();
-        self.known = None;
-        Some((receiver::view_small(frame, input).event?, &mut self.connection, buffered))
-    }
-
-    /// What was agreed on about permessage-deflate, if anything was.
-    #[cfg(feature = "deflate")]
-    #[inline]
-    pub fn agreement(&self) -> Option<&Agreement> {
-        self.inflow.as_ref().map(|inflow| inflow.agreement())
-    }
-
-    /// Whether live compression state is held, for [`park_idle`](Self::park_idle) to give back some day.
-    #[cfg(feature = "deflate")]
-    #[inline]
-    pub fn has_live_deflate(&self) -> bool {
-        self.inflow.as_ref().is_some_and(|inflow| inflow.is_live()) || self.connection.has_live_deflate()
-    }
-
-    /// Parks whatever compression state was not used since the last call: of a window only its bytes are kept. Whether
-    /// any is still live; then call again after [`Settings::idle`](crate::deflate::Settings::idle).
-    ///
-    /// The compressor of a split connection is parked by [`Sender::park_idle`].
-    #[cfg(feature = "deflate")]
-    pub fn park_idle(&mut self) -> bool {
-        let out = self.connection.own_sender().is_some_and(Sender::park_idle);
-        self.inflow.as_mut().is_some_and(|inflow| inflow.park_idle()) || out
-    }
-
     #[inline(never)]
     fn advance_by_step(&mut self, now: Instant) -> Result<Advance, Failure> {
         loop {
@@ -420,155 +450,6 @@ impl<B: Storage, C: Endpoint> Session<B, C> {
             None => true,
             text => text == known,
         }
-    }
-
-    /// The event that `advance` found, as often as you like, until the next `advance`.
-    #[inline(always)]
-    pub fn event(&mut self) -> Option<Event<'_>> {
-        self.lend().0
-    }
-
-    /// The event, and the connection beside it, to answer while the event is lent.
-    #[inline(always)]
-    pub fn lend(&mut self) -> (Option<Event<'_>>, &mut C) {
-        let event = match self.step.found {
-            Found::Nothing => None,
-            #[cfg(feature = "deflate")]
-            Found::Inflated => self.inflow.as_mut().and_then(|inflow| inflow.event()),
-            // Text is lent read-only, and free space lies behind it: what was validated here is still valid. Storage
-            // that comes or goes takes the event with it.
-            _ => receiver::event(self.step, self.buffer.filled(), self.trusted),
-        };
-        (event, &mut self.connection)
-    }
-
-    /// Free space to receive into, from storage that `lease` gives when none is held.
-    ///
-    /// Full storage grows to twice its size, if it can. There is always space after [`Advance::Read`]: where there cannot
-    /// be any, `advance` fails. Before that, full storage may have none.
-    pub fn space(&mut self, lease: impl FnOnce() -> B, at_least: usize) -> &mut [u8] {
-        self.release_event();
-        if self.buffer.is_full() {
-            // A gap inside a fragmented message is room too. The little behind it moves, never the message: or a peer
-            // could have all of that moved for each ping. Where it is small, storage that can grow grows, for larger
-            // reads.
-            let is_small = self.connection.receiver().gap() < self.buffer.size() / 8;
-            if !(is_small && self.buffer.grow()) {
-                // It may be that of another connection than the text that was validated here.
-                if self.connection.receiver().text_so_far() != self.known {
-                    self.known = None;
-                }
-                let freed = self.connection.receiver().fill_gap(self.buffer.filled());
-                self.buffer.shorten(freed);
-            }
-        }
-        self.buffer.space(lease, at_least)
-    }
-
-    /// Counts the first `n` bytes of the [`space`](Self::space) as received.
-    #[inline]
-    pub fn received(&mut self, n: usize) {
-        self.buffer.received(n);
-    }
-
-    /// Gives the storage back, with the number of unconsumed bytes at its front; call it when a read would block.
-    ///
-    /// To keep a short rest elsewhere, copy it and [`restore`](Self::restore) it later.
-    pub fn rest(&mut self) -> Option<(B, usize)> {
-        self.release_event();
-        self.known = None;
-        self.buffer.take()
-    }
-
-    /// Takes the storage of the current event away, and where the event's bytes stand in it, instead of copying them.
-    ///
-    /// What was received behind the event moves to `storage`, which grows if it must; `None`, with nothing changed,
-    /// when there is no event, or no room for that.
-    pub fn detach(&mut self, mut storage: B) -> Option<(B, Range<usize>)> {
-        if self.step.found == Found::Nothing {
-            return None;
-        }
-        #[cfg(feature = "deflate")]
-        if self.step.found == Found::Inflated {
-            // It stands elsewhere already, and what was received stays.
-            let bytes = self.inflow.as_ref()?.lent();
-            if !storage.grow(bytes.len()) {
-                return None;
-            }
-            storage.as_mut().get_mut(..bytes.len())?.copy_from_slice(bytes);
-            let taken = 0..bytes.len();
-            self.release_event();
-            return Some((storage, taken));
-        }
-        let behind = self.buffer.filled().get(self.step.consumed..)?;
-        if !storage.grow(behind.len()) {
-            return None;
-        }
-        storage.as_mut().get_mut(..behind.len())?.copy_from_slice(behind);
-        let rest = behind.len();
-        let (start, end) = (self.buffer.start() + self.step.start, self.buffer.start() + self.step.end);
-        let taken = self.buffer.replace(storage, rest)?;
-        self.step = Step::NOTHING;
-        Some((taken, start..end))
-    }
-
-    /// Moves the unconsumed bytes to other storage, larger or smaller, and gives back the old.
-    ///
-    /// # Errors
-    /// The storage handed in, when it is too small and cannot grow; nothing changed then.
-    pub fn move_to(&mut self, mut storage: B) -> Result<Option<B>, B> {
-        self.release_event();
-        let filled = self.buffer.filled();
-        let len = filled.len();
-        if !storage.grow(len) {
-            return Err(storage);
-        }
-        storage.as_mut()[..len].copy_from_slice(filled);
-        Ok(self.buffer.replace(storage, len))
-    }
-
-    /// The size of the storage that is held, in bytes; 0 without any.
-    pub fn storage_len(&self) -> usize {
-        self.buffer.size()
-    }
-
-    /// Takes storage with `filled` unconsumed bytes at its front: what [`rest`](Self::rest) gave, unaltered.
-    pub fn restore(&mut self, storage: B, filled: usize) {
-        self.release_event();
-        self.known = None;
-        self.buffer.put(storage, filled);
-    }
-
-    /// How many bytes wait in the storage, those of the current event included.
-    pub fn buffered(&self) -> usize {
-        self.buffer.len()
-    }
-
-    /// The connection: to send, to close, for its timers.
-    #[inline]
-    pub fn connection(&mut self) -> &mut C {
-        &mut self.connection
-    }
-
-    /// The connection, to look at.
-    #[inline]
-    pub fn connection_ref(&self) -> &C {
-        &self.connection
-    }
-
-    /// Takes the session apart: the connection, and the storage with its unconsumed bytes.
-    ///
-    /// What is not yet inflated of the current frame is dropped, and so is the peer's context
-    #[cfg_attr(feature = "deflate", doc = "([`enable_deflate`](Session::enable_deflate)).")]
-    #[cfg_attr(not(feature = "deflate"), doc = "(feature `deflate`).")]
-    pub fn into_parts(mut self) -> (C, Option<(B, usize)>) {
-        self.release_event();
-        #[cfg(feature = "deflate")]
-        if let Some(inflow) = self.inflow.as_mut().filter(|inflow| inflow.is_busy()) {
-            inflow.drop_message(&mut self.buffer);
-        }
-        let rest = self.rest();
-        (self.connection, rest)
     }
 
     #[inline(always)]

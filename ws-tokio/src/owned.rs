@@ -105,7 +105,7 @@ pub(crate) fn take_message<C: Endpoint>(session: &mut Session<Vec<u8>, C>) -> Op
         Event::Binary(bytes) => return Some(Message::Binary(bytes).into()),
         _ => return None,
     };
-    let (storage, place) = session.detach(pool::lease())?;
+    let (storage, place) = session.detach(pool::lease()).map_err(pool::give).ok()?;
     let bytes = Bytes::from(storage).slice(place);
     Some(match is_text {
         true => OwnedMessage::Text(Utf8::try_from(bytes).ok()?),

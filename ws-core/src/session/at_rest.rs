@@ -1,6 +1,6 @@
 //! What is left of a session while nothing is in flight: no storage, no event.
 //!
-//! Who holds many connections keeps them like this, and has one session work for whichever is in hand.
+//! A server with many connections keeps them like this, and one session works for whichever of them is in hand.
 
 use super::{Endpoint, Session};
 use crate::buffer::Storage;

@@ -4,7 +4,7 @@ use ws_core::{Advance, Config, Connection, Event, Message, Part, Session};
 
 use super::{T0, live};
 
-const DOCS: &str = include_str!("../../src/deflate/mod.rs");
+const DOCS: &str = include_str!("../../src/deflate.rs");
 
 /// The rows of the docs' table whose head begins so: their numbers, the other cells left out.
 fn table(head: &str) -> Vec<Vec<usize>> {

@@ -1,7 +1,7 @@
 //! permessage-deflate (RFC 7692): negotiation, and both directions of the payload.
 //!
-//! It is off until [`Config::deflate`](crate::Config::deflate) asks for it, and nothing is compressed until the other
-//! side agrees:
+//! It is off until [`Config::deflate`](crate::Config::deflate) asks for it, and nothing is compressed until the peer
+//! agrees:
 //!
 //! ```
 //! use ws_core::deflate::Settings;
@@ -24,14 +24,17 @@
 //! ```
 //!
 //! From there on [`Sender::send_part`](crate::Sender::send_part) compresses what [`Compress`] says, and the session
-//! inflates as bytes arrive. A limit is one on inflated bytes, counted as they are made; text is checked as it is
-//! inflated. Whatever is not whole, or is no DEFLATE data, fails with 1007.
+//! inflates as bytes arrive. [`Limits::max_message`](crate::Limits::max_message) bounds the inflated bytes, counted as they
+//! are made; [`Limits::max_frame`](crate::Limits::max_frame) bounds a compressed frame as it arrives, and leaves room for
+//! what does not shrink (`limit + limit / 8 + limit / 64`, and 64 bytes for each frame of the message), as does the sum of a
+//! message's compressed payloads. No limit is one on what a single frame inflates to. Text is checked as it is inflated.
+//! Whatever is not whole, or is no DEFLATE data, fails with 1007.
 //!
 //! # Memory
 //!
 //! A connection has nothing before its first compressed message. State comes from a [`Pool`]: for the
-//! length of a message without context takeover; with it, until it was not used for [`Settings::idle`] and somebody
-//! calls [`Session::park_idle`](crate::Session::park_idle), as the adapters do. Then only the window's bytes are kept,
+//! length of a message without context takeover; with it, until it was not used for [`Settings::idle`] and the
+//! adapter calls [`Session::park_idle`](crate::Session::park_idle). Then only the window's bytes are kept,
 //! from which the next message makes the state anew (10 to 40 µs). Bytes requested from the allocator, for each
 //! direction:
 //!
@@ -46,8 +49,8 @@
 //! | 14 bits | 49 280 | 65 664 | 181 648 | 148 880 | 64 088 | 64 088 | 16 384 | 0 |
 //! | 15 bits | 82 048 | 65 664 | 214 416 | 148 880 | 80 472 | 80 472 | 32 768 | 0 |
 //!
-//! There is no compressor of 8 bits: who may use no more sends as it is. Both directions of a connection together, beside
-//! what it holds without permessage-deflate:
+//! There is no compressor of 8 bits: an endpoint held to them sends uncompressed. Both directions of a connection together,
+//! beside what it holds without permessage-deflate:
 //!
 //! | idle connection | agreed on, not used | used, with takeover, parked | used, without takeover |
 //! |--:|--:|--:|--:|
@@ -60,22 +63,22 @@
 //! each row and holds it against this page.
 //!
 //! So a server's default is 12 bits both ways: 8 KiB for an idle connection instead of 64, and for JSON of 1 KiB 8 %
-//! more bytes than with 15. A client, which has few connections, takes 15. What a client that cannot be told a window
-//! gets is said at [`Settings::accept`].
+//! more bytes than with 15. A client, which has few connections, takes 15. [`Settings::accept`] says what
+//! happens with a client that cannot be told a window.
 //!
 //! # The back end
 //!
-//! What inflates is zlib-rs, used directly: flate2, through which it is mostly used, does not let a caller stop at the end of
-//! a block, and that is the only certain way to tell that a message was whole (section 7.2.2). A distance beyond the agreed
+//! zlib-rs inflates, and is used directly: flate2, through which it is mostly used, does not let a caller stop at the end of
+//! a block, which is the only certain way to tell that a message was whole (section 7.2.2). A distance beyond the agreed
 //! window is followed as far as the back end still has it; our own compressors never make one.
 //!
-//! What compresses is our own, because messages are not streams: a compressor for streams spends more on the state around a
-//! message of 1 KiB than on the message. Ours take it where it stands, and their tables are never cleared. Level 1, the
+//! The compressors are our own, because messages are not streams: a compressor for streams spends more on the state around a
+//! message of 1 KiB than on the message. Ours read it where it stands, and their tables are never cleared. Level 1, the
 //! default, is one pass with the codes that need no description (section 3.2.6 of RFC 1951). Levels 2 to 9 look at more and
 //! more places for each match, and make the codes that suit each block. For JSON of 1 KiB, level 6 takes half of
-//! zlib-rs's time for as few bytes as at its level 6; of JSON no level makes more than 3 % more than zlib-rs does, and most make
-//! less. Other data may fare worse: zeros with single ones strewn in come out a sixth larger at level 6, and sequences that
-//! are nothing but long overlapping repetitions (a Fibonacci word) more than twice as large at level 2.
+//! zlib-rs's time for as few bytes as at its level 6; of JSON no level makes more than 3 % more than zlib-rs does, and most
+//! make less. Other data may fare worse: zeros with single ones strewn in come out a sixth larger at level 6, and sequences
+//! that are nothing but long overlapping repetitions (a Fibonacci word) more than twice as large at level 2.
 
 mod agreement;
 mod bits;

@@ -4,7 +4,7 @@
 //! again with more behind it. The walk over a head is saved between calls, so that each byte is looked at once however
 //! it arrives; a [`Request`] or a [`Response`] is a view that walks the fields again when asked for them.
 //!
-//! | file | the rule you look for |
+//! | file | rules |
 //! |---|---|
 //! | `request_line`, `status_line`, `head` | the grammar of lines, and the limits, at the byte that decides |
 //! | `request`, `rules` | what the fields of a request say, and what a server must refuse |
@@ -15,9 +15,10 @@
 //!
 //! The head is walked by our own code: the strict rows need an answer at the deciding byte, and a cursor that survives any
 //! split, and a general parser behind that would do the same work twice. A desktop browser's request of 573 bytes, read,
-//! checked and answered, costs 1.2 times what httparse (with its AVX2), `sha1_smol` and base64 cost alone, which check nothing.
-//! A third of that sum was the hash: the `sha1` crate, which finds the processor's own instructions at run time, took 0.15 of
-//! the whole away. It brings more crates than `sha1_smol` did; they build for bare metal without an allocator, too.
+//! checked and answered, costs about 1.3 times what httparse (with its AVX2), `sha1_smol` and base64 cost alone, which check
+//! nothing (`benches/README.md` has the figure).
+//! A third of that sum was the hash: the `sha1` crate, which finds the processor's own instructions at run time, took 0.15
+//! of the whole away. It brings more crates than `sha1_smol` did; they build for bare metal without an allocator, too.
 //! The tests hold the walk against httparse: whatever is taken here reads the same there.
 
 mod accept_key;
@@ -59,19 +60,19 @@ pub use server::ServerHandshake;
 pub use tokens::Tokens;
 pub use uri::Uri;
 
-/// The most bytes that may wait behind a request's head while the answer is being decided: an adapter reads no further.
+/// Maximum number of bytes that may wait behind a request's head before it is answered: an adapter reads no further.
 pub const MAX_EARLY_BYTES: usize = 16 << 10;
 
-/// The most bytes that are read and thrown away after a refusal.
+/// Maximum number of bytes that are read and thrown away after a refusal.
 pub const LINGER_BYTES: usize = 64 << 10;
 
-/// The most subprotocols of an offer.
+/// Maximum number of subprotocols in an offer.
 pub const MAX_PROTOCOLS: usize = 64;
 
-/// The most interim responses (1xx) that a client skips.
+/// Maximum number of interim responses (1xx) that a client skips.
 pub const MAX_INTERIM: usize = 8;
 
-/// The most bytes of a refusal's body that an adapter reads.
+/// Maximum number of bytes of a refusal's body that an adapter reads.
 pub const MAX_BODY: usize = 64 << 10;
 
 const ACCEPT: &str = "Sec-WebSocket-Accept";
