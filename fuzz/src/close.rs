@@ -4,7 +4,7 @@ use ws_core::{CloseCode, CloseFrame, Violation};
 
 /// All of the input is the body.
 pub fn check(body: &[u8]) {
-    // A control frame holds no more, and nobody asks beyond.
+    // A control frame holds no more, so more is never asked for.
     let body = &body[..body.len().min(125)];
     let expected = match body {
         [] => Ok(None),

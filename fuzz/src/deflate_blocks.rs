@@ -1,5 +1,5 @@
-//! Content that a few bytes lay down, long enough for several blocks and windows, is compressed, within the bound, and inflated to
-//! the same, at every level and window.
+//! Content that a few bytes lay down, long enough for several blocks and windows, is compressed, within the bound, and
+//! inflated to the same, at every level and window.
 
 use ws_core::deflate::{Deflater, Inflater, Pool, WindowBits};
 

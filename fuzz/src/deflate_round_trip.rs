@@ -4,7 +4,8 @@ use ws_core::deflate::{Deflater, Inflater, Pool, WindowBits};
 
 use super::cuts::Cuts;
 
-/// Three bytes of setting, half of them for level 1, the default; then operations, each a byte with the length and the bytes of a piece behind it.
+/// Three bytes of setting, half of them for level 1, the default; then operations, each a byte with the length and the
+/// bytes of a piece behind it.
 pub fn check(data: &[u8]) {
     let [setting, level, how, rest @ ..] = data else { return };
     let window = WindowBits::new(8 + setting % 8).expect("8 to 15");

@@ -57,7 +57,7 @@ impl Model {
         Self { masked, bounds, head, payload, message: None, character, seen, faults, closed: false }
     }
 
-    /// Whether nothing counts any more: after a close frame or a fault.
+    /// Whether nothing more counts: after a close frame or a fault.
     pub fn is_over(&self) -> bool {
         self.closed || !self.faults.is_empty()
     }

@@ -1,4 +1,4 @@
-//! A server's own messages, whole and in parts, between those that are prepared for many, to two clients who agreed to
+//! A server's own messages, whole and in parts, between those that are prepared for many, to two clients that agreed to
 //! different things: both hear all of it, whatever is parked when, and however it arrives.
 
 use ws_core::deflate::{Agreement, Compress, Settings, WindowBits};

@@ -76,7 +76,7 @@ fn check_answers(handshake: &mut ServerHandshake, request: &Request<'_>) {
         panic!("an upgrade can be accepted");
     };
     assert_eq!(handshake.accept(request, accept, &mut out), Ok(needed));
-    // HS-22: who waits for a 100 gets it first.
+    // HS-22: a client that waits for a 100 gets it first.
     let interim = if request.expects_continue() { &b"HTTP/1.1 100 Continue\r\n\r\n"[..] } else { b"" };
     let open = out[..needed].strip_prefix(interim).expect("an interim response");
     let (status, fields) = answer(open, 0);

@@ -42,7 +42,7 @@ pub fn check(data: &[u8]) {
             }
         }
     }
-    // Everything that was said arrives.
+    // Everything that was sent arrives.
     for _ in 0..4 {
         for turn in 0..2 {
             let (this, other) =

@@ -1,6 +1,6 @@
-//! An echo server on `ws-core` alone, over blocking `std::net`, a thread a connection: `blocking-echo [ADDRESS]`.
+//! An echo server on `ws-core` alone, over blocking `std::net`, one thread per connection: `blocking-echo [ADDRESS]`.
 //!
-//! All of the loop is here. It answers pings, keeps deadlines, closes as the RFC has it, and holds no more than a message.
+//! All of the loop is here. It answers pings, keeps deadlines, closes as the RFC requires, and holds no more than a message.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

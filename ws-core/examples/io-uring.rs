@@ -1,10 +1,10 @@
-//! An echo server on `ws-core` alone, over `io_uring`: `io-uring [ADDRESS]`. It takes Linux 6.1; where the kernel refuses, it
-//! says so and ends with status 77.
+//! An echo server on `ws-core` alone, over `io_uring`: `io-uring [ADDRESS]`. It needs Linux 6.1; where the kernel refuses,
+//! it says so and ends with status 77.
 //!
 //! A completion loop needs no protocol code of its own. The kernel fills a buffer out of a ring that all connections share,
 //! frames are read where they lie in it, answers are encoded behind those that wait, and the buffer goes back. An idle
-//! connection holds none. To accept and to receive is asked for once (multishot), and a turn of the loop is one system call,
-//! however many clients had something to say.
+//! connection holds none. Accepting and receiving are requested once (multishot), and one turn of the loop is one system
+//! call, however many clients sent something.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -25,10 +25,10 @@ use ws_core::{
 const BUFFERS: u16 = 64;
 const BUFFER: usize = 32 << 10;
 
-/// Bytes of waiting answers at which a client is not read from any more, until they are on their way.
+/// Bytes of waiting answers from which on a client is not read, until they are on their way.
 const FULL: usize = 1 << 20;
 
-/// No answer to a handshake is longer: there are no headers of ours in it.
+/// The longest answer to a handshake: it has no headers of ours.
 const HEAD: usize = 1 << 10;
 
 // As Linux has them on x86 and Arm.
@@ -56,9 +56,9 @@ fn main() -> io::Result<ExitCode> {
 struct Client {
     stream: TcpStream,
     stage: Stage,
-    /// Came in and was not consumed: part of a head, of a frame, of a message.
+    /// Bytes received and not consumed: part of a head, of a frame, of a message.
     rest: Vec<u8>,
-    /// Answers that wait, and those that the kernel reads, which nobody touches until it is done.
+    /// Answers that wait, and those that the kernel reads, which stay untouched until it is done.
     queued: Vec<u8>,
     sending: Vec<u8>,
     /// A receive is under way; there is nothing more to receive.
@@ -73,7 +73,7 @@ enum Stage {
     Open(Connection),
 }
 
-/// Appends what `write` leaves in so many bytes.
+/// Appends what `write` leaves of `len` bytes.
 fn append(out: &mut Vec<u8>, room: usize, write: impl FnOnce(&mut [u8]) -> usize) {
     let at = out.len();
     out.resize(at + room, 0);
@@ -88,7 +88,8 @@ impl Client {
         Self { stream, stage, rest, queued, sending, receiving: false, ended: false, over: false }
     }
 
-    /// Bytes have come. They are read where they lie; what is not consumed is copied out, to be shown again with more behind.
+    /// Bytes have come. They are read where they lie; what is not consumed is copied out, to be shown again with more
+    /// behind.
     fn received(&mut self, bytes: &mut [u8], config: &ConfigRef, now: Instant) {
         if self.rest.is_empty() {
             let used = self.advance(bytes, config, now);
@@ -122,7 +123,7 @@ impl Client {
                 Err(rejection) => self.refuse(rejection, now),
             }
         }
-        // Whom we refused, is not listened to.
+        // What a refused client sends is dropped.
         let Stage::Open(connection) = &mut self.stage else { return input.len() };
         loop {
             let recv = connection.recv(now, &mut input[used..]);
@@ -139,7 +140,7 @@ impl Client {
                     continue;
                 }
             };
-            // To one that is closing nothing is sent any more.
+            // Nothing more is sent to one that is closing.
             let room = connection.pending() + 10 + message.as_bytes().len();
             append(&mut self.queued, room, |out| connection.send(message, out).unwrap_or(0));
         }
@@ -279,7 +280,7 @@ impl Server {
         }
     }
 
-    /// Lets time pass for those whose deadline has come, and sets the alarm anew. Returns whom it concerned.
+    /// Lets time pass for those whose deadline has come, and sets the alarm anew. Returns the clients concerned.
     fn ring_alarm(&mut self, now: Instant) -> io::Result<Vec<RawFd>> {
         let (mut due, mut next) = (Vec::new(), Instant::from_micros(u64::MAX));
         for (fd, client) in &mut self.clients {
@@ -300,7 +301,7 @@ impl Server {
         Ok(due)
     }
 
-    /// An operation is over, or has a part of its result. Returns whom it concerned.
+    /// An operation is over, or has a part of its result. Returns the client concerned.
     fn complete(&mut self, completion: &cqueue::Entry, now: Instant) -> Option<RawFd> {
         let (op, fd) = (completion.user_data() & 3, (completion.user_data() >> 2) as RawFd);
         let (result, goes_on) = (completion.result(), cqueue::more(completion.flags()));
@@ -342,9 +343,9 @@ impl Server {
             eprintln!("accept: {}", io::Error::from_raw_os_error(-fd));
             return None;
         }
-        // SAFETY: a descriptor that the kernel has just made for us; nobody else has it.
+        // SAFETY: a descriptor that the kernel has just made for us, and that nothing else holds.
         let stream = unsafe { TcpStream::from_raw_fd(fd) };
-        // Without it answers come later, and that is all.
+        // Without it answers only come later.
         let _ = stream.set_nodelay(true);
         self.clients.insert(fd, Client::new(stream, ServerHandshake::new(now, self.config.clone())));
         Some(fd)
@@ -384,7 +385,7 @@ impl Server {
 }
 
 fn submit(ring: &mut IoUring, entry: &squeue::Entry) -> io::Result<()> {
-    // SAFETY: what an operation refers to outlives it. A socket and what is sent are a client's, who stays, and leaves
+    // SAFETY: what an operation refers to outlives it. A socket and what is sent belong to a client, which stays, and leaves
     // `sending` alone, until the operation is over; the listening socket is the server's, the buffers are for ever.
     while unsafe { ring.submission().push(entry) }.is_err() {
         ring.submit()?;

@@ -4,9 +4,9 @@ use core::time::Duration;
 
 /// A schedule of reconnects: full jitter under a bound that doubles.
 ///
-/// "clients SHOULD use some form of backoff when trying to reconnect after abnormal closures": the first delay random "between
-/// 0 and 5 seconds", later ones longer by "truncated binary exponential backoff". Each is drawn from all of its span, so
-/// that the clients of a server that restarts come back spread out.
+/// "clients SHOULD use some form of backoff when trying to reconnect after abnormal closures": the first delay random
+/// "between 0 and 5 seconds", later ones longer by "truncated binary exponential backoff". Each is drawn from all of its
+/// span, so that the clients of a server that restarts come back spread out.
 ///
 /// ```
 /// use core::time::Duration;
@@ -22,7 +22,7 @@ use core::time::Duration;
 pub struct Backoff {
     /// The longest first delay. Default 5 s.
     pub first: Duration,
-    /// The longest of all. Default 20 s.
+    /// The longest delay of all. Default 20 s.
     pub longest: Duration,
     /// How long a connection must have been open for the schedule to begin anew. Default 20 s.
     pub stable: Duration,

@@ -80,7 +80,7 @@ impl From<CloseCode> for u16 {
 pub struct CloseFrame<'a> {
     /// Why the connection ends.
     pub code: CloseCode,
-    /// The same in words; often empty.
+    /// The reason in words; often empty.
     pub reason: &'a str,
 }
 

@@ -1,4 +1,4 @@
-//! Settings: plain structs with public fields and `const` constructors.
+//! Settings of a connection: plain structs with public fields and `const` constructors.
 //!
 //! A connection does not copy them in; it holds a [`ConfigRef`], a static reference or a shared one.
 
@@ -12,13 +12,13 @@ use alloc::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// What a peer may make us hold.
+    /// How much a peer may make us hold.
     pub limits: Limits,
     /// How long a peer may take.
     pub timeouts: Timeouts,
     /// Whether messages are handed over whole or in parts as they arrive.
     pub delivery: Delivery,
-    /// What an opening handshake may be made of.
+    /// How large the head of an opening handshake may be.
     pub head: HeadLimits,
     /// Whether and how permessage-deflate is offered or accepted (RFC 7692); `None`: not at all.
     #[cfg(feature = "deflate")]
@@ -50,8 +50,8 @@ impl Config {
         }
     }
 
-    /// How long live compression state may lie idle, which is for adapters to see to: as the settings say, or, for who
-    /// agreed by hand without any, as by default.
+    /// How long adapters let live compression state lie idle: as [`deflate`](Self::deflate) says, or the default where an
+    /// agreement was made by hand without it.
     #[cfg(feature = "deflate")]
     pub fn deflate_idle(&self) -> Duration {
         let defaults = crate::deflate::Settings::server();
@@ -59,20 +59,30 @@ impl Config {
     }
 }
 
-/// Bounds on what arrives (RFC 6455, section 10.4). Passing one fails the connection at the header that does.
+/// Bounds on messages that arrive (RFC 6455, section 10.4). A header that passes one fails the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Largest payload of a frame, in bytes.
+    /// Maximum payload of a frame, in bytes.
+    ///
+    /// A compressed frame is measured as it arrives, and may exceed this by an eighth, a 64th, and 64 bytes for each
+    /// frame of its message so far, because what does not compress takes a little more. What is inflated from it
+    /// is held against [`max_message`](Self::max_message) alone.
     pub max_frame: u64,
-    /// Largest message, all fragments together, in bytes.
+    /// Maximum length of a message, all fragments together, in bytes.
+    ///
+    /// Of a compressed message the inflated bytes are counted, as they are made. Its payloads as they arrive may exceed
+    /// this together by as much as a compressed frame may exceed [`max_frame`](Self::max_frame).
+    ///
+    /// With [`Delivery::Whole`] a message that is not compressed has at most 2^31 - 1025 bytes, whatever is set here;
+    /// 2^30 - 1 where an address has 32 bits.
     pub max_message: u64,
-    /// Most frames of a message.
+    /// Maximum number of frames in a message.
     pub max_fragments: u32,
-    /// Most frames without payload of a message.
+    /// Maximum number of frames without payload in a message.
     pub max_empty_fragments: u32,
-    /// Most output that an adapter holds back for a peer that does not read, in bytes. The core holds none but control
-    /// frames.
+    /// Maximum output that an adapter holds back for a peer that does not read, in bytes. The core holds none but
+    /// control frames.
     pub max_queue: usize,
 }
 
@@ -89,7 +99,7 @@ impl Limits {
     }
 }
 
-/// Deadlines. The core keeps them as data; whoever drives it sleeps.
+/// How long each deadline is. The core keeps deadlines as data; the loop that drives it sleeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
@@ -128,7 +138,7 @@ impl Default for Timeouts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Delivery {
-    /// One event a message, as one contiguous view.
+    /// One event per message, as one contiguous view.
     #[default]
     Whole,
     /// One event for each part as it arrives, for messages that should never be held whole.
@@ -139,18 +149,18 @@ pub enum Delivery {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HeadLimits {
-    /// Longest head, start line and blank line included, in bytes. Default 16 KiB.
+    /// Maximum length of the head, start line and blank line included, in bytes. Default 16 KiB.
     pub max_bytes: usize,
-    /// Longest line of a field, in bytes. Default 8 KiB.
+    /// Maximum length of a field line, in bytes. Default 8 KiB.
     pub max_line: usize,
-    /// Longest request target, in bytes. Default 8 KiB.
+    /// Maximum length of the request target, in bytes. Default 8 KiB.
     pub max_target: usize,
-    /// Most fields; more than 100 are never accepted. Default 100.
+    /// Maximum number of fields; more than 100 are never accepted. Default 100.
     pub max_fields: usize,
 }
 
 impl HeadLimits {
-    /// The most fields that any head may have, whatever is set.
+    /// The upper bound of [`max_fields`](Self::max_fields), whatever is set.
     pub const MOST_FIELDS: usize = 100;
 
     /// The defaults named at the fields.
@@ -205,7 +215,7 @@ impl From<Config> for ConfigRef {
     }
 }
 
-/// The side of the connection that an endpoint is on. It decides who masks (RFC 6455, section 5.1).
+/// The side of the connection that an endpoint is on. It decides which one masks (RFC 6455, section 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Sends masked frames and takes unmasked ones.

@@ -9,13 +9,13 @@ use alloc::{boxed::Box, vec::Vec};
 
 use crate::frame::{MAX_CONTROL, Opcode};
 
-/// Most pongs and pings that wait; one more pong replaces those before it (C-06).
+/// Maximum number of pongs and pings that wait; one more pong replaces those before it (C-06).
 #[cfg(feature = "alloc")]
 pub(crate) const MAX_WAITING: usize = 64;
 #[cfg(not(feature = "alloc"))]
 pub(crate) const MAX_WAITING: usize = 1;
 
-/// Most bytes of them.
+/// Maximum number of their bytes.
 const MAX_BYTES: usize = 8 << 10;
 
 #[cfg(feature = "alloc")]

@@ -1,4 +1,4 @@
-//! What goes wrong on a connection: final [`Failure`]s of the receiving side, and refused calls of the sending one.
+//! Errors of a connection: final [`Failure`]s of the receiving side, and refused calls of the sending one.
 //!
 //! All of them are `Copy`, hold no strings, and name the section of the RFC that they rest on. Errors of the
 //! opening handshake stand in [`crate::handshake`].
@@ -17,7 +17,7 @@ pub enum Failure {
     Violation(Violation),
     /// The peer let a deadline pass.
     Timeout(Timer),
-    /// The transport ended without a close frame: code 1006, and whatever was half received is lost.
+    /// The transport ended without a close frame: code 1006, and a message received in part is lost.
     Eof,
 }
 
@@ -60,7 +60,7 @@ impl From<Violation> for Failure {
     }
 }
 
-/// The deadlines that the core keeps.
+/// A deadline that the core keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Timer {
@@ -72,7 +72,7 @@ pub enum Timer {
     Pong,
     /// The closing handshake did not complete in time.
     Close,
-    /// The peer did not end the transport after all was said.
+    /// The peer did not end the transport after the closing handshake.
     Linger,
 }
 
@@ -152,7 +152,7 @@ violations! {
     InvalidCloseCode, PROTOCOL, "RFC 6455, section 7.4", "invalid close code";
     /// Text, or a close reason, that is not UTF-8.
     InvalidUtf8, INVALID_DATA, "RFC 6455, section 8.1", "invalid UTF-8";
-    /// A compressed message that is no DEFLATE data, or not all of it (RFC 7692, section 7.2.2).
+    /// A compressed message that is not DEFLATE data, or not all of it (RFC 7692, section 7.2.2).
     InvalidDeflate, INVALID_DATA, "RFC 7692, section 7.2.2", "invalid compressed data";
 }
 

@@ -1,8 +1,11 @@
-//! What a connection reports, and what it is given to send.
+//! Events that a connection reports, and messages that it is given to send.
+//!
+//! None of these enums is `#[non_exhaustive]`: a loop must handle every event and obey every [`Transport`], and the compiler
+//! shows it what is missing.
 
 use crate::close::CloseFrame;
 
-/// What arrived. Views into the caller's buffer; they end with the next call.
+/// An event: a message or control frame that arrived, as a view into the caller's buffer that ends with the next call.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'b> {
     /// A whole text message.
@@ -11,11 +14,12 @@ pub enum Event<'b> {
     Binary(&'b mut [u8]),
     /// A part of a message ([`Delivery::Chunks`](crate::Delivery::Chunks) only).
     Chunk(Chunk<'b>),
-    /// A ping. Its pong is already on the way; nothing is to be done.
+    /// A ping. A [`Connection`](crate::Connection) has queued the pong already, and nothing is to be done; of a split one
+    /// the sending half does that, once it is handed the [`Reply`](crate::Reply).
     Ping(&'b [u8]),
     /// A pong, asked for or not.
     Pong(&'b [u8]),
-    /// The peer's close frame. Its echo is already on the way.
+    /// The peer's close frame. Its echo is queued as a pong is: by the connection, or by the [`Reply`](crate::Reply).
     Close(Closed<'b>),
 }
 
@@ -49,12 +53,12 @@ impl Payload<'_> {
     }
 }
 
-/// The peer closed.
+/// The peer's close frame, as an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed<'b> {
     /// What its close frame said; `None` when it had no body (code 1005 in APIs, RFC 6455, section 7.1.5).
     pub frame: Option<CloseFrame<'b>>,
-    /// Whether a fragmented message was cut short by it, and is lost.
+    /// Whether it cut a fragmented message short, which is lost.
     pub interrupted: bool,
 }
 
@@ -151,7 +155,7 @@ impl Part {
     }
 }
 
-/// What is to be done with the transport.
+/// What the caller should do with the transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// Go on reading and writing.

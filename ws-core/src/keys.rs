@@ -1,10 +1,10 @@
 //! Masking keys (RFC 6455, sections 5.3 and 10.3).
 //!
 //! "The masking key needs to be unpredictable; thus, the masking key MUST be derived from a strong source of entropy":
-//! `ChaCha`, seeded by the caller with 32 bytes of his system's entropy. The core asks nobody for any.
+//! `ChaCha`, seeded by the caller with 32 bytes of the system's entropy. The core itself never asks for any.
 //!
 //! It is the variant of 12 rounds. A key travels in the same frame as what it masks, so there is no secret to keep
-//! for years; what counts is that whoever chooses the payload cannot tell the next key from the ones before it. The
+//! for years; what counts is that an attacker who chooses the payload cannot tell the next key from the ones before it. The
 //! best attacks known reach 7 rounds, and 20 would cost a sender of small frames more than the rest of the frame.
 
 use core::fmt;

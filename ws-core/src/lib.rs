@@ -1,17 +1,17 @@
 //! WebSocket (RFC 6455) without IO: bytes and time in, events and bytes out.
 //!
-//! This crate never reads, writes, sleeps, or asks for the time or for entropy. Whoever has a loop of his own (epoll,
-//! `io_uring`, embassy, a game, a simulator) drives a [`Connection`] from two byte slices and a clock. The adapters of
-//! this workspace do nothing else.
+//! This crate never reads, writes, sleeps, or asks for the time or for entropy. Any loop of your own (epoll, `io_uring`,
+//! embassy, a game, a simulator) drives a [`Connection`] from two byte slices and a clock. The adapters of this
+//! workspace do nothing else.
 //!
 //! # The contract
 //!
 //! - **You own the receive buffer.** Show [`Connection::recv`] all that has come and is not consumed, from the first
 //!   such byte on. It edits the bytes in place and lends views of them; what it did not consume is yours to show again,
 //!   unaltered, with more behind it. No event: nothing more can happen without more bytes.
-//! - **No copy and no allocation a message.** An unfragmented message is a view of where it arrived; fragments are joined
+//! - **No copy and no allocation per message.** An unfragmented message is a view of where it arrived; fragments are joined
 //!   in your buffer.
-//! - **What the RFC obliges is done for you:** pongs, the close echo, the close frame of a failure. It waits until you
+//! - **What the RFC demands is done for you:** pongs, the close echo, the close frame of a failure. It waits until you
 //!   [`transmit`](Connection::transmit) it or send the next message.
 //! - **Any order of calls is right.** Nothing has to be drained before something else.
 //! - **Bounded.** Every limit is on by default ([`Limits`]), is checked at the earliest byte that decides, and no memory
@@ -83,8 +83,10 @@
 //! | close codes that may travel | `close.rs` |
 //! | storage | `buffer.rs`, `session.rs` |
 //! | one message for many connections | `prepared.rs` |
+//! | the opening handshake, both roles | `handshake/` |
+//! | permessage-deflate | `deflate/` |
 //!
-//! `CONFORMANCE.md` has every rule in a line, with the test that carries it.
+//! `CONFORMANCE.md` lists every rule with the test that carries it.
 //!
 //! # Features
 //!
@@ -92,17 +94,17 @@
 //! |---|---|
 //! | none | everything but growing storage: over arrays, without an allocator; one pong is held at a time |
 //! | `alloc` | `Vec` storage, configuration shared by `Arc`, up to 64 pongs or 8 KiB of them held |
-//! | `std` (default) | CPU detection for UTF-8, conversion of `std::time::Instant` |
+//! | `std` (default) | CPU detection for UTF-8 and masks, conversion of `std::time::Instant` |
 //! | `deflate` (default) | permessage-deflate, for configurations that ask for it: see `deflate` |
 //! | `bytes` | `Utf8`: checked text in `bytes::Bytes` |
 //!
-//! A server's `Connection` takes 160 bytes with an allocator, asserted at compile time. Its buffers are yours.
+//! A server's `Connection` takes at most 160 bytes with an allocator, asserted at compile time. Its buffers are yours.
 //!
-//! # Where this differs from the first design
+//! # Decisions
 //!
 //! - `Delivery::Chunks` reports every message in parts, also one that arrived whole, so that there is one kind of event
 //!   to handle.
-//! - The request's head is walked by this crate alone: a walk that can resume, at the strictness that the rules ask, left
+//! - The request's head is walked by this crate alone: a walk that can resume, as strict as the rules demand, left
 //!   nothing for a general parser to do, and is faster than one that would start over. See [`handshake`].
 //! - A [`Reply`] is derived from the event by the receiving half, so that nothing is stored for it.
 #![cfg_attr(not(feature = "std"), no_std)]

@@ -1,8 +1,8 @@
 //! A message encoded once for many connections: what a broadcast is made of.
 //!
 //! A server's frames are not masked, so one frame fits all of them. Compressed forms are made when the first connection
-//! asks for one, and shared from then on: one for each window that matters, since nobody may get a reference beyond the
-//! window that he agreed to (RFC 7692, section 7.2.1).
+//! asks for one, and shared from then on: one for each window that matters, since no peer may get a reference beyond the
+//! window that it agreed to (RFC 7692, section 7.2.1).
 
 use core::fmt;
 
@@ -22,8 +22,8 @@ use crate::view;
 
 /// A message for many connections of a server: framed once, and compressed at most once for each window in use.
 ///
-/// Cheap to clone, and shared by threads. What is to be written to one connection is said by
-/// [`Sender::prepared`](crate::Sender::prepared).
+/// Cheap to clone, and shared by threads. [`Sender::prepared`](crate::Sender::prepared) says what to write to one
+/// connection.
 ///
 /// A message that is shorter than the windows is compressed once for all of them. Level and pool are those of the
 /// connection that asks first; the others wait for it.
@@ -65,7 +65,7 @@ impl Prepared {
         }))
     }
 
-    /// The memory of a message that nobody else holds any more, for the next one; `None`: somebody does.
+    /// Takes the memory of a message back for the next one; `None`: the message is still held elsewhere.
     pub fn reclaim(mut self) -> Option<Spare> {
         #[cfg(not(feature = "deflate"))]
         Arc::get_mut(&mut self.0)?;
@@ -77,7 +77,7 @@ impl Prepared {
         Some(Spare(self))
     }
 
-    /// The message, for those that need a frame of their own: clients, who mask.
+    /// The message, for connections that need a frame of their own: those of clients, which mask.
     pub fn message(&self) -> Message<'_> {
         let payload = self.0.plain.get(self.0.head..).unwrap_or_default();
         match self.0.kind {
@@ -117,7 +117,7 @@ impl Prepared {
         None
     }
 
-    /// The frame for those that compress nothing.
+    /// The frame for connections that do not compress.
     #[inline]
     pub fn plain(&self) -> &[u8] {
         &self.0.plain
@@ -144,7 +144,7 @@ impl Prepared {
 
 /// The memory of a [`Prepared`] message that is done with: see [`Prepared::reclaim`].
 ///
-/// Who publishes much keeps a few, and prepares without allocating.
+/// A publisher that keeps a few of these prepares messages without allocating.
 pub struct Spare(Prepared);
 
 impl Spare {

@@ -1,6 +1,6 @@
 //! Time as a number: microseconds since an epoch that the caller chooses.
 //!
-//! The core reads no clock. Whoever drives it passes `now`, and sleeps until the deadline he is told.
+//! The core reads no clock. Its caller passes `now`, and sleeps until the deadline that it returns.
 
 use core::time::Duration;
 

@@ -1,7 +1,7 @@
-//! Deadlines as data (RFC 6455, sections 5.5.2 and 7.1.1). Whoever drives the core sleeps until the next one.
+//! Deadlines as data (RFC 6455, sections 5.5.2 and 7.1.1). The loop that drives the core sleeps until the next one.
 //!
-//! At any moment at most one thing is waited for: silence to be broken by our ping, a sign of life after it, the
-//! peer's close frame, the end of the transport. So there is one alarm, and what it stands for.
+//! At any moment a connection waits for at most one thing: for silence to last so long that we ping, for a sign of life
+//! after that, for the peer's close frame, or for the end of the transport. So there is one alarm, and what it stands for.
 
 use crate::config::Timeouts;
 use crate::time::Instant;
@@ -19,11 +19,11 @@ enum Alarm {
     Close,
     /// The peer does not end the transport.
     Linger,
-    /// Nothing is waited for any more.
+    /// Nothing is due.
     Off,
 }
 
-/// Most bytes discarded after our side was shut down, before the transport is closed all the same.
+/// Maximum number of bytes discarded after our side was shut down, before the transport is closed all the same.
 const LINGER_BYTES: u32 = 64 << 10;
 
 /// What is due.
@@ -38,7 +38,7 @@ pub(crate) enum Due {
 
 #[derive(Debug)]
 pub(crate) struct Timers {
-    /// The latest time that anybody told: `now` never goes back (N-06).
+    /// The latest time told by the caller: `now` never goes back (N-06).
     now: Instant,
     /// When the peer was last heard.
     heard: Instant,
@@ -71,7 +71,7 @@ impl Timers {
         }
     }
 
-    /// Nobody reads, for lack of a consumer: until `wake`, a missing pong is not the peer's fault.
+    /// Reading has paused, because the consumer is behind: until `wake`, a missing pong is not the peer's fault.
     #[inline]
     pub(crate) fn doze(&mut self) {
         self.busy = true;

@@ -59,7 +59,7 @@ impl Utf8Validator {
     /// Takes the next bytes of the text.
     ///
     /// # Errors
-    /// With these bytes the text cannot become valid any more, whatever follows. The validator is of no use then.
+    /// With these bytes the text cannot become valid, whatever follows. The validator is of no use from then on.
     #[inline]
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), InvalidUtf8> {
         if self.pending == 0 && is_short_ascii(bytes) { Ok(()) } else { self.feed_any(bytes) }

@@ -15,7 +15,7 @@ pub(crate) fn text(bytes: &[u8], validated: bool) -> Option<&str> {
     }
 }
 
-/// The text that `bytes` are, for the two who know that they are one: [`text`], and [`Utf8`](crate::Utf8).
+/// The text that `bytes` are, for the two callers that know they are valid: [`text`], and [`Utf8`](crate::Utf8).
 #[inline(always)]
 pub(crate) fn trusted(bytes: &[u8]) -> &str {
     // SAFETY: for `text`, `validated` is set for spans that the decoder's validator has taken from the first byte to the

@@ -1,6 +1,6 @@
-//! No allocation for a message, and a bounded heap for a connection: counted by the allocator.
+//! No allocation per message, and a bounded heap per connection: counted by the allocator.
 //!
-//! What is counted is the thread's: beside it the one that runs the tests allocates too, when it likes.
+//! Only the test's own thread is counted: the one that runs the tests allocates too, whenever it likes.
 #![cfg(feature = "alloc")]
 
 mod counting;
@@ -21,7 +21,7 @@ fn allocations(work: impl FnOnce()) -> usize {
     thread::calls() - before
 }
 
-/// The most that `work` holds beyond what is there.
+/// The maximum that `work` holds beyond what is allocated already.
 fn peak(work: impl FnOnce()) -> usize {
     let before = thread::restart_peak();
     work();
@@ -103,7 +103,7 @@ fn n01_n03_allocations_are_counted() {
     giant.extend(KEY);
     assert_eq!(peak(|| drop(c.recv(T0, &mut giant))), 0);
 
-    // Pings that nobody reads the pongs of: 8 KiB of them, the growth of a vector included twice that.
+    // Pings whose pongs are not read: 8 KiB of them, the growth of a vector included twice that.
     let ping = to(Role::Server, 0x89, &[1; 125]);
     let mut wire = ping.clone();
     let mut c = connect_shared(Role::Server, config);

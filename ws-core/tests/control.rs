@@ -134,7 +134,7 @@ fn c06_own_pings_are_bounded_and_kept() {
     assert_eq!(sent[64], (0x8A, vec![199]));
 }
 
-/// C-07: a pong that nobody asked for is an event and no more.
+/// C-07: an unsolicited pong is an event and no more.
 #[test]
 fn c07_an_unsolicited_pong_gets_no_reply() {
     for role in [Role::Server, Role::Client] {

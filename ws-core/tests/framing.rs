@@ -299,7 +299,7 @@ fn f21_nothing_in_nothing_out() {
     assert_eq!(c.recv(T0, &mut []).unwrap().event, None);
 }
 
-/// Callers who show fewer, other or older bytes get garbage or an error: never a panic.
+/// Callers that show fewer, other or older bytes get garbage or an error: never a panic.
 #[test]
 fn f21_a_broken_contract_is_no_panic() {
     let wire: Vec<u8> = [

@@ -173,7 +173,7 @@ fn every_single_byte_may_change() {
     }
 }
 
-/// A caller who breaks the contract, and shows less or other bytes than before, gets nonsense but no panic.
+/// A caller that breaks the contract, and shows fewer or other bytes than before, gets nonsense but no panic.
 #[test]
 fn a_caller_may_show_other_bytes() {
     let head = browser();

@@ -208,7 +208,7 @@ fn hc_07_a_body_is_bounded() {
     }
 }
 
-/// HC-03: a handshake that was cut loose cannot be written any more; its key has left, or never will.
+/// HC-03: a handshake that was cut loose can no longer be written; its key has left, or never will.
 #[test]
 #[cfg(feature = "alloc")]
 fn hc_03_cut_loose() {

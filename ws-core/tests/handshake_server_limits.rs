@@ -137,7 +137,7 @@ fn hs_31_deadline() {
     assert!(!rest.is_empty());
 }
 
-/// HS-33: no byte is parsed after a refusal, whoever refused.
+/// HS-33: no byte is parsed after a refusal, by the core or by the application.
 #[test]
 fn hs_33_nothing_after_a_refusal() {
     let good = upgrade().to_string();
@@ -223,7 +223,7 @@ fn hs_39_linger() {
     handshake.shut_down(Instant::ZERO);
     assert_eq!(handshake.deadline(), Some(Instant::from_secs(3)));
 
-    // The transport ends inside the head: nobody is left to answer.
+    // The transport ends inside the head: there is no client left to answer.
     let mut handshake = new(true);
     assert!(handshake.recv(Instant::ZERO, b"GET").unwrap().is_none());
     handshake.recv_eof(Instant::ZERO);

@@ -152,7 +152,7 @@ fn who_says_nothing_is_let_go() {
     assert!(waited >= Duration::from_millis(250), "{waited:?}");
 }
 
-/// A client that sends and does not read is not read from any more, and goes on when it reads.
+/// A client that sends and does not read is no longer read from, and goes on when it reads.
 #[test]
 fn who_does_not_read_is_not_read_from() {
     let Some(address) = serve(Config::server()) else { return };

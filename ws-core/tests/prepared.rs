@@ -1,4 +1,4 @@
-//! Messages that are framed once for many connections: what they are for those who compress nothing.
+//! Messages that are framed once for many connections: what they are for connections that do not compress.
 #![cfg(feature = "alloc")]
 
 use ws_core::{Config, Connection, Instant, Message, Part, Prepared, SendError, Spare};
@@ -50,7 +50,7 @@ fn who_shares_the_plain_frame() {
     assert_eq!(client.prepared(&news), Err(SendError::Unmasked));
 }
 
-/// The memory of a message is used again only when nobody holds it, and nothing of the message stays in it.
+/// The memory of a message is used again only when no clone holds it, and nothing of the message stays in it.
 #[test]
 fn memory_is_used_again() {
     let long = "x".repeat(70_000);

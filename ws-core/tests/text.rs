@@ -62,7 +62,7 @@ fn u01_u02_u04_no_text_fails_at_its_byte() {
     }
 }
 
-/// U-06: the same bytes as binary are nobody's business.
+/// U-06: the same bytes as binary are accepted.
 #[test]
 fn u06_the_same_bytes_as_binary() {
     for &(bytes, _) in BAD {

@@ -109,7 +109,7 @@ fn c08_the_ping_leaves_with_its_last_byte() {
 }
 
 /// C-08: "the application pauses 60 s (virtual) behind 1 MiB of data, and the connection lives": its pong stands
-/// behind data that nobody has read yet.
+/// behind data that has not been read yet.
 #[test]
 fn c08_a_pause_behind_1_mib_kills_nobody() {
     let mut wire = to(Role::Server, 0x82, &[5; 1000]).repeat(1048);

@@ -1,8 +1,8 @@
 //! What both sides agreed on, and how they come to it (RFC 7692, sections 5 and 7.1).
 //!
-//! A server answers the first offer that it can honour. A client holds the answer against what it offered: it is right if it
+//! A server answers the first offer that it can honour. A client compares the answer with what it offered: it is right if it
 //! fits any one of the offers, for an answer does not say which it is about. Offers and answers have the same four
-//! parameters, and are read by the same code; what an answer must have more is checked behind it.
+//! parameters, and are read by the same code; what an answer must have besides is checked after that.
 
 use super::line::Line;
 use super::settings::{Settings, WindowBits};
@@ -17,7 +17,7 @@ const CLIENT_TAKEOVER: &str = "client_no_context_takeover";
 const SERVER_WINDOW: &str = "server_max_window_bits";
 const CLIENT_WINDOW: &str = "client_max_window_bits";
 
-/// The parameters of a connection, seen by neither role in particular.
+/// The parameters agreed on for a connection, the same for both roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreement {
     /// The server's compressor starts each message from nothing.
@@ -53,11 +53,11 @@ impl Agreement {
 
     /// What `answer` agreed to of these offers, the value of the line that was sent; `None` for nothing.
     ///
-    /// [`Settings::check`] is the same for the offers of [`Settings::offer`]; this is for who wrote his own.
+    /// [`Settings::check`] is the same for the offers of [`Settings::offer`]; this is for offers written by hand.
     ///
     /// # Errors
-    /// The rule that the answer breaks; the connection is to be failed. Where it fits none of several offers, that is what
-    /// the last of them misses.
+    /// The rule that the answer breaks; the connection is to be failed. Where it fits none of several offers, the rule that
+    /// it breaks with the last of them.
     pub fn check(offers: &str, answer: Extensions<'_>) -> Result<Option<Self>, HandshakeError> {
         let mut answers = answer.filter(is_deflate);
         let Some(answer) = answers.next() else { return Ok(None) };
@@ -75,7 +75,7 @@ impl Agreement {
             // An offer that breaks the rules is declined by every server: nothing is an answer to it.
             let Ok(offer) = Terms::read(&offer) else { continue };
             outcome = match (offer.agree(&answer), outcome) {
-                // Which of them the server took is not said: what either binds us to, we do.
+                // The answer does not say which of them the server took: what either binds us to, we do.
                 (Ok(one), Ok(other)) => Ok(one.stricter(other)),
                 (Err(_), Ok(other)) => Ok(other),
                 (new, Err(_)) => new,
@@ -98,16 +98,16 @@ impl Settings {
     /// A server's answer: the first offer that can be honoured, "in the client's order of preference" (RFC 7692, section 5),
     /// and the value of the line that says so. `None`: none can, and the connection goes on without compression.
     ///
-    /// - What the client asks of our compressor is done and confirmed. What our own settings take off it is said as well, so
-    ///   that the client may save the memory too.
-    /// - What the client says of its own compressor is confirmed, which makes it a promise.
+    /// - What the client asks of our compressor is done and confirmed. Where our own settings ask for less, the answer says
+    ///   so, so that the client may save the memory too.
+    /// - What the client declares about its own compressor is confirmed, which makes it a promise.
     /// - A client that did not offer `client_max_window_bits` cannot be told a window. If
     ///   [`inflate_window`](Settings::inflate_window) is below 15, it is told `client_no_context_takeover` instead, which
     ///   needs no offer: its window of 32 KiB is there only while a message is inflated, and nothing is kept between.
     /// - An offer of `server_max_window_bits=8` is declined: there is no compressor of 8 bits, and 9 would break it.
     pub fn accept(&self, offers: Extensions<'_>) -> Option<(Agreement, Line)> {
-        // 7: "A server MUST decline an extension negotiation offer" with a parameter that is not defined, that has an invalid
-        // value, or that stands there twice.
+        // 7: "A server MUST decline an extension negotiation offer" with a parameter that is not defined, that has an
+        // invalid value, or that stands there twice.
         offers
             .filter(is_deflate)
             .filter_map(|offer| Terms::read(&offer).ok())
@@ -138,8 +138,8 @@ impl Settings {
             // 7.1.2.1: a server accepts the parameter "by including" it, and "MAY include" it unasked.
             server_window: (offer.server_window.is_some() || server_window < WindowBits::MAX)
                 .then_some(server_window),
-            // 7.1.2.2: if the offer lacks it, the response "MUST NOT include the 'client_max_window_bits' extension parameter".
-            // A window that was not offered is 15 here.
+            // 7.1.2.2: if the offer lacks it, the response "MUST NOT include the 'client_max_window_bits' extension
+            // parameter". A window that was not offered is 15 here.
             client_window: (client_window < WindowBits::MAX).then_some(Some(client_window)),
         };
         let mut line = Line::new();
@@ -149,8 +149,8 @@ impl Settings {
 
     /// A client's offers, as the value of one line, most wanted first.
     ///
-    /// It always offers `client_max_window_bits`, as a server can only then bound its memory. What our settings take off our
-    /// own compressor is said, and kept to whatever the server answers. Where
+    /// It always offers `client_max_window_bits`, as a server can only then bound its memory. Where our settings
+    /// restrict our own compressor, the offer says so, and this holds whatever the server answers. Where
     /// [`inflate_window`](Settings::inflate_window) is below 15, a second offer is for servers that cannot
     /// bound theirs: they may send without context takeover, so that the 32 KiB are there only while a message is inflated.
     /// [`Settings::client`] gives `permessage-deflate; client_max_window_bits`.
@@ -236,7 +236,7 @@ impl Terms {
         let number = |window: Option<Option<WindowBits>>| window.flatten().unwrap_or(WindowBits::MAX);
         Ok(Agreement {
             server_no_context_takeover: answer.server_no_takeover,
-            // 7.1.1.2 and 7.1.2.2: what the client said of itself holds, even if the server did not take it up.
+            // 7.1.1.2 and 7.1.2.2: what the client declared about itself holds, even if the server did not take it up.
             client_no_context_takeover: self.client_no_takeover || answer.client_no_takeover,
             server_max_window_bits: server_window,
             client_max_window_bits: number(self.client_window).min(number(answer.client_window)),

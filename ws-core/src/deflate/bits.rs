@@ -2,7 +2,7 @@
 
 use super::deflater::TAIL;
 
-/// A writer of bits into a slice. What does not fit is said to be by `None`, and nothing is ever written behind the slice.
+/// A writer of bits into a slice. `None` says that something did not fit, and nothing is ever written behind the slice.
 pub(super) struct Bits<'a> {
     out: &'a mut [u8],
     at: usize,

@@ -14,7 +14,7 @@ struct Found {
     less: u16,
 }
 
-/// The most in a block: references; literals, or a little more; bytes.
+/// Maximum numbers in a block: references; literals, or a little more; bytes.
 const FOUND: usize = 2048;
 const PLAIN: usize = 16_384;
 const BYTES: usize = 1 << 20;
@@ -55,7 +55,7 @@ impl Block {
         self.distances = [0; DISTANCES];
     }
 
-    /// How far it may go: what is found farther behind its beginning is another one's.
+    /// How far it may go: what is found farther from its beginning belongs to another block.
     #[inline(always)]
     pub(super) fn room(&self) -> usize {
         if self.found.len() < FOUND { (self.copied + PLAIN).min(BYTES) } else { 0 }
@@ -190,7 +190,7 @@ impl Codes {
     }
 }
 
-/// How a block's codes are told (section 3.2.7).
+/// How a block's codes are described (section 3.2.7).
 struct Description {
     /// How many symbols have lengths, and how many lengths of those codes travel.
     counts: u64,
@@ -210,7 +210,7 @@ impl Description {
         Self { counts: 0, told: 0, runs: [0; LITERALS + DISTANCES], len: 0, code: [0; 19] }
     }
 
-    /// Tells of these codes, in so many bits.
+    /// A description of these codes, and how many bits it takes.
     fn tell(&mut self, literals: &Code<LITERALS>, distances: &Code<DISTANCES>) -> u32 {
         let mut lens = [0_u8; LITERALS + DISTANCES];
         let len = |code: &u32| (code >> 16) as u8;

@@ -55,7 +55,7 @@ const EFFORTS: [Effort; 8] = [
 const LEAST: usize = 4;
 /// The longest one (RFC 1951, section 3.2.5).
 const MOST: usize = 258;
-/// The most bytes at once: places are renumbered between two such pieces only.
+/// Maximum number of bytes at once: places are renumbered between two such pieces only.
 const PIECE: usize = 1 << 30;
 
 impl Chains {
@@ -421,7 +421,7 @@ mod tests {
         }
     }
 
-    /// Output that is too short is said to be.
+    /// Output that is too short is reported.
     #[test]
     fn too_short() {
         for message in messages() {

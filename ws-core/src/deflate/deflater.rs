@@ -29,7 +29,7 @@ pub struct Deflater {
 /// The output slice is shorter than [`Deflater::bound`]. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NoRoom {
-    /// The length to come back with.
+    /// The length that the output slice must have.
     pub needed: usize,
 }
 
@@ -47,7 +47,7 @@ pub(super) const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 /// All of a message with no more to say: an empty stored block without its lengths (section 7.2.3.6).
 const EMPTY: u8 = 0x00;
 
-/// The most bytes in a stored block (RFC 1951, section 3.2.4).
+/// Maximum number of bytes in a stored block (RFC 1951, section 3.2.4).
 pub(super) const STORED: usize = 0xFFFF;
 
 impl Deflater {
@@ -58,8 +58,8 @@ impl Deflater {
         Self { window: Window::new(window), state: None, pool, level, takeover: takeover && level > 0 }
     }
 
-    /// The most bytes that [`deflate`](Self::deflate) may need for a piece of `len` bytes, the end of a message
-    /// included, whatever the content.
+    /// The maximum number of bytes that [`deflate`](Self::deflate) may need for a piece of `len` bytes, the end of a
+    /// message included, whatever the content.
     pub fn bound(&self, len: usize) -> usize {
         // A literal costs at most 9 bits, blocks have some headers, and a flush takes at most 5 bytes.
         let headers = if self.level == 0 { len / STORED * 5 } else { (len >> 3) + (len >> 6) };
@@ -157,7 +157,7 @@ impl Deflater {
                 // A stored block may be smaller; what refers to its bytes does not see the difference.
                 Some(len) if len <= stored(input.len()) + TAIL.len() => return (len, true),
                 Some(_) => {}
-                // It did not do as it promises. What it wrote does not count, and it is not asked again; stored blocks
+                // It did not keep its promise. What it wrote does not count, and it is not asked again; stored blocks
                 // are right behind any others, and do not refer to anything.
                 None => {
                     self.state = None;

@@ -37,8 +37,8 @@ impl History {
         self.0.extend_from_slice(bytes);
     }
 
-    /// Puts a piece of no more than a window, of `size` bytes, behind the rest. Returns where it starts, and how many old bytes
-    /// have gone for it.
+    /// Puts a piece of no more than a window, of `size` bytes, behind the rest. Returns where it starts, and how many old
+    /// bytes have gone for it.
     pub(super) fn push(&mut self, piece: &[u8], size: usize) -> (usize, usize) {
         let mut gone = 0;
         if self.0.len() + piece.len() > 2 * size {

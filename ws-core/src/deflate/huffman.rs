@@ -1,6 +1,6 @@
 //! Huffman codes from how often each symbol comes (RFC 1951, section 3.2.2).
 
-/// The most symbols that an alphabet has, and the longest code.
+/// Maximum number of symbols in an alphabet, and of bits in a code.
 const SYMBOLS: usize = 288;
 const LONGEST: usize = 15;
 

@@ -3,8 +3,8 @@
 //! Invariants:
 //! - Between messages a live state stands on a block boundary with no bit left over, or behind a final block.
 //! - `window` holds the last plain bytes whenever a state is armed anew: between messages with context takeover, and
-//!   behind a final block, which may come anywhere. In between the last `unkept` ones stand in the output only: who
-//!   inflates a message into one piece of memory does not pay for them twice.
+//!   behind a final block, which may come anywhere. In between the last `unkept` ones stand in the output only, so
+//!   that a message inflated into one piece of memory does not cost that copy.
 //! - After an error nothing is live and every call fails.
 
 use core::fmt;
@@ -63,7 +63,7 @@ pub struct Finished {
     pub done: bool,
 }
 
-/// The payload is not what RFC 7692 makes of any message; to be answered with close code 1007.
+/// Invalid compressed data: what RFC 7692 makes of no message; to be answered with close code 1007.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct InvalidDeflate;
 

@@ -265,18 +265,18 @@ impl Inflow {
         &self.out[..self.lent]
     }
 
-    /// Gives up a message half-way, with what of its frame is in the storage: nobody wants it, or the connection has
+    /// Gives up a message half-way, with what of its frame is in the storage: it is not wanted, or the connection has
     /// failed.
     pub(crate) fn drop_message<B: Storage>(&mut self, from: &mut Buffer<B>) {
         from.consume(core::mem::take(&mut self.left) + core::mem::take(&mut self.behind));
         self.stage = Stage::Idle;
         (self.len, self.lent) = (0, 0);
-        // Half a character is not to be continued by whatever comes.
+        // Half a character must not be continued by whatever comes next.
         self.kind = Kind::Binary;
         self.pool.give_buffer(core::mem::take(&mut self.out));
     }
 
-    /// Parks what was not used since the last call; whether any state is still live.
+    /// Parks what was not used since the last call; returns whether any state is still live.
     pub(crate) fn park_idle(&mut self) -> bool {
         if !core::mem::take(&mut self.used) {
             self.inflater.park();

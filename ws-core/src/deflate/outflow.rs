@@ -14,7 +14,7 @@ pub enum Compress {
     Auto,
     /// All.
     Always,
-    /// None. Right for secrets beside what an attacker chooses (RFC 7692, section 8).
+    /// None: for secrets beside text that an attacker chooses (RFC 7692, section 8).
     Never,
 }
 

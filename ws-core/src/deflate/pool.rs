@@ -209,7 +209,7 @@ fn take<T>(idle: &Mutex<Vec<T>>) -> Option<T> {
 }
 
 /// Keeps `thing` for the next one. If there are too many, the one that came first goes: it may be of a kind that
-/// nobody asks for any more.
+/// is no longer asked for.
 fn give<T>(idle: &Mutex<Vec<T>>, thing: T, most: usize) {
     let surplus = {
         let mut idle = lock(idle);

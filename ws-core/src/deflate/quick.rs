@@ -6,7 +6,7 @@
 //! any connection.
 //!
 //! It keeps 16 KiB for a connection with takeover, and the history; zlib-rs at its level 1 keeps 320 KiB. For JSON of 1 KiB
-//! it takes a third of the time of that one, for the same bytes, or as good as the same.
+//! it takes a third of the time of zlib-rs, for as many bytes, or nearly as many.
 
 use std::vec::Vec;
 
@@ -34,7 +34,7 @@ const LEAST: usize = 4;
 const MOST: usize = 258;
 /// So many bytes without a match, and one more is not looked at each time.
 const PATIENCE: usize = 64;
-/// The most bytes at once: places are renumbered between two such pieces only.
+/// Maximum number of bytes at once: places are renumbered between two such pieces only.
 const PIECE: usize = 1 << 30;
 
 impl Quick {
@@ -305,7 +305,7 @@ pub(super) mod tests {
         }
     }
 
-    /// Output that is too short is said to be, and no state is confused by it.
+    /// Output that is too short is reported, and confuses no state.
     #[test]
     fn too_short() {
         for message in messages() {

@@ -1,4 +1,4 @@
-//! What one side wants of permessage-deflate.
+//! Settings of permessage-deflate: what one side offers or accepts.
 //!
 //! The windows are promises in both directions, and are kept on the wire by [`agreement`](super::agreement): a compressor
 //! never uses more than `deflate_window`; a peer that cannot be held to `inflate_window` keeps no context.
@@ -14,11 +14,11 @@ pub struct WindowBits(u8);
 impl WindowBits {
     /// 256 bytes.
     pub const MIN: Self = Self(8);
-    /// 32 KiB: what holds when nothing is said.
+    /// 32 KiB: what holds where negotiation names no window.
     pub const MAX: Self = Self(15);
 
-    /// The least that our compressor makes use of. In 256 bytes there is little to find, and zlib, on which most peers rest,
-    /// took 9 for 8 without a word for years.
+    /// The smallest window that our compressor uses. In 256 bytes there is little to find, and zlib, on which most peers
+    /// rest, silently took 9 for 8 for years.
     pub(super) const SMALLEST_COMPRESSOR: Self = Self(9);
 
     pub(super) const ALL: [Self; 8] =
@@ -54,7 +54,7 @@ impl WindowBits {
     }
 }
 
-/// What one side offers or accepts; nothing is compressed until the other side agrees.
+/// What one side offers or accepts of permessage-deflate; nothing is compressed until the other side agrees.
 ///
 /// ```
 /// use ws_core::deflate::Settings;
@@ -75,30 +75,30 @@ impl WindowBits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// How hard our compressor tries: 0 (not at all) to 9. For JSON of 1 KiB, level 6 takes five times as long as level 1 and
-    /// makes it a fifth smaller, or a third with takeover; 9 is for large messages that many get.
+    /// How hard our compressor tries: 0 (not at all) to 9. For JSON of 1 KiB, level 6 takes five times as long as level 1
+    /// and makes it a fifth smaller, or a third with takeover; 9 is for large messages with many recipients.
     pub level: u8,
     /// The largest window of our compressor. 8 counts as 9, as there is no compressor of 8 bits.
     pub deflate_window: WindowBits,
     /// The largest window that the peer's compressor may keep between messages. A peer that cannot be told, because it did
     /// not offer that, uses 15, but starts each message from nothing.
     ///
-    /// 8 is asked for as it is; peers that rest on zlib then send uncompressed, or break.
+    /// A setting of 8 is asked for as it is; peers that rest on zlib then send uncompressed, or fail.
     pub inflate_window: WindowBits,
     /// Whether our compressor keeps its context from message to message, if the peer lets it.
     pub deflate_takeover: bool,
-    /// Whether the peer's may.
+    /// Whether the peer's compressor may do so.
     pub inflate_takeover: bool,
     /// Messages shorter than this are sent as they are, in bytes.
     pub threshold: usize,
-    /// Live state that was not used for so long is parked: only its window is kept.
+    /// Live state that was not used for this long is parked: only its window is kept.
     pub idle: Duration,
     /// Where states come from; `None`: from the pool of the process.
     pub pool: Option<Pool>,
 }
 
 impl Settings {
-    /// The defaults of a server: windows of 4 KiB in both directions, for who holds many connections.
+    /// The defaults of a server: windows of 4 KiB in both directions, which suits many connections.
     pub const fn server() -> Self {
         Self::with_windows(WindowBits(12))
     }
@@ -108,7 +108,7 @@ impl Settings {
         Self::with_windows(WindowBits::MAX)
     }
 
-    /// The largest window that our own compressor is promised with.
+    /// The largest window that is promised for our own compressor.
     pub(super) fn compressor_window(&self) -> WindowBits {
         self.deflate_window.max(WindowBits::SMALLEST_COMPRESSOR)
     }

@@ -1,7 +1,8 @@
 //! The last plain bytes of a direction: all that a parked connection keeps, and what a new state is armed with.
 //!
 //! A live decompressor cannot be read back, so the bytes are kept a second time beside it; a live compressor has them in its
-//! own history. RFC 7692, section 7.2.1: with context takeover a message may refer to the 2^w bytes before it, over all messages.
+//! own history. RFC 7692, section 7.2.1: with context takeover a message may refer to the 2^w bytes before it, over all
+//! messages.
 
 use super::settings::WindowBits;
 

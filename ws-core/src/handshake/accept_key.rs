@@ -11,9 +11,9 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// The value of `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key`.
 ///
-/// It is "constructed by concatenating /key/ […] with the string" of section 1.3, "taking the SHA-1 hash of this concatenated
-/// value to obtain a 20-byte value and base64-encoding […] this 20-byte hash" (RFC 6455, section 4.2.2). The key is taken as
-/// it came, without white space around it; it is not checked.
+/// It is "constructed by concatenating /key/ […] with the string" of section 1.3, "taking the SHA-1 hash of this
+/// concatenated value to obtain a 20-byte value and base64-encoding […] this 20-byte hash" (RFC 6455, section 4.2.2). The
+/// key is taken as it came, without white space around it; it is not checked.
 ///
 /// ```
 /// assert_eq!(&ws_core::accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");

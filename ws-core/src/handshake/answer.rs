@@ -8,7 +8,7 @@ use super::out::{Out, write};
 use super::request::Request;
 use super::{ACCEPT, EXTENSIONS, PROTOCOL};
 
-/// What goes into the answer that opens the connection, besides what the RFC obliges.
+/// What goes into the answer that opens the connection, besides what the RFC demands.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Accept<'a> {
     /// One of the [subprotocols offered](Request::protocols), or none.

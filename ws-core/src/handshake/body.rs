@@ -5,7 +5,7 @@
 use super::MAX_BODY;
 use super::framing::Body;
 
-/// Most bytes that are looked at for it: chunks come with sizes, extensions and trailers around them.
+/// Maximum number of bytes that are looked at for it: chunks have sizes, extensions and trailers around them.
 const MOST: usize = 4 * MAX_BODY;
 
 /// Finds the content of a [body](super::Response::body) in the bytes behind a response's head: at most

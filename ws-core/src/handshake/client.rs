@@ -18,15 +18,15 @@ use crate::time::Instant;
 #[cfg(feature = "alloc")]
 use alloc::boxed::Box;
 
-/// What a client asks for.
+/// A client's request: the address, and what it offers and asks for.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ClientRequest<'a> {
-    /// Where.
+    /// The address.
     pub uri: Uri<'a>,
     /// The subprotocols on offer, most wanted first.
     pub protocols: &'a [&'a str],
-    /// Whether a server that chooses none of them fails the handshake, as browsers have it. Default: no.
+    /// Whether a server that chooses none of them fails the handshake, as in browsers. Default: no.
     pub require_protocol: bool,
     /// The extensions on offer, as the value of one line; empty for none.
     pub extensions: &'a str,
@@ -67,7 +67,7 @@ impl<'a> ClientRequest<'a> {
 
 /// The opening handshake of a client.
 ///
-/// The parts of the request are borrowed, because the response is held against them. Once it is written, an adapter that
+/// The parts of the request are borrowed, because the response is checked against them. Once it is written, an adapter that
 /// cannot keep them beside it [cuts it loose](Self::into_owned).
 ///
 /// ```
@@ -101,7 +101,7 @@ pub struct ClientHandshake<'a> {
     state: State,
 }
 
-/// What the response is held against.
+/// What the response is checked against.
 #[derive(Clone, Debug)]
 enum Asked<'a> {
     Lent(ClientRequest<'a>),
@@ -167,7 +167,8 @@ impl<'a> ClientHandshake<'a> {
     /// A handshake that begins at `now`.
     ///
     /// `nonce` is 16 bytes "selected randomly for each connection" (RFC 6455, section 4.1), also for each retry: bytes of a
-    /// generator fit for secrets, and no handshake where there are none. The deadline runs from `now` to the complete response.
+    /// generator fit for secrets, and no handshake where there are none. The deadline runs from `now` to the complete
+    /// response.
     ///
     /// # Errors
     /// The part of the request that may not be sent.
@@ -238,8 +239,8 @@ impl<'a> ClientHandshake<'a> {
         Ok(len)
     }
 
-    /// The handshake without the loan: what the response is held against is copied. The request is written before, or
-    /// it never is.
+    /// Ends the loan: copies the parts of the request that the response is checked against. Write the request before, or
+    /// never.
     #[cfg(feature = "alloc")]
     pub fn into_owned(self) -> ClientHandshake<'static> {
         let Self { config, now, asked, key, is_written: _, interim, line, fields, place, state } = self;
@@ -335,7 +336,7 @@ impl<'a> ClientHandshake<'a> {
         (self.state == State::Complete && self.place.status == 101).then_some(self.place.len)
     }
 
-    /// What is to be done with the transport: a handshake that failed closes it at once, without a frame.
+    /// What the caller should do with the transport: a handshake that failed closes it at once, without a frame.
     pub fn transport(&self) -> Transport {
         match self.state {
             State::Reading { .. } | State::Complete => Transport::Open,
@@ -343,7 +344,7 @@ impl<'a> ClientHandshake<'a> {
         }
     }
 
-    /// The transport ended.
+    /// Says that the transport ended.
     ///
     /// # Errors
     /// [`HandshakeError::Eof`] when the response is not complete, or the error it had before.
@@ -356,7 +357,7 @@ impl<'a> ClientHandshake<'a> {
         }
     }
 
-    /// When [`ClientHandshake::tick`] wants to be called.
+    /// When [`ClientHandshake::tick`] is due.
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Reading { deadline } => Some(deadline),
@@ -364,7 +365,7 @@ impl<'a> ClientHandshake<'a> {
         }
     }
 
-    /// Time has passed. Harmless when early.
+    /// Lets time pass. Harmless when early.
     ///
     /// # Errors
     /// [`HandshakeError::Timeout`] when the response did not come in time.

@@ -119,8 +119,8 @@ pub(super) fn all_offered<'a>(answer: Extensions<'a>, offers: &Extensions<'a>) -
 
 /// Whether two of these use the bit RSV1: `permessage-deflate` twice, or beside another compression.
 ///
-/// RFC 7692, 5: a server "MUST NOT accept a PMCE extension negotiation offer together with another extension if the PMCE will
-/// conflict with the extension on their use of the RSV1 bit". The bit belongs to all of the former, and to the
+/// RFC 7692, 5: a server "MUST NOT accept a PMCE extension negotiation offer together with another extension if the PMCE
+/// will conflict with the extension on their use of the RSV1 bit". The bit belongs to all of the former, and to the
 /// compression a frame that was there before them.
 pub(super) fn share_rsv1(extensions: Extensions<'_>) -> bool {
     let uses_rsv1 = |name: &[u8]| name.starts_with(b"permessage-") || name.ends_with(b"deflate-frame");

@@ -150,7 +150,7 @@ impl Span {
         Self { start: start as u32, end: end as u32 }
     }
 
-    /// The piece of `input`; nothing when the caller shows less than he did before.
+    /// The piece of `input`; nothing when the caller shows less than before.
     pub(super) fn of(self, input: &[u8]) -> &[u8] {
         input.get(self.start as usize..self.end as usize).unwrap_or_default()
     }

@@ -109,7 +109,7 @@ pub struct Request<'b> {
 }
 
 impl<'b> Request<'b> {
-    /// The head of this input; nothing when the caller shows less than he did before.
+    /// The head of this input; nothing when the caller shows less than before.
     pub(super) fn new(input: &'b [u8], facts: Facts) -> Option<Self> {
         Some(Self { head: input.get(..facts.len)?, facts })
     }
@@ -147,7 +147,7 @@ impl<'b> Request<'b> {
         self.facts.minor
     }
 
-    /// Whom the request addresses: the authority of an absolute target, else `Host`.
+    /// The host that the request addresses: the authority of an absolute target, else `Host`.
     ///
     /// RFC 9112, 3.2.2: "When an origin server receives a request with an absolute-form of request-target, the origin
     /// server MUST ignore the received Host header field (if any)".

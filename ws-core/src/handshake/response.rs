@@ -43,7 +43,7 @@ pub struct Response<'b> {
 }
 
 impl<'b> Response<'b> {
-    /// The head of this input; nothing when the caller shows less than he did before.
+    /// The head of this input; nothing when the caller shows less than before.
     pub(super) fn new(input: &'b [u8], place: Place) -> Result<Option<Self>, HandshakeError> {
         let Some(head) = input.get(..place.len) else { return Ok(None) };
         let mut framing = Framing::default();

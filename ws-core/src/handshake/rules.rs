@@ -72,7 +72,8 @@ pub(super) fn check_upgrade(request: &Request<'_>) -> Result<(), Rejection> {
     if facts.bad_extensions { Err(Rejection::Extensions) } else { Ok(()) }
 }
 
-/// `version = DIGIT | (NZDIGIT DIGIT) | ("1" DIGIT DIGIT) | ("2" DIGIT DIGIT)`, "Limited to 0-255 range, with no leading zeros" (section 4.3).
+/// `version = DIGIT | (NZDIGIT DIGIT) | ("1" DIGIT DIGIT) | ("2" DIGIT DIGIT)`, "Limited to 0-255 range, with no leading
+/// zeros" (section 4.3).
 fn check_version(value: &[u8]) -> Result<(), Rejection> {
     let digits = value.iter().all(u8::is_ascii_digit);
     let number = match value {

@@ -68,7 +68,8 @@ enum State {
 }
 
 impl ServerHandshake {
-    /// A handshake on a connection that was accepted at `now`, where WebSocket alone is spoken: what is no upgrade is refused.
+    /// A handshake on a connection that was accepted at `now`, where WebSocket alone is spoken: what is no upgrade is
+    /// refused.
     ///
     /// The deadline runs from `now` to the complete head, TLS included.
     pub fn new(now: Instant, config: impl Into<ConfigRef>) -> Self {
@@ -95,7 +96,7 @@ impl ServerHandshake {
     /// behind it, and is not looked at twice.
     ///
     /// `None` asks for more. The same request is returned again when asked again. Bytes behind its head are
-    /// the caller's to hold, at most [`MAX_EARLY_BYTES`](super::MAX_EARLY_BYTES) of them before he answers.
+    /// the caller's to hold, at most [`MAX_EARLY_BYTES`](super::MAX_EARLY_BYTES) of them before it answers.
     ///
     /// # Errors
     /// The first rule broken, at the byte that breaks it, or, for what is missing, at the end of the head. It is final: say
@@ -195,7 +196,7 @@ impl ServerHandshake {
         self.answer(now, status, [headers, &[]], &[body], out)
     }
 
-    /// Writes the refusal that a broken rule obliges, and returns its length. The body says which rule it was.
+    /// Writes the refusal that a broken rule demands, and returns its length. The body says which rule it was.
     ///
     /// It serves for what [`ServerHandshake::recv`] and [`ServerHandshake::tick`] returned, and for
     /// [`Request::rejection`].
@@ -236,7 +237,7 @@ impl ServerHandshake {
         (self.state == State::Accepted).then_some(self.facts.len)
     }
 
-    /// What is to be done with the transport.
+    /// What the caller should do with the transport.
     ///
     /// After a refusal: write it, shut the writing side down and say so with [`ServerHandshake::shut_down`], then read
     /// and [discard](ServerHandshake::discard) until [`Transport::Close`], so that no reset destroys the answer.
@@ -248,7 +249,7 @@ impl ServerHandshake {
         }
     }
 
-    /// The writing side is shut down; the time to linger begins.
+    /// Says that the writing side is shut down; the time to linger begins.
     pub fn shut_down(&mut self, now: Instant) {
         self.advance(now);
         let left = match self.state {
@@ -260,8 +261,8 @@ impl ServerHandshake {
         self.state = if left == 0 { State::Closed } else { State::Lingering { deadline, left } };
     }
 
-    /// `len` bytes were read after a refusal, and thrown away. Past [`LINGER_BYTES`](super::LINGER_BYTES) the transport is to
-    /// be closed, once the answer is out.
+    /// Says that `len` bytes were read after a refusal, and thrown away. Past [`LINGER_BYTES`](super::LINGER_BYTES) the
+    /// transport is to be closed, once the answer is out.
     pub fn discard(&mut self, len: usize) {
         match &mut self.state {
             State::Answered { left, .. } => *left = left.saturating_sub(len),
@@ -271,7 +272,8 @@ impl ServerHandshake {
         }
     }
 
-    /// The peer sends no more. Inside the head, and while lingering, that is the end; an answer still goes out.
+    /// Says that the peer has ended its side. Inside the head, and while lingering, that is the end; an answer still goes
+    /// out.
     pub fn recv_eof(&mut self, now: Instant) {
         self.advance(now);
         match &mut self.state {
@@ -281,7 +283,7 @@ impl ServerHandshake {
         }
     }
 
-    /// When [`ServerHandshake::tick`] wants to be called: while the head is incomplete, while a refusal goes out, and while
+    /// When [`ServerHandshake::tick`] is due: while the head is incomplete, while a refusal goes out, and while
     /// lingering. The time that a decision takes is the application's.
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
@@ -292,7 +294,7 @@ impl ServerHandshake {
         }
     }
 
-    /// Time has passed. Harmless when early.
+    /// Lets time pass. Harmless when early.
     ///
     /// # Errors
     /// [`Rejection::Timeout`] when the head did not come in time.

@@ -114,8 +114,8 @@ mod tests {
         bytes.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect()
     }
 
-    /// Calls `check` for lengths about each bound, offsets about that of a vector, and phases of the key, with a buffer whose
-    /// payload lies at the offset. Fewer of them under Miri, which has no AVX2: there it is the other copy that runs.
+    /// Calls `check` for lengths about each bound, offsets about that of a vector, and phases of the key, with a buffer
+    /// whose payload lies at the offset. Fewer of them under Miri, which has no AVX2: there it is the other copy that runs.
     fn each(mut check: impl FnMut(usize, usize, [u8; 4], &[u8])) {
         let (len_step, step) = if cfg!(miri) { (47, 13) } else { (1, 1) };
         let lens = [SHORT + 1..SHORT + 70, MEDIUM - 3..MEDIUM + 70, 1000..1003];

@@ -4,10 +4,10 @@
 //! this goes by 64, and takes little more than half of its time.
 //!
 //! The algorithm is the one of simdutf8 (Keiser and Lemire, "Validating UTF-8 In Less Than One Instruction Per Byte", 2021).
-//! Whether a byte is in order is decided by itself and the three before it: three tables are looked up, by both halves of the
-//! byte before and the first half of this one. Each gives the set of mistakes that it allows for, and what is in all three
-//! sets was made. The bytes before are not shifted into place but loaded again from where they stand: the ports that shift
-//! are the ones that look up.
+//! Whether a byte is in order is decided by itself and the three before it: three tables are looked up, by both halves of
+//! the byte before and the first half of this one. Each gives the set of mistakes that it allows for, and what is in all
+//! three sets was made. The bytes before are not shifted into place but loaded again from where they stand: the ports that
+//! shift are the ones that look up.
 //!
 //! Only for processors that have the bytewise permutations of AVX-512 (since 2019): those before them slow down for vectors
 //! so wide.

@@ -40,7 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// DP-10, DP-11, DP-12, DP-13, DP-18: what goes in comes out, however it is cut and whoever is parked when.
+    /// DP-10, DP-11, DP-12, DP-13, DP-18: what goes in comes out, however it is cut and whichever side is parked when.
     #[test]
     fn dp18_round_trip(
         window in 9..=15_u8, level in 0..=9_u8, ours in any::<bool>(), theirs in any::<bool>(), steps in vec(step(), 1..12),

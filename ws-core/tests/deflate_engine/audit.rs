@@ -1,6 +1,6 @@
 //! An inflater which is written for its notes and not for speed (RFC 1951): blocks, final bits, how far back it goes.
 
-/// Everything that one direction has said, and where its last message began.
+/// Everything that one direction has sent, and where its last message began.
 #[derive(Default)]
 pub(crate) struct Audit {
     pub(crate) plain: Vec<u8>,

@@ -1,4 +1,5 @@
-//! What the levels promise: bytes that any inflater takes, as few as zlib-rs makes at the same level, in the cheapest blocks.
+//! What the levels promise: bytes that any inflater takes, as few as zlib-rs makes at the same level, in the cheapest
+//! blocks.
 
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Inflate, InflateFlush};
 

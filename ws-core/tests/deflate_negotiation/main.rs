@@ -1,5 +1,5 @@
-//! Who agrees to what about permessage-deflate: rows DN-01 to DN-18, for both roles, over whole handshakes. Row by row here; every
-//! offer and every answer in `every.rs`.
+//! Which side agrees to what about permessage-deflate: rows DN-01 to DN-18, for both roles, over whole handshakes. Row by
+//! row here; every offer and every answer in `every.rs`.
 #![cfg(feature = "deflate")]
 
 mod every;
@@ -219,7 +219,7 @@ fn dn05_client_window_offered() {
         Some("permessage-deflate; client_max_window_bits=8"),
         Some(&format!("{server}=8")),
     );
-    // What the client said of itself binds it, taken up or not.
+    // What the client declared about itself binds it, taken up or not.
     let hint = "permessage-deflate; client_no_context_takeover; client_max_window_bits=10";
     for (answer, expected) in
         [("", 10), ("; client_max_window_bits=15", 10), ("; client_max_window_bits=9", 9)]
@@ -229,7 +229,8 @@ fn dn05_client_window_offered() {
     }
 }
 
-/// DN-06: who did not offer `client_max_window_bits` is not told one: our server takes the context away instead, and our client fails.
+/// DN-06: a client that did not offer `client_max_window_bits` is not told one: our server takes the context away instead,
+/// and our client fails.
 #[test]
 fn dn06_client_window_not_offered() {
     assert_answers(
@@ -246,7 +247,8 @@ fn dn06_client_window_not_offered() {
     }
 }
 
-/// DN-07: a window that the client asks of the server is answered by the same or a smaller one; unasked by our own, if it is below 15.
+/// DN-07: a window that the client asks of the server is answered by the same or a smaller one; unasked by our own, if it
+/// is below 15.
 #[test]
 fn dn07_server_window() {
     for asked in 9..=15u8 {
@@ -324,7 +326,8 @@ fn dn08_any_of_the_offers() {
     ] {
         assert_eq!(check(&offers, &[&format!("permessage-deflate; {answer}")]), expected, "{answer}");
     }
-    // Where both fit and promise different things of the client, both promises are kept; an offer that breaks the rules promises nothing.
+    // Where both fit and promise different things of the client, both promises are kept; an offer that breaks the rules
+    // promises nothing.
     let offers = "permessage-deflate; client_max_window_bits=10, permessage-deflate; client_no_context_takeover, \
         permessage-deflate; client_max_window_bits=99";
     assert_eq!(check(offers, &["permessage-deflate"]), Ok(Some(agreement([false, true], [15, 10]))));
@@ -400,7 +403,8 @@ fn dn13_quoted_values() {
     assert_answers(&["x-a; x=\"permessage-deflate\""], None, None);
 }
 
-/// DN-14: the first offer that can be honoured wins, over all lines, and one stands in the answer; a client that sees two fails.
+/// DN-14: the first offer that can be honoured wins, over all lines, and one stands in the answer; a client that sees two
+/// fails.
 #[test]
 fn dn14_several_offers() {
     for lines in [
@@ -433,7 +437,7 @@ fn dn14_several_offers() {
     assert_eq!(Settings::client().check(request.extensions()), Err(HandshakeError::Rsv1Shared));
 }
 
-/// DN-15: a second extension in use of RSV1 is refused by both roles, whoever wrote the line; others stand beside it.
+/// DN-15: a second extension in use of RSV1 is refused by both roles, in a line of either side; others stand beside it.
 #[test]
 fn dn15_rsv1() {
     let offers = "permessage-deflate, x-webkit-deflate-frame, permessage-bzip2, deflate-frame, x-mux";

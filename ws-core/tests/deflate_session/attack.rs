@@ -121,7 +121,7 @@ fn storage_that_is_gone_is_waited_for() {
     assert!((all, ends) == ([&plain, &b"next"[..]].concat(), 2));
 }
 
-/// after a close with a code that says that nobody listens, no more parts are reported; the close frame is.
+/// after a close with a code that ends listening, no more parts are reported; the close frame is.
 #[test]
 fn x12_a_muted_connection_reports_no_more_parts() {
     for way in 0..2 {

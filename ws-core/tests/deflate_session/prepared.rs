@@ -174,7 +174,8 @@ fn a_lent_frame_is_held() {
     }
 }
 
-/// DP-20: the pool tells how often a message was compressed: once for each window, whoever asks and how often.
+/// DP-20: the pool tells how often a message was compressed: once for each window, however many connections ask and how
+/// often.
 #[test]
 fn compressions_are_counted() {
     let pool = Pool::new(PoolLimits::new());
