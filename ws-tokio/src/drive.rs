@@ -13,7 +13,7 @@ use ws_core::{CloseCode, Closed, Instant, Session, Transport};
 
 use crate::deflate;
 use crate::endpoint::Drive;
-use crate::error::Error;
+use crate::error::{Error, lost};
 use crate::pool::{self, SMALL_REST};
 use crate::timer::{Clock, Timer, Watch};
 use crate::websocket::CloseReason;
@@ -339,18 +339,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                     if self.session.connection_ref().pending(self.beside) == 0 || self.wire.broken =>
                 {
                     self.pace.stuck_since = None;
+                    // It was a send that met the error, and told it.
+                    if self.wire.broken && self.session.connection_ref().can_send(self.beside) {
+                        self.lose(lost());
+                    }
                     return true;
                 }
                 // Half a frame is out, and its sender goes on with it.
                 Poll::Ready(Ok(())) if self.wire.cut => return false,
                 Poll::Ready(Ok(())) => {}
-                // The peer may have said more before it went: reading goes on, and finds the end by itself.
                 Poll::Ready(Err(error)) => {
-                    if self.session.connection_ref().can_recv() {
-                        self.pace.fail(Error::Lost(error));
-                        self.pace.now = self.pace.clock.now();
-                        self.session.connection().stop_sending(self.beside, self.pace.now);
-                    }
+                    self.lose(Error::Lost(error));
                     return true;
                 }
                 Poll::Pending => {
@@ -359,6 +358,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                     return false;
                 }
             }
+        }
+    }
+
+    /// The transport takes nothing any more. The peer may have said more before it went: reading goes on, and finds the
+    /// end by itself.
+    #[cold]
+    fn lose(&mut self, error: Error) {
+        if self.session.connection_ref().can_recv() {
+            self.pace.fail(error);
+            self.pace.now = self.pace.clock.now();
+            self.session.connection().stop_sending(self.beside, self.pace.now);
         }
     }
 

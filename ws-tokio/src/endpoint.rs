@@ -32,6 +32,7 @@ pub(crate) trait Drive: Endpoint {
     fn observe(&mut self, now: Instant);
     fn pause(&mut self, now: Instant);
     fn can_recv(&self) -> bool;
+    fn can_send(&self, beside: &Self::Beside) -> bool;
     fn remaining(&self) -> u64;
     fn linger_room(&self) -> Option<usize>;
     fn awaits_pong_since(&self) -> Option<Instant>;
@@ -91,6 +92,10 @@ impl Drive for Connection {
 
     fn can_recv(&self) -> bool {
         self.can_recv()
+    }
+
+    fn can_send(&self, (): &()) -> bool {
+        self.can_send()
     }
 
     fn remaining(&self) -> u64 {
@@ -182,6 +187,10 @@ impl Drive for Receiver {
 
     fn can_recv(&self) -> bool {
         self.is_open()
+    }
+
+    fn can_send(&self, sender: &Sender) -> bool {
+        sender.is_open()
     }
 
     fn remaining(&self) -> u64 {

@@ -128,7 +128,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<OwnedMessage> for WebSocket<S> {
     type Error = Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.get_mut().reply().poll_room(cx)
+        let this = self.get_mut();
+        // Room may not come any more.
+        if !this.session.connection_ref().can_send() {
+            return Poll::Ready(Err(SendError::Closed.into()));
+        }
+        this.reply().poll_room(cx)
     }
 
     fn start_send(self: Pin<&mut Self>, message: OwnedMessage) -> Result<(), Error> {

@@ -1,10 +1,11 @@
 //! One lazily re-armed timer a connection, over tokio's clock.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tokio::task::unconstrained;
 use tokio::time::{self, Sleep};
 use ws_core::Instant;
 
@@ -75,7 +76,8 @@ impl Timer {
             return Poll::Pending;
         }
         armed.waker = Some(cx.waker().clone());
-        armed.sleep.as_mut().poll(cx)
+        // For a task that has used up its budget tokio's timer would note nobody down, and it is not asked again.
+        pin!(unconstrained(armed.sleep.as_mut())).poll(cx)
     }
 }
 

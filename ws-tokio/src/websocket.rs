@@ -264,6 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// A handle to send with, as `recv` lends it: to queue many messages and flush once.
     pub fn reply(&mut self) -> Reply<'_, S> {
+        self.date_pings();
         Reply { connection: self.session.connection(), wire: &mut self.wire, now: self.pace.now }
     }
 
@@ -279,7 +280,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
+    /// What waits may be a ping, and leave now: its answer is due from now on (C-08).
+    #[inline]
+    fn date_pings(&mut self) {
+        if self.session.connection_ref().pending() > 0 {
+            self.session.connection().observe(self.pace.clock.now());
+        }
+    }
+
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.date_pings();
         loop {
             self.wire.queue_control(self.session.connection());
             match self.wire.poll_flush(cx) {

@@ -240,7 +240,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
         let len = queued.saturating_add(needed);
         if len > self.out.len() {
-            let mut larger = pool::lease_large(len).unwrap_or_else(|| vec![0; len.next_power_of_two()]);
+            // The large ones are few, and left to those who need one.
+            let mut larger = if len <= pool::LEASE {
+                pool::lease()
+            } else {
+                pool::lease_large(len).unwrap_or_else(|| vec![0; len.next_power_of_two()])
+            };
             larger[..queued].copy_from_slice(&self.out[..queued]);
             pool::give(std::mem::replace(&mut self.out, larger));
         }

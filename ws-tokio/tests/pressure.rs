@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use counting::thread;
+use futures_util::SinkExt;
 use rig::{BINARY, Far, Near, PING, PONG, TEXT, frame, masked, poll_once, settle, transport};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -155,9 +156,33 @@ async fn f17_a_closing_connection_refuses_without_a_wait() {
         let refused = |sent| matches!(sent, Poll::Ready(Err(Error::Refused(SendError::Closed))));
         assert!(refused(poll_once(pin!(ws.send(&payload)))), "{len}");
         assert!(refused(poll_once(pin!(ws.reply().send(&payload)))), "{len}");
+        assert!(refused(poll_once(pin!(ws.feed(payload.clone().into())))), "{len}");
         let (_read, mut write) = ws.split();
         assert!(refused(poll_once(pin!(write.send(&payload)))), "{len}");
     }
+}
+
+/// A blocked connection with a little left does not take the thread's largest buffer for a few bytes more: it is there
+/// for those who need it.
+#[tokio::test]
+async fn a_little_more_output_leaves_the_large_buffers_alone() {
+    let (mut large, taken) = server(4 << 20);
+    let message = vec![7; 1_500_000];
+    large.reply().queue(&message).expect("room");
+    large.flush().await.expect("open");
+    let (mut ws, far) = server(4 << 20);
+    far.allow(0);
+    ws.reply().queue("rest").expect("room");
+    assert!(poll_once(pin!(ws.recv())).is_pending());
+    ws.reply().queue("more").expect("room");
+    let before = thread::restart_peak();
+    large.reply().queue(&message).expect("room");
+    let more = thread::peak() - before;
+    assert!(more < 1 << 20, "{more} bytes, with a buffer at hand");
+    large.flush().await.expect("open");
+    far.allow(usize::MAX);
+    ws.flush().await.expect("open");
+    assert_eq!((taken.frames().len(), far.frames().len()), (2, 2));
 }
 
 /// N-05: what the application does not take is not read, beyond one buffer.

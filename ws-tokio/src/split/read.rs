@@ -153,6 +153,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ReadHalf<S> {
         let Self { session, pace, shared, owes } = self;
         shared.wakers.register(READER, cx);
         let mut inner = lock(&shared.inner);
+        // Also with what was only queued.
+        inner.ping_left |= inner.sender.take_ping_left();
         if inner.ping_left {
             session.connection().observe(pace.clock.now());
         }

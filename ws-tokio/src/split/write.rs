@@ -38,8 +38,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
         let shared = &*self.shared;
         shared.wakers.register(WRITER, cx);
         let mut inner = lock(&shared.inner);
+        let was_broken = inner.wire.broken;
         let turned = turn(&mut inner, &mut Context::from_waker(&shared.both));
-        let has_news = inner.ping_left;
+        // A sign of life is due, or the end.
+        let has_news = inner.ping_left || (inner.wire.broken && !was_broken);
         drop(inner);
         if has_news {
             shared.wakers.wake_half(READER);

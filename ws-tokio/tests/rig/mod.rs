@@ -165,11 +165,22 @@ impl Far {
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
+    /// As a socket does, wakes only whoever waits for this direction.
+    fn change_one(&self, change: impl FnOnce(&mut State) -> &mut Option<Waker>) {
+        let mut state = self.state();
+        let waker = change(&mut state).take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
     /// One read's worth.
     pub fn feed(&self, bytes: impl Into<Vec<u8>>) {
         let bytes = bytes.into();
         if !bytes.is_empty() {
-            self.change(|state| state.input.push_back(bytes));
+            self.change_one(|state| {
+                state.input.push_back(bytes);
+                &mut state.reader
+            });
         }
     }
 
@@ -190,7 +201,10 @@ impl Far {
 
     /// Takes this many bytes from now on, and no more.
     pub fn allow(&self, room: usize) {
-        self.change(|state| state.room = room);
+        self.change_one(|state| {
+            state.room = room;
+            &mut state.writer
+        });
     }
 
     /// Takes at most so many bytes at a time.
