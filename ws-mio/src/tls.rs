@@ -30,7 +30,9 @@ use std::sync::{Arc, OnceLock};
 use mio::Interest;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, Connection, RootCertStore, ServerConfig, ServerConnection};
+use rustls::{
+    ClientConfig, ClientConnection, Connection, InvalidMessage, RootCertStore, ServerConfig, ServerConnection,
+};
 
 use crate::connect::ConnectError;
 use crate::stream::Stream as Transport;
@@ -62,7 +64,7 @@ pub struct Stream<T = mio::net::TcpStream> {
     notified: bool,
     /// Bytes have left since somebody asked.
     sent: bool,
-    /// The peer broke TLS, or did not prove who it is. It was told by an alert.
+    /// The peer broke TLS, or did not prove who it is.
     failed: Option<rustls::Error>,
 }
 
@@ -121,6 +123,14 @@ impl<T: Transport> Stream<T> {
         Ok(())
     }
 
+    /// Lets out what the handshake has to say; whether it is done.
+    fn shake_hands(&mut self) -> io::Result<bool> {
+        match self.push() {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
+            Ok(()) | Err(_) => Ok(!self.tls.is_handshaking()),
+        }
+    }
+
     /// Reads the transport once. What it says goes into `out`, as far as there is room; the rest is kept.
     fn pull(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if let Some(error) = &self.failed {
@@ -155,6 +165,12 @@ impl<T: Transport> Stream<T> {
                 // Behind the peer's close_notify nothing counts.
                 Ok(0) => break,
                 Ok(_) => {}
+                // A handshake message is longer than what is kept of one: it is never complete, and nothing behind it is
+                // ever read. rustls sends no alert for it.
+                Err(error) if error.kind() == ErrorKind::InvalidData => {
+                    self.failed = Some(InvalidMessage::HandshakePayloadTooLarge.into());
+                    break;
+                }
                 // So much plaintext waits already.
                 Err(_) => {
                     self.rest = raw.to_vec();
@@ -256,23 +272,24 @@ impl<T: Transport> Transport for Stream<T> {
             }
             self.stands = true;
         }
-        loop {
-            match self.push() {
-                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
-                Ok(()) | Err(_) if !self.tls.is_handshaking() => return Ok(None),
-                Ok(()) | Err(_) => {}
+        if self.shake_hands()? {
+            return Ok(None);
+        }
+        let pulled = self.pull(&mut []);
+        if let Some(error) = &self.failed {
+            return Err(invalid(error.clone()));
+        }
+        match pulled {
+            Ok(_) if self.eof => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(_) if self.shake_hands()? => Ok(None),
+            // Others have their turn before the next read.
+            Ok(_) => Err(ErrorKind::Interrupted.into()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let writes = self.tls.wants_write();
+                let both = Interest::READABLE | Interest::WRITABLE;
+                Ok(Some(if writes { both } else { Interest::READABLE }))
             }
-            match self.pull(&mut []) {
-                Ok(_) if self.eof => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    let writes = self.tls.wants_write();
-                    let both = Interest::READABLE | Interest::WRITABLE;
-                    return Ok(Some(if writes { both } else { Interest::READABLE }));
-                }
-                Err(error) => return Err(error),
-            }
+            Err(error) => Err(error),
         }
     }
 

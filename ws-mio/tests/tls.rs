@@ -220,6 +220,49 @@ fn hs_31_no_handshake() {
     }
 }
 
+/// The head of a handshake message that is longer than a receiver keeps, in full records: it never ends.
+fn overfull(kind: u8) -> Vec<u8> {
+    const RECORD: usize = 16_384;
+    let mut message = vec![kind, 0, 0xff, 0xff];
+    message.resize(4 + 0xffff, 0);
+    let mut raw = Vec::new();
+    for piece in message.chunks(RECORD) {
+        raw.extend_from_slice(&[22, 3, 3]);
+        raw.extend_from_slice(&(piece.len() as u16).to_be_bytes());
+        raw.extend_from_slice(piece);
+    }
+    raw
+}
+
+/// N-01: a handshake message that no room is kept for ends the connection, on both sides, and the loop goes on with the
+/// others.
+#[test]
+fn n01_an_overfull_handshake_message() {
+    let running = Running::start(|_| {});
+    let wild = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let connect = Connect::new("wss://localhost/", wild.local_addr().expect("bound"));
+    running.remote.connect(connect).expect("room");
+    let (mut peer, _) = wild.accept().expect("somebody");
+    peer.write_all(&overfull(2)).expect("written");
+    match running.next() {
+        Seen::Failed(ConnectError::Tls(error)) => assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}"),
+        other => panic!("{other:?}"),
+    }
+    drop(peer);
+
+    let mut peer = running.dial();
+    peer.write_all(&overfull(1)).expect("written");
+    match running.next() {
+        Seen::NotOpened(Error::Lost(error)) => assert_eq!(error.kind(), ErrorKind::InvalidData, "{error}"),
+        other => panic!("{other:?}"),
+    }
+    drop(peer);
+
+    running.connect("localhost");
+    assert!(matches!(running.next(), Seen::Request { .. }));
+    assert!(matches!(running.next(), Seen::Connected(_)));
+}
+
 /// an end of the transport without `close_notify` is no end of the stream, and neither is one with it an end of
 /// the connection. X-16: behind both close frames, it is.
 #[test]
