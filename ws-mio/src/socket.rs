@@ -228,9 +228,11 @@ impl<S: Stream> Socket<S> {
         self.proceed(buffers, now, on_event)
     }
 
-    /// Whether it neither ends nor waits for what is stuck.
+    /// Whether it neither ends nor waits for what is stuck. One whose end was told may only wait for its peer to hang up, but
+    /// it is not one of those that the application has.
     pub(crate) fn is_untroubled(&self) -> bool {
-        let ends = self.failed.is_some() || self.shut || self.eof || self.errored || self.finished;
+        let ends =
+            self.told || self.failed.is_some() || self.shut || self.eof || self.errored || self.finished;
         !ends && !self.stuck_since.is_set() && !self.holds_pong
     }
 

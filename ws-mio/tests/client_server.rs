@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use support::dialling::{ByHand, to};
 use support::running::Running;
-use support::{CLOSE, PATIENCE, switch, until, with_descriptors};
+use support::{CLOSE, PATIENCE, plain, switch, until, with_descriptors};
 use ws_mio::core::{CloseCode, CloseFrame, Config, Event};
 use ws_mio::{
     Acceptance, Answer, ConnId, Connect, ConnectError, Error, Handler, Peer, Refusal, Settings, Visitor,
@@ -385,4 +385,26 @@ fn a_short_life() {
         Seen::Closed(other, Err(Error::Lost(_))) => assert_eq!(other, id),
         other => panic!("{other:?}"),
     }
+}
+
+/// that one waits for its server to hang up says nothing about others: how they end, and how many there are.
+#[test]
+fn x13_beside_one_that_lingers() {
+    let clients = Running::clients();
+    let ((mut lingering, a), (other, b)) = (open_by_hand(&clients), open_by_hand(&clients));
+    lingering.write_all(&plain(CLOSE, &[3, 232])).expect("written");
+    let mut echo = [0; 8];
+    lingering.read_exact(&mut echo).expect("its close frame");
+    match clients.next() {
+        Seen::Closed(id, Ok(())) => assert_eq!(id, a),
+        other => panic!("{other:?}"),
+    }
+    drop(other);
+    match clients.next() {
+        Seen::Closed(id, Err(Error::Lost(_))) => assert_eq!(id, b),
+        other => panic!("{other:?}"),
+    }
+    drop(lingering);
+    let (_peer, _) = open_by_hand(&clients);
+    assert_eq!(clients.remote.connections(), 1);
 }
