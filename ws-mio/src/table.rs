@@ -5,6 +5,8 @@
 
 use ws_core::{ConfigRef, Connection, Instant};
 
+use mio::Token;
+
 use crate::link::Link;
 use crate::quiet::Quiet;
 use crate::remote::ConnId;
@@ -18,6 +20,26 @@ const PIECE: usize = 64;
 const MOST_SPARE: usize = 64;
 
 const NONE: u32 = u32::MAX;
+
+/// How many bits of a token are the place; the others are the generation's. 24 bits are more places than fit into the
+/// memory of a system whose tokens have 32.
+const PLACE_BITS: u32 = if usize::BITS >= 64 { 32 } else { 24 };
+
+/// Places are below this: what is above is left to the tokens of other things.
+const END: u32 = (u32::MAX >> (32 - PLACE_BITS)) - PIECE as u32 * 16;
+
+/// What a connection's events come with. They may come after its end, if somebody else has its descriptor, too: then they
+/// are not those of the next one in its place.
+#[inline]
+pub(crate) fn token_of(id: ConnId) -> Token {
+    Token((u64::from(id.generation) << PLACE_BITS | u64::from(id.slot)) as usize)
+}
+
+/// The place that a token names.
+#[inline]
+pub(crate) fn place_of(token: Token) -> u32 {
+    (token.0 as u64 & ((1 << PLACE_BITS) - 1)) as u32
+}
 
 #[derive(Debug)]
 enum Place {
@@ -82,23 +104,24 @@ impl<D> Table<D> {
         (self.pieces.len() * PIECE) as u32
     }
 
-    /// A place for another connection, whose socket is out; `None`: there are four thousand million.
-    pub(crate) fn take_place(&mut self) -> Option<u32> {
+    /// A place for another connection, whose socket is out, and its name; `None`: there are four thousand million.
+    pub(crate) fn take_place(&mut self) -> Option<(u32, ConnId)> {
         if self.free == NONE {
             self.grow()?;
         }
-        let at = self.free;
+        let (at, loop_index) = (self.free, self.loop_index);
         let slot = self.slot(at)?;
         let Place::Free { next } = std::mem::replace(&mut slot.place, Place::Out) else { return None };
+        let id = ConnId { loop_index, generation: slot.generation, slot: at };
         self.free = next;
         self.count += 1;
-        Some(at)
+        Some((at, id))
     }
 
     #[cold]
     fn grow(&mut self) -> Option<()> {
         let start = u32::try_from(self.pieces.len() * PIECE).ok()?;
-        let end = start.checked_add(PIECE as u32).filter(|&end| end < NONE - PIECE as u32 * 16)?;
+        let end = start.checked_add(PIECE as u32).filter(|&end| end <= END)?;
         let free = |next| Slot { place: Place::Free { next }, generation: 0, state: None };
         self.pieces.push((start + 1..end).chain([self.free]).map(free).collect());
         self.free = start;

@@ -20,7 +20,7 @@ use crate::handler::Handler;
 use crate::remote::{Batch, ConnId, Inbox, Remote};
 use crate::server::Settings;
 use crate::socket::State;
-use crate::table::Table;
+use crate::table::{Table, place_of, token_of};
 use crate::topics::Topics;
 use crate::wheel::Wheel;
 
@@ -155,7 +155,9 @@ impl<H: Handler> Worker<H> {
                 match event.token() {
                     WAKER => {}
                     LISTENER => self.door.iter_mut().for_each(|door| door.knocked = true),
-                    Token(slot) => self.work(slot as u32, now, |hand| hand.on_ready(event)),
+                    token => self.work(place_of(token), now, |hand| {
+                        if token_of(hand.id) == token { hand.on_ready(event) } else { Ok(State::Waiting) }
+                    }),
                 }
             }
             self.obey(now);

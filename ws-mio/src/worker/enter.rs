@@ -3,8 +3,8 @@
 use std::io::{self, ErrorKind};
 use std::sync::atomic::Ordering;
 
+use mio::Interest;
 use mio::net::TcpStream;
-use mio::{Interest, Token};
 use ws_core::Instant;
 
 use super::Worker;
@@ -15,6 +15,7 @@ use crate::handler::Handler;
 use crate::link::Link;
 use crate::remote::ConnId;
 use crate::socket::Socket;
+use crate::table::token_of;
 
 impl<H: Handler> Worker<H> {
     pub(super) fn let_in(&mut self, now: Instant) {
@@ -75,11 +76,11 @@ impl<H: Handler> Worker<H> {
     /// Gives a socket a place, and has its events told.
     pub(super) fn seat(&mut self, mut socket: Socket<Link>) -> io::Result<u32> {
         socket.set_overflow(self.table.overflow());
-        let at = self.table.take_place().ok_or(ErrorKind::OutOfMemory)?;
+        let (at, id) = self.table.take_place().ok_or(ErrorKind::OutOfMemory)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registry = self.poll.registry();
         let registered =
-            socket.stream_mut().tcp().and_then(|tcp| registry.register(tcp, Token(at as usize), interest));
+            socket.stream_mut().tcp().and_then(|tcp| registry.register(tcp, token_of(id), interest));
         if let Err(error) = registered {
             self.table.remove(at);
             return Err(error);
