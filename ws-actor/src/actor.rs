@@ -206,7 +206,7 @@ impl<A: WsActor> Context<A> {
     pub(crate) fn clear_timers(&mut self) -> usize {
         let timers = std::mem::take(&mut self.timers);
         let count = timers.len();
-        drop_contained(timers);
+        timers.into_iter().for_each(drop_contained);
         count
     }
 
@@ -217,6 +217,12 @@ impl<A: WsActor> Context<A> {
 
     pub(crate) fn pop_timer(&mut self) -> Option<A::Cast> {
         self.timers.pop().map(|Reverse(timer)| timer.message)
+    }
+}
+
+impl<A: WsActor> Drop for Context<A> {
+    fn drop(&mut self) {
+        self.clear_timers();
     }
 }
 

@@ -6,12 +6,12 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::task::{Context, Poll, Waker};
 
 use crate::actor::{self, WsActor};
 use crate::mailbox::Letter;
+use crate::supervise::contain;
 use crate::sync::lock;
 use crate::target::{CastError, Target};
 
@@ -88,7 +88,7 @@ impl News {
         waiting.into_values().for_each(Waker::wake);
         for Monitor { watcher, tell } in monitors {
             // The closure is the application's, and its panic nobody else's.
-            let _ = catch_unwind(AssertUnwindSafe(|| tell(&watcher, ended)));
+            let _ = contain(|| tell(&watcher, ended));
         }
     }
 

@@ -7,6 +7,7 @@
 //! What is compressed is made when the first connection that compresses has it to write ([`Many::prepared`]), and then
 //! at most once for each window (RFC 7692, section 7.2.1). Nobody who queues a message compresses.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -18,6 +19,7 @@ use ws_core::{Kind, Part, Prepared};
 use crate::codec::EncodeError;
 use crate::envelope::Envelope;
 use crate::event::{CloseFrame, Message};
+use crate::supervise::drop_contained;
 
 /// A message on its way out: anything that is [`Into<Outgoing>`], such as `&str`, `String`, [`Bytes`], [`Message`].
 ///
@@ -100,18 +102,18 @@ impl Lane {
 
     fn new(
         Outgoing { message, key, topic, is_json }: Outgoing,
-        frame: impl FnOnce(Bytes, Kind, Envelope) -> Frame,
+        frame: impl FnOnce(Payload, Kind, Envelope) -> Frame,
     ) -> Result<Self, ws_core::SendError> {
         let envelope = Envelope { topic, is_json };
         Ok(match message {
-            Message::Text(text) => Self::Data(frame(text.into_bytes(), Kind::Text, envelope), key),
-            Message::Binary(bytes) => Self::Data(frame(bytes, Kind::Binary, envelope), key),
+            Message::Text(text) => Self::Data(frame(text.into_bytes().into(), Kind::Text, envelope), key),
+            Message::Binary(bytes) => Self::Data(frame(bytes.into(), Kind::Binary, envelope), key),
             // 5.5: control frames "MUST have a payload length of 125 bytes or less".
             Message::Ping(bytes) | Message::Pong(bytes) if bytes.len() > MAX_CONTROL => {
                 return Err(ws_core::SendError::ControlTooLong);
             }
-            Message::Ping(bytes) => Self::Control(Control::Ping(bytes)),
-            Message::Pong(bytes) => Self::Control(Control::Pong(bytes)),
+            Message::Ping(bytes) => Self::Control(Control::Ping(bytes.into())),
+            Message::Pong(bytes) => Self::Control(Control::Pong(bytes.into())),
             Message::Close(frame) => {
                 if let Some(frame) = &frame {
                     frame.borrow().check()?;
@@ -122,11 +124,42 @@ impl Lane {
     }
 }
 
+/// The application's bytes, whose owner's destructor (`Bytes::from_owner`) may panic and harm nobody: whoever lets go of
+/// them last may have other things to do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Payload(Bytes);
+
+impl Deref for Payload {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+impl DerefMut for Payload {
+    fn deref_mut(&mut self) -> &mut Bytes {
+        &mut self.0
+    }
+}
+
+impl<B: Into<Bytes>> From<B> for Payload {
+    fn from(bytes: B) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl Drop for Payload {
+    fn drop(&mut self) {
+        drop_contained(std::mem::take(&mut self.0));
+    }
+}
+
 /// A control frame that does not end the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Control {
-    Ping(Bytes),
-    Pong(Bytes),
+    Ping(Payload),
+    Pong(Payload),
 }
 
 /// A whole message to be framed by each connection's core.
@@ -136,14 +169,14 @@ pub(crate) struct Frame(Form);
 #[derive(Clone, Debug)]
 enum Form {
     /// With what goes around it for a client who wants that, if it is not the usual.
-    Own(Bytes, Kind, Option<Arc<Envelope>>),
+    Own(Payload, Kind, Option<Arc<Envelope>>),
     Many(Arc<Many>),
 }
 
 /// A message for many connections.
 #[derive(Debug)]
 pub(crate) struct Many {
-    payload: Bytes,
+    payload: Payload,
     kind: Kind,
     /// Of whom it came.
     tally: Option<Arc<Tally>>,
@@ -162,7 +195,7 @@ pub(crate) struct Tally {
 }
 
 impl Many {
-    fn new(payload: Bytes, kind: Kind, envelope: Envelope, tally: Option<Arc<Tally>>) -> Self {
+    fn new(payload: Payload, kind: Kind, envelope: Envelope, tally: Option<Arc<Tally>>) -> Self {
         let (prepared, enveloped) = (OnceLock::new(), OnceLock::new());
         Self { payload, kind, tally, prepared, envelope, enveloped }
     }
@@ -189,12 +222,13 @@ impl Frame {
             Form::Own(payload, kind, envelope) => {
                 let envelope = envelope.as_deref().cloned().unwrap_or_default();
                 let topic = envelope.topic.clone().unwrap_or_else(default);
-                Self(Form::Own(envelope.around(&topic, *kind, payload).into_bytes(), Kind::Text, None))
+                let text = envelope.around(&topic, *kind, payload).into_bytes();
+                Self(Form::Own(text.into(), Kind::Text, None))
             }
             Form::Many(many) => {
                 let make = |topic: &str| {
                     let text = many.envelope.around(topic, many.kind, &many.payload).into_bytes();
-                    let made = Many::new(text, Kind::Text, Envelope::default(), many.tally.clone());
+                    let made = Many::new(text.into(), Kind::Text, Envelope::default(), many.tally.clone());
                     Self(Form::Many(Arc::new(made)))
                 };
                 match &many.envelope.topic {

@@ -13,13 +13,13 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 use tokio::io::AsyncWrite;
 use ws_core::frame::MAX_HEADER;
 use ws_core::{Connection, Kind, Message, Part, Role, SendError, mask};
 
 use crate::compress;
-use crate::outgoing::{Frame, Shared};
+use crate::outgoing::{Frame, Payload, Shared};
 use crate::pool;
 
 /// A payload of this size or more is written from where it is, one below is copied behind its head.
@@ -38,7 +38,7 @@ pub(crate) struct Output {
     start: usize,
     end: usize,
     /// Follows the buffer's bytes on the wire.
-    large: Bytes,
+    large: Payload,
     /// What is left of the message that is being sent.
     message: Option<Rest>,
 }
@@ -122,7 +122,7 @@ impl Output {
         let payload = sent..sent + len;
         match header.mask {
             None if len < LARGE => self.put(&frame.payload()[payload]),
-            None => self.large = frame.payload().slice(payload),
+            None => self.large = frame.payload().slice(payload).into(),
             Some(key) if len < LARGE => {
                 mask::mask_copy(&frame.payload()[payload], self.space(), key);
                 self.end += len;
@@ -177,7 +177,7 @@ impl Output {
         if payload.len() < LARGE {
             self.put(&payload);
         } else {
-            self.large = payload;
+            self.large = payload.into();
         }
         self.message = rest.map(Rest::Shared);
     }
@@ -212,13 +212,14 @@ impl Output {
         }
         let of_small = n.min(self.end - self.start);
         self.start += of_small;
-        self.large.advance((n - of_small).min(self.large.len()));
+        let of_large = (n - of_small).min(self.large.len());
+        self.large.advance(of_large);
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         }
         if self.large.is_empty() {
             // The payload is not kept alive by an empty rest of it.
-            self.large = Bytes::new();
+            self.large = Payload::default();
         }
         Poll::Ready(Ok(()))
     }

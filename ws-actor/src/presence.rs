@@ -1,7 +1,6 @@
 //! Who is in a room, and how its members learn of it.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use crate::entry::Entry;
 use crate::id::ConnId;
 use crate::meta::Meta;
 use crate::outgoing::{Lane, Outgoing, Tally};
+use crate::supervise::contain;
 
 /// A member of a room.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,7 +72,7 @@ impl fmt::Debug for RoomOptions {
 /// Calls the program's function; no lock may be held.
 pub(crate) fn announce(events: &PresenceEvents, presence: Presence, tally: &Arc<Tally>) -> Option<Lane> {
     // The end of a connection is told to its actor, whatever this does.
-    let outgoing = catch_unwind(AssertUnwindSafe(|| events(presence))).ok()??;
+    let outgoing = contain(|| events(presence))??;
     Lane::for_many(outgoing, Some(tally)).ok()
 }
 

@@ -14,6 +14,7 @@ use ws_core::{Failure, Instant};
 use crate::conn::now;
 use crate::event::Reason;
 use crate::id::ConnId;
+use crate::supervise::contain;
 use crate::sync::lock;
 
 /// Reports that may come at once.
@@ -91,7 +92,8 @@ impl<T> Observer<T> {
         // Told without the lock: observers do not wait for one another.
         let admitted = lock(&self.meter).admit(now());
         if let Some(suppressed) = admitted {
-            (self.tell)(&make(suppressed));
+            // A log that fails, as a print to a closed pipe does, is no failure of what it is told of.
+            let _ = contain(|| (self.tell)(&make(suppressed)));
         }
     }
 }

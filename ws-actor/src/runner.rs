@@ -370,8 +370,12 @@ impl<A: WsActor> Runner<A> {
                         return;
                     }
                 }
-                Some(Todo::Message(_) | Todo::Cast(_)) => self.guard.ended.letters += 1,
-                _ => {}
+                Some(unread) => {
+                    let is_lost = matches!(unread, Todo::Message(_) | Todo::Cast(_));
+                    self.guard.ended.letters += usize::from(is_lost);
+                    drop_contained(unread);
+                }
+                None => {}
             }
             let_others_run(&self.guard.hub).await;
         }

@@ -219,10 +219,20 @@ impl fmt::Write for Bounded {
     }
 }
 
-/// Drops a value of the application, whose destructor may panic.
+/// Runs code of the application whose panic concerns nobody else; `None` if it panics. What the panic says has been said by
+/// the panic hook.
+pub(crate) fn contain<T>(run: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(drop_contained).ok()
+}
+
+/// Drops a value of the application, whose destructor may panic; of several values each has to be dropped by itself, for
+/// two panics in one drop abort the program.
 pub(crate) fn drop_contained<T>(value: T) {
-    // A second panic in there would abort whatever we do; what the first one says has been said by the panic hook.
-    let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
+    let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) else { return };
+    // What a destructor panics with may be such a value again, and so on: the second is not looked at.
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(payload);
+    }
 }
 
 impl fmt::Display for Fault {

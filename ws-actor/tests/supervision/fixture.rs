@@ -90,10 +90,18 @@ pub(super) struct Fixture {
 
 impl Fixture {
     pub(super) async fn new(options: ActorOptions) -> Self {
+        Self::reporting(options, false).await
+    }
+
+    /// With a log that panics when it has been told.
+    pub(super) async fn reporting(options: ActorOptions, log_breaks: bool) -> Self {
         let hub = Hub::new();
         let reports = Arc::<Mutex<Vec<String>>>::default();
         let lines = Arc::clone(&reports);
-        hub.on_actor_failure(move |failure| lines.lock().unwrap().push(failure.to_string()));
+        hub.on_actor_failure(move |failure| {
+            lines.lock().unwrap().push(failure.to_string());
+            assert!(!log_breaks, "as a print to a closed pipe does");
+        });
         let (log, made) = (Log::default(), AtomicU64::new(0));
         let to = Arc::clone(&log);
         let make = move || Worker { log: Arc::clone(&to), number: made.fetch_add(1, Ordering::SeqCst) };

@@ -17,7 +17,8 @@ use ws_actor::{
 };
 use ws_core::frame::Opcode;
 
-/// B14: what a panic and an error end, by policy: the culprit, a bystander, the actor's state, the actor.
+/// B14: what a panic and an error end, by policy: the culprit, a bystander, the actor's state, the actor. A log that panics
+/// when it is told of them changes nothing.
 #[tokio::test]
 async fn policies() {
     use Recovery::{Close, Continue, End, Restart};
@@ -32,9 +33,10 @@ async fn policies() {
         ("panic", End, Some(1011), Some(1011), 0),
         ("fail", End, Some(1011), Some(1011), 0),
     ];
-    for (word, recovery, culprits, bystanders, answers) in table {
-        let case = format!("{word}, {recovery:?}");
-        let fixture = Fixture::new(options(recovery, recovery)).await;
+    let rows = [false, true].into_iter().flat_map(|log_breaks| table.map(|row| (log_breaks, row)));
+    for (log_breaks, (word, recovery, culprits, bystanders, answers)) in rows {
+        let case = format!("{word}, {recovery:?}, {log_breaks}");
+        let fixture = Fixture::reporting(options(recovery, recovery), log_breaks).await;
         let mut culprit = fixture.open("culprit").await;
         fixture.until(0, "connect 1 culprit").await;
         let mut bystander = fixture.open("bystander").await;
