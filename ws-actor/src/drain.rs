@@ -167,8 +167,10 @@ impl Hub {
     ///    and the client answers it. If the batches would not fit into three quarters of the time that is left, they are
     ///    made larger.
     /// 4. What is left at the deadline is cut.
-    /// 5. Listeners close. HTTP requests under way are answered, actors get what is in their mailboxes and end as with
-    ///    [`Context::stop`](crate::Context::stop); both have what is left of the time.
+    /// 5. Listeners close, and HTTP requests under way are answered. When they are, or half of what is left of the time has
+    ///    passed, actors get what is in their mailboxes and end as with [`Context::stop`](crate::Context::stop). They have
+    ///    three quarters of the rest; what observers ([`Hub::observe`]) have not been told by then has the last of it.
+    ///    Requests that are still under way are cut when the actors have ended.
     ///
     /// It is for good; a Hub that was shut down takes no connection again. Whoever calls this later waits for the same
     /// end and gets the same summary.
@@ -204,8 +206,10 @@ impl Hub {
         self.cut_all(&drain.frame());
         let _ = timeout_at(cut_at.max(Instant::now()) + reserve / 2, self.all_ended()).await;
         gate.phase.send_replace(Phase::Over);
-        let _ = timeout_at(deadline, gate.phase.closed()).await;
-        let _ = timeout_at(deadline, self.tell_actors(Letter::Stop)).await;
+        // A response without end, or a client that takes it slowly, is not what actors have to wait for.
+        let _ = timeout_at(Instant::now() + remaining(deadline) / 2, gate.phase.closed()).await;
+        let actors_until = Instant::now() + remaining(deadline) * 3 / 4;
+        let _ = timeout_at(actors_until, self.tell_actors(Letter::Stop)).await;
         gate.phase.send_replace(Phase::Ended);
         let (answer, mut answers) = mpsc::channel(1);
         self.shared.meters.observers.flush(answer);

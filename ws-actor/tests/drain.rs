@@ -189,6 +189,31 @@ async fn the_deadline_holds() {
     assert!(waits.is_at_end().await);
 }
 
+/// O2: a request that is never answered does not take the time of actors that would end at once.
+#[tokio::test]
+async fn http_leaves_time_for_actors() {
+    let hub = Hub::new();
+    let (target, book) = echo(&hub, "echo", None);
+    let server = Server::new(&hub).route(Route::ws("/ws").target(target));
+    let addr = listen(server.on_http(|_| std::future::pending::<http::Response<String>>())).await;
+    let mut waits = Client::new(addr).await;
+    waits.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let mut client = Client::open(addr, "/ws").await;
+    until("it is known", || book.lock().unwrap().met == 1).await;
+    let answers = tokio::spawn(async move {
+        assert_eq!(client.close_frame().await.0, 1012);
+        client.close(1012).await;
+    });
+    let (deadline, began) = (Duration::from_secs(4), Instant::now());
+    let summary = hub.shutdown(Drain { deadline, ..Drain::new() }).await;
+    assert_eq!((summary.closed_clean, summary.cut), (1, 0));
+    assert_eq!(book.lock().unwrap().log.last().unwrap(), "dropped");
+    assert!(hub.lookup("echo").is_none());
+    assert!(began.elapsed() < deadline, "{:?}", began.elapsed());
+    answers.await.unwrap();
+    assert!(waits.is_at_end().await);
+}
+
 /// O2: a client that never answers the close frame is cut; one that leaves by itself meanwhile is not.
 #[tokio::test]
 async fn clients_of_all_kinds() {
