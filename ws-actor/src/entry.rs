@@ -247,6 +247,24 @@ impl Entry {
         result.map_err(SendError::from)
     }
 
+    /// Queues what was said in a room before this connection came, the oldest first: as much of its end as half of the
+    /// outbox has room for.
+    pub(crate) fn take_past<'a, M>(&self, past: M, lost: &mut Lost)
+    where
+        M: DoubleEndedIterator<Item = (&'a Frame, Option<&'a Arc<str>>)> + ExactSizeIterator + Clone,
+    {
+        let before = lost.len();
+        if self.who.way.envelope {
+            let dressed: Vec<_> = past.map(|(frame, key)| (self.dress(frame), key)).collect();
+            self.outbox.push_last(dressed.iter().map(|(frame, key)| (&**frame, *key)), lost);
+        } else {
+            self.outbox.push_last(past, lost);
+        }
+        if lost.len() > before {
+            self.count_drops(Ok(()), lost.len() - before);
+        }
+    }
+
     /// Counts what an overflow has cost: this message, or `lost` others.
     #[cold]
     fn count_drops(&self, result: Result<(), Refused>, lost: usize) {

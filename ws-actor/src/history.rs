@@ -231,6 +231,21 @@ mod tests {
         }
     }
 
+    /// S5, B13: what the past replaces in an outbox is counted, for the connection and by its kind.
+    #[test]
+    fn what_the_past_replaces() {
+        let (hub, target) = (Hub::new(), target());
+        let room = hub.room_with("r", options(3));
+        room.broadcast(Outgoing::keyed("k", "past"));
+        let limits = OutboxLimits { overflow: crate::Overflow::Conflate, ..OutboxLimits::new() };
+        let link = link(&hub, &target, limits);
+        assert_eq!(hub.send(link.id(), Outgoing::keyed("k", "before")), Ok(()));
+        assert_eq!(room.join(link.id()), Ok(()));
+        let counted = hub.metrics().dropped.of(crate::DropReason::Replaced);
+        assert_eq!((counted, hub.inspect(link.id()).unwrap().dropped), (1, 1));
+        assert_eq!(written(&link), ["past"]);
+    }
+
     proptest! {
         /// S5, D2: whoever joins while others speak hears an unbroken run of what is said, to its end.
         #[test]

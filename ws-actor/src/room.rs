@@ -396,7 +396,7 @@ impl Inner {
     fn admit(&self, entry: Arc<Entry>, news: Option<&Lane>, gone: &mut Gone) -> Arc<Mutex<Shard>> {
         let Some(mut order) = self.in_order() else { return self.place(entry) };
         gone.past.append(&mut order.history.trim(now()));
-        entry.outbox().push_last(order.history.iter(), &mut gone.lost);
+        entry.take_past(order.history.iter(), &mut gone.lost);
         let id = entry.id();
         let shard = self.place(entry);
         if let Some(news) = news {

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use support::{Client, listen, soon};
 use ws_actor::{
     ActorOptions, Codec, Context, DecodeError, EncodeError, Fault, Hub, Inbound, Json, Message,
-    OnDecodeError, Outgoing, Recovery, Relay, Route, Server, Typed, TypedSendError, Upgrade, WsActor,
+    OnDecodeError, Outgoing, Recovery, Relay, RoomOptions, Route, Server, Typed, TypedSendError, Upgrade,
+    WsActor,
 };
 use ws_core::frame::Opcode;
 
@@ -159,7 +160,8 @@ async fn values_that_cannot_be_sent() {
     assert!(matches!(wire.send(&hub, id, &Said::Show), Err(TypedSendError::Send(_))));
 }
 
-/// C10: one broadcast reaches clients with envelopes and clients without; off unless the route or the decision says so.
+/// C10, S5: one broadcast reaches clients with envelopes and clients without, live and from a room's history; off unless the
+/// route or the decision says so.
 #[tokio::test]
 async fn envelopes() {
     let hub = Hub::new();
@@ -172,24 +174,8 @@ async fn envelopes() {
     let plain = Route::ws("/plain").target(&target).decide(decide);
     let wrapped = Route::ws("/wrapped").target(&target).decide(decide).envelope();
     let addr = listen(Server::new(&hub).route(plain).route(wrapped)).await;
-    let room = hub.room("all");
-    let mut clients = Vec::new();
-    // The default of each route, and what a decision makes of it.
-    let table = [
-        ("/plain", false),
-        ("/plain?on", true),
-        ("/plain?off", false),
-        ("/wrapped", true),
-        ("/wrapped?off", false),
-    ];
-    for (path, is_wrapped) in table {
-        let client = Client::open(addr, path).await;
-        let id = log.connect().await.id;
-        room.join(id).unwrap();
-        clients.push((client, id, is_wrapped));
-    }
     let json = serde_json::json!({ "client_count": 5 });
-    let table = [
+    let said = [
         (
             Outgoing::from("hi \"you\""),
             (Opcode::Text, b"hi \"you\"".to_vec()),
@@ -212,7 +198,37 @@ async fn envelopes() {
         ),
         (Outgoing::keyed("k", "v").topic("t"), (Opcode::Text, b"v".to_vec()), r#"{"topic":"t","data":"v"}"#),
     ];
-    for (outgoing, plain, wrapped) in table {
+    // Of the past, all get what they would have got live.
+    let mut options = RoomOptions::new();
+    options.history = Some((10, std::time::Duration::from_secs(3_600)));
+    let past = hub.room_with("past", options);
+    for (outgoing, ..) in &said {
+        past.broadcast(outgoing.clone());
+    }
+    let room = hub.room("all");
+    let mut clients = Vec::new();
+    // The default of each route, and what a decision makes of it.
+    let table = [
+        ("/plain", false),
+        ("/plain?on", true),
+        ("/plain?off", false),
+        ("/wrapped", true),
+        ("/wrapped?off", false),
+    ];
+    for (path, is_wrapped) in table {
+        let client = Client::open(addr, path).await;
+        let id = log.connect().await.id;
+        room.join(id).unwrap();
+        past.join(id).unwrap();
+        clients.push((client, id, is_wrapped));
+    }
+    for (client, _, is_wrapped) in &mut clients {
+        for (_, plain, wrapped) in &said {
+            let wrapped = (Opcode::Text, wrapped.as_bytes().to_vec());
+            assert_eq!(client.message().await, if *is_wrapped { wrapped } else { plain.clone() });
+        }
+    }
+    for (outgoing, plain, wrapped) in said {
         let wrapped = (Opcode::Text, wrapped.as_bytes().to_vec());
         assert_eq!(room.broadcast(outgoing.clone()).delivered, 5);
         assert_eq!(hub.broadcast(outgoing.clone()).delivered, 5);
