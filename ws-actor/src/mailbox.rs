@@ -1,9 +1,13 @@
 //! The queue in front of an actor.
 //!
 //! Bounded in letters and in bytes. A connection whose event finds no room waits in line, and is not read while it
-//! does; connections get room in the order in which they asked. Two things pass the bound, and both are bounded by
-//! the number of connections instead: a [`Disconnect`](crate::Disconnect), which must never be lost, and the one
-//! message that a dying connection had in hand. So do the two letters that a Hub writes when it shuts down.
+//! does; connections get room in the order in which they asked. Casts do not wait, and come again when they like: while a
+//! connection is in line they get every second place at most, and none that its event needs.
+//!
+//! Two things pass the bound: a [`Disconnect`](crate::Disconnect), which must never be lost, and what a dying connection
+//! had in hand, which is one message, and the `Connect` if it died on its way from another actor. Both are bounded by the
+//! number of connections, and connections by [`FULL_TIMES`]: a mailbox that holds so much more than it should takes no
+//! new one. The two letters that a Hub writes when it shuts down pass the bound as well.
 //!
 //! The mailbox knows which connections are attached to it, so that they end with it. Names no runtime.
 
@@ -21,6 +25,7 @@ use crate::event::{CloseFrame, Disconnect, Event, Reason};
 use crate::id::ConnId;
 use crate::meters::Meters;
 use crate::seat::{Last, Receipt};
+use crate::supervise::drop_contained;
 use crate::sync::{lock, store, wake};
 use crate::waiters::{Ticket, Waiters};
 
@@ -29,6 +34,10 @@ pub(crate) const MAX_LETTERS: usize = 1_024;
 
 /// Most bytes that wait for an actor. One letter larger than that is taken when no other waits.
 pub(crate) const MAX_BYTES: usize = 8 << 20;
+
+/// A mailbox that holds so many times [`MAX_LETTERS`] or [`MAX_BYTES`] takes no more connections: by the ends of those that
+/// come and go it would grow for as long as its actor is slow.
+const FULL_TIMES: usize = 4;
 
 /// Of so many letters, one is timed.
 const TIMED_EVERY: u64 = 32;
@@ -94,6 +103,10 @@ struct State {
     last_key: u64,
     reader: Option<Waker>,
     line: Waiters,
+    /// What the event of the first in line costs, as far as it has said so.
+    first: Option<(Ticket, usize)>,
+    /// A cast has got a place since somebody in line did.
+    cast_went: bool,
     /// Letters that have been posted, and read.
     posted: u64,
     read: u64,
@@ -137,10 +150,11 @@ impl Mailbox {
         lock(&self.state).attached.len()
     }
 
-    /// Makes the end of this mailbox the end of that connection, under a key that was never used here.
+    /// Makes the end of this mailbox the end of that connection, under a key that was never used here. One that is full
+    /// several times over counts as down.
     pub(crate) fn attach(&self, entry: &Arc<Entry>) -> Result<u64, Down> {
         let mut state = lock(&self.state);
-        if state.phase != Phase::Open {
+        if state.phase != Phase::Open || state.is_overfull() {
             return Err(Down);
         }
         state.last_key += 1;
@@ -201,12 +215,17 @@ impl Mailbox {
             *hand = Some(event);
             return Poll::Ready(Err(Down));
         }
-        if !state.line.is_first(*ticket) || !state.has_room(event.cost()) {
+        let is_first = state.line.is_first(*ticket);
+        if !is_first || !state.has_room(event.cost()) {
             state.line.wait(ticket, cx.waker());
+            if is_first {
+                state.first = ticket.map(|ticket| (ticket, event.cost()));
+            }
             *hand = Some(event);
             return Poll::Pending;
         }
         state.line.leave(ticket);
+        state.cast_went = false;
         state.post(Letter::Event(event));
         let (reader, next) = (state.reader.take(), state.next_in_line());
         drop(state);
@@ -234,9 +253,10 @@ impl Mailbox {
         if state.phase != Phase::Open {
             return Err(CastRefused::Down);
         }
-        if !state.has_room(letter.cost()) {
+        if !state.has_room(letter.cost()) || !state.may_pass(letter.cost()) {
             return Err(CastRefused::Full);
         }
+        state.cast_went = true;
         state.post(letter);
         let reader = state.reader.take();
         drop(state);
@@ -324,7 +344,8 @@ impl Mailbox {
         line.into_iter().for_each(Waker::wake);
         wake(reader);
         // Casts are values of the program, and receipts tell others; their destructors run here, outside the lock.
-        drop(forgotten);
+        forgotten.0.into_iter().for_each(drop_contained);
+        drop(forgotten.1);
         (closed, lost)
     }
 }
@@ -332,6 +353,22 @@ impl Mailbox {
 impl State {
     fn has_room(&self, cost: usize) -> bool {
         self.letters.is_empty() || self.letters.len() < MAX_LETTERS && self.bytes + cost <= MAX_BYTES
+    }
+
+    /// Whether there is so much more than should be that no connection is to come.
+    fn is_overfull(&self) -> bool {
+        let (letters, bytes) = (FULL_TIMES * MAX_LETTERS, FULL_TIMES * MAX_BYTES);
+        // One letter may be larger than all that.
+        let largest = || self.letters.iter().map(Letter::cost).max().unwrap_or(0);
+        self.letters.len() >= letters || self.bytes >= bytes && self.bytes - largest() >= bytes
+    }
+
+    /// Whether a cast may have a place before the connections in line, if there are any. Without this, casts that come again
+    /// at once would have every place before a connection's task is awake.
+    fn may_pass(&self, cost: usize) -> bool {
+        let Some(first) = self.line.first() else { return true };
+        let needed = self.first.filter(|(ticket, _)| *ticket == first).map_or(0, |(_, cost)| cost);
+        !self.cast_went && self.bytes + cost + needed <= MAX_BYTES
     }
 
     fn post(&mut self, letter: Letter) {
@@ -419,6 +456,52 @@ mod tests {
         // There was room for two: the turn is passed on.
         assert_eq!(counts.each_ref().map(|count| count.woken()), [1, 1, 1]);
         assert_eq!(post(2, &mut tickets[2]), Poll::Ready(Ok(())));
+    }
+
+    /// C7, N-04: a mailbox that holds four times what it should takes no connection, until it is read; one large message that
+    /// it may hold is not that.
+    #[test]
+    fn takes_connections_up_to_a_bound() {
+        let (hub, mailbox) = (Hub::new(), Mailbox::default());
+        let large = FULL_TIMES * MAX_BYTES;
+        let mut keys: Vec<_> = (0..2).map(|_| mailbox.attach(&entry(&hub)).unwrap()).collect();
+        assert_eq!(mailbox.poll_post(&noop(), &mut None, &mut event(id(), large)), Poll::Ready(Ok(())));
+        keys.push(mailbox.attach(&entry(&hub)).unwrap());
+        let mut end =
+            |len| mailbox.detach(keys.pop().unwrap(), [event(id(), len).map(Letter::Event), None, None]);
+        end(MAX_BYTES);
+        end(0);
+        assert!(mailbox.attach(&entry(&hub)).is_ok());
+        end(large);
+        assert_eq!(mailbox.attach(&entry(&hub)), Err(Down));
+        assert!(mailbox.poll_read(&noop()).is_ready());
+        assert!(mailbox.attach(&entry(&hub)).is_ok());
+    }
+
+    /// B5, N-04: casters that come again as soon as there is room keep no connection out: neither one that waits for a place
+    /// nor one whose event needs most of the mailbox, or all of it.
+    #[test]
+    fn casts_leave_places() {
+        for len in [0, MAX_BYTES - 10_000, 2 * MAX_BYTES] {
+            let mailbox = Mailbox::default();
+            fill(&mailbox);
+            let (mut ticket, mut hand) = (None, event(id(), len));
+            let mut casts = 0;
+            assert_eq!(mailbox.poll_post(&noop(), &mut ticket, &mut hand), Poll::Pending);
+            let rounds = (1..=2 * MAX_LETTERS).find(|_| {
+                assert!(mailbox.poll_read(&noop()).is_ready());
+                while mailbox.cast(Box::new(1_u32)).is_ok() {
+                    casts += 1;
+                }
+                mailbox.poll_post(&noop(), &mut ticket, &mut hand).is_ready()
+            });
+            let rounds = rounds.unwrap_or_else(|| panic!("an event of {len} bytes never got in"));
+            assert!(rounds <= if len == 0 { 2 } else { MAX_LETTERS }, "{rounds}");
+            assert!(len > 0 || casts > 0, "casts have their turn as well");
+            // Nobody waits any more: what is free is theirs.
+            assert!(mailbox.poll_read(&noop()).is_ready());
+            assert_eq!(mailbox.cast(Box::new(1_u32)), Ok(()));
+        }
     }
 
     /// B3: a full mailbox takes the last events of a connection all the same.

@@ -181,7 +181,8 @@ pub enum RetargetError {
     NotFound,
     /// The connection is closing.
     Closed,
-    /// None of the actors that were named runs. The connection stays where it is.
+    /// None of the actors that were named runs, or has room for connections: a mailbox that holds four times what it should
+    /// takes no more. The connection stays where it is.
     NoTarget,
 }
 

@@ -47,11 +47,16 @@ impl Waiters {
 
     /// Whether `ticket` (or a newcomer) has nobody before it.
     pub(crate) fn is_first(&self, ticket: Option<Ticket>) -> bool {
-        match (self.0.as_ref().and_then(|waiters| waiters.line.first_key_value()), ticket) {
+        match (self.first(), ticket) {
             (None, _) => true,
-            (Some((first, _)), Some(ticket)) => ticket <= *first,
+            (Some(first), Some(ticket)) => ticket <= first,
             (Some(_), None) => false,
         }
+    }
+
+    /// Whose turn is next.
+    pub(crate) fn first(&self) -> Option<Ticket> {
+        Some(*self.0.as_ref()?.line.first_key_value()?.0)
     }
 
     /// The first task in line, to be woken outside the lock; nothing if it has been woken already.

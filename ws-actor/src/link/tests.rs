@@ -90,6 +90,80 @@ fn in_hand_at_the_end() {
     }
 }
 
+/// C7, N-04: clients that come and go while they are on their way to an actor that is slow fill its mailbox up to a bound;
+/// then they stay where they are, and newcomers go elsewhere.
+#[test]
+fn churn_through_a_move() {
+    let (hub, lobby, to) = (Hub::new(), target(), full());
+    let mut refused = 0;
+    for _ in 0..20_000 {
+        let mut link = open(&hub, &lobby);
+        assert_eq!(link.poll_deliver(&noop()), Poll::Ready(Ok(())));
+        refused += u64::from(hub.retarget(link.id(), Relay::to(&to)).is_err());
+        link.attend(&noop(), now());
+        events(&lobby);
+        link.attend(&noop(), now());
+        let _ = link.poll_deliver(&noop());
+        drop(link);
+        events(&lobby);
+    }
+    assert!(refused > 10_000, "{refused}");
+    assert!(Link::open(&hub, &(&to).into(), OutboxLimits::new(), fixture::who(), fixture::terms()).is_err());
+    let heard = events(&to);
+    assert!(heard.len() <= 4 * MAX_LETTERS + 3, "{}", heard.len());
+    // It is told of none by halves, and takes others again.
+    assert_eq!(heard.iter().filter(|word| *word == "connect").count() * 2, heard.len());
+    open(&hub, &to);
+}
+
+/// A payload whose owner's destructor panics.
+fn bomb() -> Message {
+    struct Bomb;
+    impl AsRef<[u8]> for Bomb {
+        fn as_ref(&self) -> &[u8] {
+            b"tick"
+        }
+    }
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            std::panic::panic_any("a payload's owner");
+        }
+    }
+    Message::Binary(bytes::Bytes::from_owner(Bomb))
+}
+
+/// B3, B14, D4: payloads whose owners panic when they are let go of, by the end of a connection, by a cut, by what replaces
+/// them, or with the history of a room: what depends on the connection ends as ever.
+#[test]
+fn payloads_that_panic() {
+    let ends: [fn(&Hub, &Link); 4] = [
+        |_, _| {},
+        |_, link| link.cut(CloseFrame::SLOW_CONSUMER, Reason::SlowConsumer),
+        |hub, link| while hub.send(link.id(), "more").is_ok() && hub.metrics().dropped.total() < 10 {},
+        |_, link| drop(fixture::written(link)),
+    ];
+    for (n, end) in ends.into_iter().enumerate() {
+        let (hub, target) = (Hub::new(), target());
+        let limits = OutboxLimits { max_messages: 6, overflow: Overflow::DropOld, ..OutboxLimits::new() };
+        let link = fixture::link(&hub, &target, limits);
+        let mut options = crate::presence::RoomOptions::new();
+        options.history = Some((10, Duration::from_secs(60)));
+        let room = hub.room_with("r", options);
+        assert_eq!(room.join(link.id()), Ok(()));
+        for _ in 0..2 {
+            assert_eq!(hub.send(link.id(), bomb()), Ok(()));
+            assert_eq!(room.broadcast(bomb()).delivered, 1);
+            assert_eq!(hub.send(link.id(), Message::Ping("tick".into())), Ok(()));
+        }
+        drop(room);
+        end(&hub, &link);
+        drop(link);
+        assert_eq!(events(&target), ["connect", &Reason::Aborted.to_string()], "{n}");
+        assert_eq!((hub.connection_count(), hub.room_count()), (0, 0), "{n}");
+        assert_eq!(target.mailbox().attached_count(), 0, "{n}");
+    }
+}
+
 proptest! {
     /// B3, B4, C7: connections that come, speak, move and go in any order, among three mailboxes that are full or
     /// nearly so: one actor has a connection at a time, every message is seen once and in order, and whoever is
