@@ -68,7 +68,8 @@ impl<'a> ClientRequest<'a> {
 /// The opening handshake of a client.
 ///
 /// The parts of the request are borrowed, because the response is checked against them. Once it is written, an adapter that
-/// cannot keep them beside it [cuts it loose](Self::into_owned).
+#[cfg_attr(feature = "alloc", doc = "cannot keep them beside it [cuts it loose](Self::into_owned).")]
+#[cfg_attr(not(feature = "alloc"), doc = "cannot keep them beside it cuts it loose (feature `alloc`).")]
 ///
 /// ```
 /// use ws_core::{ClientHandshake, ClientRequest, Config, Instant, Uri};
