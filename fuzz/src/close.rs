@@ -1,4 +1,4 @@
-//! A close frame's body is read as section 5.5.1 has it, and what was read may be sent again as it came.
+//! A close frame's body is read as section 5.5.1 requires, and what was read may be sent again as it came.
 
 use ws_core::{CloseCode, CloseFrame, Violation};
 

@@ -351,7 +351,7 @@ impl Server {
         Some(fd)
     }
 
-    /// Brings what is under way for a client in line with what it has come to.
+    /// Brings the operations under way for a client in line with its state.
     fn settle(&mut self, fd: RawFd, now: Instant) -> io::Result<()> {
         let Some(client) = self.clients.get_mut(&fd) else { return Ok(()) };
         client.obey(now);

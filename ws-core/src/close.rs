@@ -29,7 +29,7 @@ impl CloseCode {
     pub const POLICY: Self = Self(1008);
     /// 1009: a message too big to process.
     pub const TOO_BIG: Self = Self(1009);
-    /// 1010: the client misses an extension in the server's answer.
+    /// 1010: the client needs an extension that the server's answer lacks.
     pub const MISSING_EXTENSION: Self = Self(1010);
     /// 1011: the endpoint met a condition it did not expect.
     pub const INTERNAL: Self = Self(1011);

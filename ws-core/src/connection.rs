@@ -104,7 +104,7 @@ impl Connection {
         self.sender.ping(payload)
     }
 
-    /// Queues an unsolicited pong; pings are answered without it.
+    /// Queues an unsolicited pong, which a flood of pings may replace; see [`Sender::pong`].
     ///
     /// # Errors
     /// As for [`Sender::pong`].

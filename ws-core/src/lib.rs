@@ -77,7 +77,7 @@
 //! | rule | file |
 //! |---|---|
 //! | headers, opcodes, lengths | `frame.rs` |
-//! | fragments, masks of the right side, limits, text as it arrives | `decoder.rs` |
+//! | fragments, masks of the right side, limits, text as it arrives | `decoder.rs`, `decoder/` |
 //! | keepalive, pong, close and linger deadlines | `timers.rs`, `receiver.rs` |
 //! | what is sent, and in which order | `sender.rs`, `control.rs` |
 //! | close codes that may travel | `close.rs` |

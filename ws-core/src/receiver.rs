@@ -33,7 +33,7 @@ pub struct Receiver {
     end: End,
 }
 
-/// How far the transport has come to its end.
+/// How near the transport is to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// Bytes may come.

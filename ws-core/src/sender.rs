@@ -120,16 +120,16 @@ impl Sender {
     /// Queues a ping; [`transmit`](Sender::transmit) or the next message sends it.
     ///
     /// # Errors
-    /// [`SendError::ControlTooLong`] for more than 125 bytes; [`SendError::ControlQueueFull`] when 64 control frames
-    /// or 8 KiB of them wait (1 without an allocator); [`SendError::Closed`].
+    /// [`SendError::ControlTooLong`] for more than 125 bytes; [`SendError::ControlQueueFull`] when 64 pings and
+    /// pongs or 8 KiB of them wait (1 without an allocator); [`SendError::Closed`].
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
         self.own_control(Opcode::Ping, payload)
     }
 
     /// Queues an unsolicited pong: a sign of life (section 5.5.3).
     ///
-    /// It is not sure to leave: when 64 control frames or 8 KiB of them wait, the pong for the peer's next ping replaces
-    /// all pongs before it, this one included.
+    /// It may never leave: when 64 pings and pongs or 8 KiB of them wait (1 without an allocator), the pong for the peer's
+    /// next ping replaces all pongs before it, this one included.
     ///
     /// # Errors
     /// As for [`Sender::ping`].

@@ -1,4 +1,4 @@
-//! A connection and the storage that it receives into: what adapters drive.
+//! A connection and the storage that it receives into, which is what adapters drive.
 //!
 //! Stable Rust rejects a loop that lends an event from the buffer which the loop's next turn would mutate, so this is
 //! done in two steps: [`Session::advance`] finds the next event, [`Session::event`] lends it.
@@ -24,7 +24,7 @@ pub use at_rest::AtRest;
 pub enum Advance {
     /// An event is there: [`Session::event`] lends it, until the next `advance`.
     Event,
-    /// Nothing more without more bytes.
+    /// No event without more bytes.
     Read {
         /// How many bytes must be in the buffer, those that are there included, before anything can happen.
         at_least: usize,

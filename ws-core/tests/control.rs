@@ -134,6 +134,19 @@ fn c06_own_pings_are_bounded_and_kept() {
     assert_eq!(sent[64], (0x8A, vec![199]));
 }
 
+/// C-06: an unsolicited pong is one of those that the newest replaces.
+#[test]
+fn c06_own_pongs_may_be_replaced() {
+    let mut c = server();
+    c.pong(b"own").unwrap();
+    for i in 0..64_u8 {
+        ping(&mut c, &[i]);
+    }
+    assert_eq!(payloads(&drain(&mut c)), [(0x8A, vec![63])]);
+    c.pong(b"own").unwrap();
+    assert_eq!(payloads(&drain(&mut c)), [(0x8A, b"own".to_vec())]);
+}
+
 /// C-07: an unsolicited pong is an event and no more.
 #[test]
 fn c07_an_unsolicited_pong_gets_no_reply() {

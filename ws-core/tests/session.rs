@@ -336,9 +336,9 @@ fn an_event_leaves_with_its_storage() {
     }
 }
 
-/// A text is trusted only where it was validated: making room on behalf of another connection moves other bytes there.
+/// U-03: a text is trusted only where it was validated: making room on behalf of another connection moves other bytes there.
 #[test]
-fn room_made_for_another_connection_is_not_trusted() {
+fn u03_room_made_for_another_connection_is_not_trusted() {
     let mut session = Session::<[u8; 16]>::new(client());
     let mut other = client();
     let mut binary = [0x02, 4, 1, 2, 3, 4, 0x00, 5];

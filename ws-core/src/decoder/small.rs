@@ -25,8 +25,8 @@ impl Decoder {
     /// The fast path: an unfragmented data frame of at most 64 KiB, all of it there, between messages.
     ///
     /// `None` is no verdict, and nothing has changed: whatever is unusual is looked at by [`step`](Self::step), rule by
-    /// rule. It is inlined into the caller and answers in three words, because a whole [`Step`](super::Step) costs more to hand up
-    /// than a small frame to decode.
+    /// rule. It is inlined into the caller and answers in three words, because a whole [`Step`](super::Step) costs more to
+    /// hand up than a small frame to decode.
     #[inline(always)]
     pub(crate) fn small_frame(&mut self, input: &mut [u8]) -> Option<SmallFrame> {
         if self.state != State::Ready {

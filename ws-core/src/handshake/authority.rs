@@ -1,4 +1,4 @@
-//! `host[:port]` as RFC 3986, section 3.2, has it: in `Host`, in targets, in origins and in URIs.
+//! `host[:port]` as defined by RFC 3986, section 3.2: in `Host`, in targets, in origins and in URIs.
 
 use core::fmt;
 use core::net::Ipv6Addr;
@@ -14,7 +14,7 @@ pub struct Authority<'a> {
     port: Option<u16>,
 }
 
-/// Which part of an authority is none.
+/// Which part of an authority is not valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     Host,

@@ -22,7 +22,7 @@ impl<'a> Uri<'a> {
     /// Reads an address.
     ///
     /// # Errors
-    /// The part that is none.
+    /// The part that is not valid.
     pub fn parse(text: &'a str) -> Result<Self, UriError> {
         let (scheme, rest) = text.split_once("://").ok_or(UriError::Scheme)?;
         let is_secure = scheme.eq_ignore_ascii_case("wss");

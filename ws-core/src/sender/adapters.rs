@@ -1,11 +1,11 @@
-//! What adapters ask of a sender beside its face.
+//! Methods of a sender that only adapters need.
 
 use super::{Sender, State};
 use crate::copy::copy_short;
 use crate::error::SendError;
 use crate::event::{Kind, Message, Part};
 
-/// For adapters: the short way for small messages, what may be sent now, and what the other half or a pool wants to know.
+/// For adapters: the short way for small messages, what may be sent now, and what the receiving half or a pool needs.
 impl Sender {
     /// Encodes a message by the fast path of [`send`](Sender::send), to be inlined where messages are handed on: a
     /// server's message below 64 KiB, uncompressed, with nothing before it, and with room in `out`.

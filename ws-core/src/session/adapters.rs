@@ -1,4 +1,4 @@
-//! What adapters drive a session by, beside its face: shorter ways through it, and storage that is exchanged.
+//! Methods of a session that only adapters need: shorter ways through it, and storage that is exchanged.
 
 use core::ops::Range;
 
