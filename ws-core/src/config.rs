@@ -109,6 +109,9 @@ pub struct Timeouts {
     pub keepalive: Option<Duration>,
     /// From that ping to any sign of life. Default 20 s.
     pub pong: Duration,
+    /// How long the transport may take no byte of output that waits; `None`: for ever. Default 60 s. The core sees no
+    /// transport: ws-tokio keeps this one, ws-mio tells how long it has been, and ws-actor has a setting of its own.
+    pub write: Option<Duration>,
     /// From our close frame to the peer's, and from there to the end of the transport. Default 10 s.
     pub close: Duration,
     /// From the shutdown of our writing side to the peer's. Default 2 s.
@@ -122,6 +125,7 @@ impl Timeouts {
             handshake: Duration::from_secs(10),
             keepalive: Some(Duration::from_secs(20)),
             pong: Duration::from_secs(20),
+            write: Some(Duration::from_secs(60)),
             close: Duration::from_secs(10),
             linger: Duration::from_secs(2),
         }

@@ -36,6 +36,7 @@ impl Failure {
             Self::Violation(violation) => violation.section(),
             Self::Timeout(Timer::Handshake) => "RFC 6455, section 4.2",
             Self::Timeout(Timer::Keepalive | Timer::Pong) => "RFC 6455, section 5.5.2",
+            Self::Timeout(Timer::Write) => "RFC 6455, section 7.2",
             Self::Timeout(Timer::Close | Timer::Linger) => "RFC 6455, section 7.1.1",
             Self::Eof => "RFC 6455, section 7.1.5",
         }
@@ -60,7 +61,7 @@ impl From<Violation> for Failure {
     }
 }
 
-/// A deadline that the core keeps.
+/// A deadline of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Timer {
@@ -70,6 +71,8 @@ pub enum Timer {
     Keepalive,
     /// No sign of life after our ping.
     Pong,
+    /// The transport took no byte of the output that waits. An adapter keeps this one.
+    Write,
     /// The closing handshake did not complete in time.
     Close,
     /// The peer did not end the transport after the closing handshake.
@@ -82,6 +85,7 @@ impl fmt::Display for Timer {
             Self::Handshake => "the opening handshake took too long",
             Self::Keepalive => "nothing was heard for too long",
             Self::Pong => "no sign of life after a ping",
+            Self::Write => "the peer took no output for too long",
             Self::Close => "the closing handshake took too long",
             Self::Linger => "the peer did not end the transport in time",
         })

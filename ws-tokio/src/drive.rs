@@ -13,9 +13,9 @@ use ws_core::{CloseCode, Closed, Instant, Session, Transport};
 
 use crate::deflate;
 use crate::endpoint::Drive;
-use crate::error::{Error, lost};
+use crate::error::Error;
 use crate::pool::{self, SMALL_REST};
-use crate::timer::{Clock, Timer, Watch};
+use crate::timer::{Clock, Moment, Timer, Watch};
 use crate::websocket::CloseReason;
 use crate::wire::Wire;
 
@@ -57,9 +57,9 @@ pub(crate) struct Pace {
     /// Why the connection failed, until it is reported, which is when the transport is done with.
     failed: Option<Box<Error>>,
     /// Since when the transport takes less than there is, as far as this was noticed.
-    stuck_since: Option<Instant>,
+    stuck_since: Moment,
     /// When live compression state is looked after.
-    park_at: Option<Instant>,
+    park_at: Moment,
     /// The size of the last message if it was larger than a leased buffer, as the next may be; otherwise 0.
     large: usize,
     /// The writing side is shut down.
@@ -82,8 +82,8 @@ impl Pace {
             glance: 0,
             closed: None,
             failed: None,
-            stuck_since: None,
-            park_at: None,
+            stuck_since: Moment::NEVER,
+            park_at: Moment::NEVER,
             large: 0,
             shut: false,
             eof: false,
@@ -230,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
 
     /// While our ping is stuck with the rest of the output nobody can answer it (C-08).
     fn hold_pong_deadline(&mut self) {
-        let Some(stuck) = self.pace.stuck_since else { return };
+        let Some(stuck) = self.pace.stuck_since.get() else { return };
         if self.session.connection_ref().awaits_pong_since().is_some_and(|since| since >= stuck) {
             self.session.connection().pause(self.pace.now);
             self.wire.waited = true;
@@ -310,6 +310,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
     /// Nothing arrives: the buffer goes back to the thread, and the rest of a message into memory of its size if it is
     /// small.
     fn rest(&mut self) {
+        self.wire.rest();
         let (size, filled) = (self.session.storage_len(), self.session.buffered());
         if size < pool::LEASE {
             return;
@@ -338,10 +339,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                 Poll::Ready(Ok(()))
                     if self.session.connection_ref().pending(self.beside) == 0 || self.wire.broken =>
                 {
-                    self.pace.stuck_since = None;
+                    self.pace.stuck_since = Moment::NEVER;
                     // It was a send that met the error, and told it.
                     if self.wire.broken && self.session.connection_ref().can_send(self.beside) {
-                        self.lose(lost());
+                        self.lose(self.wire.lost());
                     }
                     return true;
                 }
@@ -349,12 +350,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                 Poll::Ready(Ok(())) if self.wire.cut => return false,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
-                    self.lose(Error::Lost(error));
+                    self.lose(error);
                     return true;
                 }
                 Poll::Pending => {
                     let now = began.unwrap_or_else(|| self.pace.clock.now());
-                    self.pace.stuck_since.get_or_insert(now);
+                    self.pace.stuck_since.begin(now);
                     return false;
                 }
             }
@@ -362,9 +363,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
     }
 
     /// The transport takes nothing any more. The peer may have said more before it went: reading goes on, and finds the
-    /// end by itself.
+    /// end by itself. One that took nothing for too long has had its time.
     #[cold]
     fn lose(&mut self, error: Error) {
+        if matches!(error, Error::Timeout(_)) {
+            self.pace.fail(error);
+            return self.end(None);
+        }
         if self.session.connection_ref().can_recv() {
             self.pace.fail(error);
             self.pace.now = self.pace.clock.now();
@@ -386,7 +391,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
 
     fn next_deadline(&self) -> Option<Instant> {
         let deadline = self.pace.watch.sooner(self.session.connection_ref().deadline(self.beside));
-        match (self.pace.park_at, deadline) {
+        match (self.pace.park_at.get(), deadline) {
             (Some(park), Some(deadline)) => Some(park.min(deadline)),
             (park, deadline) => park.or(deadline),
         }
@@ -395,8 +400,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
     /// Compression state that is not used for a while goes back to its pool.
     #[inline]
     fn plan_parking(&mut self) {
-        if self.pace.park_at.is_none() {
-            self.pace.park_at = self.idle().map(|idle| self.pace.now.saturating_add(idle));
+        if self.pace.park_at.get().is_none()
+            && let Some(idle) = self.idle()
+        {
+            self.pace.park_at.begin(self.pace.now.saturating_add(idle));
         }
     }
 
@@ -407,10 +414,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
     }
 
     fn park(&mut self) {
-        if self.pace.park_at.is_some_and(|at| at <= self.pace.now) {
+        if self.pace.park_at.get().is_some_and(|at| at <= self.pace.now) {
             deflate::park(self.session);
             C::park_beside(self.beside);
-            self.pace.park_at = None;
+            self.pace.park_at = Moment::NEVER;
             self.plan_parking();
         }
     }

@@ -34,11 +34,6 @@ impl Error {
     }
 }
 
-/// What a call says that comes after the transport failed.
-pub(crate) fn lost() -> Error {
-    Error::Lost(io::ErrorKind::BrokenPipe.into())
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

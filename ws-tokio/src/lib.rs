@@ -27,6 +27,7 @@
 mod connect;
 mod deflate;
 mod drive;
+mod duo;
 mod endpoint;
 mod error;
 mod handshake;
@@ -35,6 +36,7 @@ mod pool;
 pub mod proxy;
 mod reply;
 mod split;
+mod stall;
 mod stream;
 mod timer;
 #[cfg(feature = "tls")]

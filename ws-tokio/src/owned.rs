@@ -10,8 +10,9 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_sink::Sink;
 use tokio::io::{AsyncRead, AsyncWrite};
-use ws_core::{CloseCode, CloseFrame, Endpoint, Event, Message, Part, SendError, Session, Utf8};
+use ws_core::{CloseCode, CloseFrame, Endpoint, Event, Message, Part, SendError, Session, Transport, Utf8};
 
+use crate::duo::{READER, WRITER};
 use crate::error::Error;
 use crate::pool;
 use crate::websocket::WebSocket;
@@ -113,12 +114,57 @@ pub(crate) fn take_message<C: Endpoint>(session: &mut Session<Vec<u8>, C>) -> Op
     })
 }
 
+/// What of a connection's state the other task may wait for: a deadline that was set, or the end.
+#[derive(PartialEq, Eq)]
+struct Standing {
+    awaits_pong: bool,
+    can_send: bool,
+    is_broken: bool,
+    is_over: bool,
+}
+
+/// `StreamExt::split` of futures makes two halves for two tasks, with the connection behind a lock. So the traits poll
+/// with a waker for both; else the later of them would have the transport and the timer forget the other.
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    /// One poll of the task that reads, or of the one that writes.
+    fn poll_half<T>(
+        &mut self,
+        half: usize,
+        cx: &Context<'_>,
+        turn: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let duo = self.duo.take().unwrap_or_default();
+        duo.register(half, cx);
+        let before = self.standing();
+        let turned = turn(self, &mut duo.both());
+        let after = self.standing();
+        if before != after || after.is_over {
+            duo.wake(if half == READER { WRITER } else { READER });
+        }
+        self.duo = Some(duo);
+        turned
+    }
+
+    fn standing(&self) -> Standing {
+        let connection = self.session.connection_ref();
+        Standing {
+            awaits_pong: connection.awaits_pong_since().is_some(),
+            can_send: connection.can_send(),
+            is_broken: self.wire.broken,
+            is_over: connection.transport() == Transport::Close,
+        }
+    }
+}
+
 /// Messages as they come; after an error, or a clean close, none.
+///
+/// With the `Sink` it may be used from two tasks, as by `StreamExt::split` of futures; [`WebSocket::split`] does the
+/// same without a lock around what is read.
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
     type Item = Result<OwnedMessage, Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().poll_owned(cx).map(Result::transpose)
+        self.get_mut().poll_half(READER, cx, |this, cx| this.poll_owned(cx)).map(Result::transpose)
     }
 }
 
@@ -128,21 +174,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<OwnedMessage> for WebSocket<S> {
     type Error = Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let this = self.get_mut();
-        // Room may not come any more.
-        if !this.session.connection_ref().can_send() {
-            return Poll::Ready(Err(SendError::Closed.into()));
-        }
-        this.reply().poll_room(cx)
+        self.get_mut().poll_half(WRITER, cx, |this, cx| {
+            // Room may not come any more.
+            if !this.session.connection_ref().can_send() {
+                return Poll::Ready(Err(SendError::Closed.into()));
+            }
+            this.reply().poll_room(cx)
+        })
     }
 
     fn start_send(self: Pin<&mut Self>, message: OwnedMessage) -> Result<(), Error> {
         let this = self.get_mut();
-        this.wire.queue_in_room(this.session.connection(), message.borrow(), Part::Whole)
+        let before = this.standing();
+        let queued = this.wire.queue_in_room(this.session.connection(), message.borrow(), Part::Whole);
+        // A ping that waited went before it.
+        if before != this.standing()
+            && let Some(duo) = &this.duo
+        {
+            duo.wake(READER);
+        }
+        queued
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.get_mut().poll_flush(cx)
+        self.get_mut().poll_half(WRITER, cx, Self::poll_flush)
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -152,6 +207,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<OwnedMessage> for WebSocket<S> {
             Err(error) => return Poll::Ready(Err(error)),
         }
         this.session.connection().discard_data();
-        this.poll_end(cx)
+        this.poll_half(WRITER, cx, Self::poll_end)
     }
 }

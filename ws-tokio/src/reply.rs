@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::{Connection, Instant, Message, Part, Prepared, Role, SendError};
 
-use crate::error::{Error, lost};
+use crate::error::Error;
 use crate::wire::{Encode, LARGE, Large, Wire};
 
 /// Sends on a connection while one of its messages is lent.
@@ -92,7 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
         if room.is_pending() {
             self.wait();
         }
-        room.map_err(Error::Lost)
+        room
     }
 
     /// Nothing is read meanwhile: what the peer says counts later.
@@ -137,10 +137,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
                 if flushed.is_pending() {
                     self.wait();
                 }
-                ready!(flushed).map_err(Error::Lost)?;
+                ready!(flushed)?;
                 if self.wire.is_stuck() {
                     // Nothing leaves any more, and what waited did not.
-                    return Poll::Ready(Err(lost()));
+                    return Poll::Ready(Err(self.wire.lost()));
                 }
                 if self.connection.pending() == 0 {
                     return Poll::Ready(Ok(()));
@@ -165,5 +165,4 @@ async fn write_out<S: AsyncRead + AsyncWrite + Unpin>(
         sent
     })
     .await
-    .map_err(Error::Lost)
 }

@@ -4,62 +4,26 @@
 //! sending half stand behind a mutex which either half holds while it polls, never across an await. What the reader
 //! owes the peer (pongs, the close echo) it puts into the same output; so it leaves with whichever half is polled.
 //!
-//! A transport keeps one waker for each direction, and TLS may need either direction for both. So both halves poll it
-//! with one waker, which wakes both.
+//! Both poll the transport with one waker, which wakes both (`duo.rs`).
 
 mod read;
 mod write;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker, ready};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::{CloseCode, Instant, Receiver, Sender};
 
-use crate::error::{Error, lost};
+use crate::duo::Duo;
+use crate::error::Error;
 use crate::websocket::WebSocket;
 use crate::wire::Wire;
 
 pub use read::ReadHalf;
 pub use write::WriteHalf;
-
-const READER: usize = 0;
-const WRITER: usize = 1;
-
-/// Who waits for the transport, or for the other half.
-#[derive(Debug, Default)]
-struct Wakers([Mutex<Option<Waker>>; 2]);
-
-impl Wakers {
-    /// Before the poll that may find nothing: whatever happens from there on wakes.
-    fn register(&self, half: usize, cx: &Context<'_>) {
-        let mut slot = lock(&self.0[half]);
-        if !slot.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            *slot = Some(cx.waker().clone());
-        }
-    }
-
-    fn wake_half(&self, half: usize) {
-        // The lock is given back before: a waker may do anything.
-        let waker = lock(&self.0[half]).take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-}
-
-impl Wake for Wakers {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.wake_half(READER);
-        self.wake_half(WRITER);
-    }
-}
 
 /// What both halves use.
 #[derive(Debug)]
@@ -67,9 +31,7 @@ struct Shared<S> {
     inner: Mutex<Inner<S>>,
     /// Whether `Inner::closing` has something: to be looked at without the lock.
     closing: AtomicBool,
-    wakers: Arc<Wakers>,
-    /// The waker that wakes both, made once.
-    both: Waker,
+    duo: Duo,
 }
 
 #[derive(Debug)]
@@ -95,25 +57,18 @@ impl<S> Shared<S> {
     }
 }
 
-/// A panic of the transport's while it was polled leaves it to be polled again, as without the lock.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Two owned halves, for two tasks.
     pub fn split(self) -> (ReadHalf<S>, WriteHalf<S>) {
-        let Self { session, wire, pace } = self;
+        let Self { session, wire, pace, .. } = self;
         let role = session.connection_ref().role();
         let close_timeout = session.connection_ref().config().timeouts.close;
         let clock = pace.clock;
         let (session, sender) = session.split();
-        let wakers = Arc::<Wakers>::default();
         let shared = Arc::new(Shared {
             inner: Mutex::new(Inner { wire, sender, closing: None, ping_left: false }),
             closing: AtomicBool::new(false),
-            both: Waker::from(Arc::clone(&wakers)),
-            wakers,
+            duo: Duo::default(),
         });
         let write = WriteHalf { shared: Arc::clone(&shared), clock, close_timeout, role };
         (ReadHalf { session, pace, shared, owes: false }, write)
@@ -129,9 +84,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Inner<S> {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             self.queue_control();
-            ready!(self.wire.poll_flush(cx)).map_err(Error::Lost)?;
+            ready!(self.wire.poll_flush(cx))?;
             if self.wire.is_stuck() {
-                return Poll::Ready(Err(lost()));
+                return Poll::Ready(Err(self.wire.lost()));
             }
             if self.sender.pending() == 0 {
                 return Poll::Ready(Ok(()));

@@ -13,7 +13,8 @@ use ws_core::{
 
 use crate::deflate::{self, Agreement};
 use crate::drive::{Driver, Pace};
-use crate::error::{Error, lost};
+use crate::duo::Duo;
+use crate::error::Error;
 use crate::reply::Reply;
 use crate::timer::Clock;
 use crate::wire::Wire;
@@ -46,6 +47,8 @@ pub struct WebSocket<S> {
     pub(crate) session: Session<Vec<u8>>,
     pub(crate) wire: Wire<S>,
     pub(crate) pace: Pace,
+    /// The tasks that use it as a `Stream` and as a `Sink`, which may be two.
+    pub(crate) duo: Option<Box<Duo>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
@@ -73,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         seed: [u8; 32],
         agreement: Option<Agreement>,
     ) -> Self {
-        let max_queue = config.limits.max_queue;
+        let wire = Wire::new(stream, config.clone());
         let pace = Pace::new(clock);
         let connection = match role {
             Role::Server => Connection::server(config, pace.now),
@@ -87,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if let Some(agreement) = agreement {
             deflate::enable(&mut session, &agreement);
         }
-        Self { session, wire: Wire::new(stream, max_queue), pace }
+        Self { session, wire, pace, duo: None }
     }
 
     /// From now on messages may be compressed, both ways, as `agreement` says (RFC 7692): for a connection
@@ -132,7 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// The message that was found.
     #[inline(always)]
     fn lend(&mut self) -> Option<(Message<'_>, Reply<'_, S>)> {
-        let Self { session, wire, pace } = self;
+        let Self { session, wire, pace, .. } = self;
         let (event, connection) = session.lend();
         let message = match event? {
             Event::Text(text) => Message::Text(text),
@@ -166,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         if !poll_fn(|cx| self.poll_event(cx)).await? {
             return Ok(None);
         }
-        let Self { session, wire, pace } = self;
+        let Self { session, wire, pace, .. } = self;
         let (event, connection) = session.lend();
         Ok(event.map(|event| (event, Reply { connection, wire, now: pace.now })))
     }
@@ -223,7 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// What goes on without an event.
     #[inline]
     fn drive<T>(&mut self, turn: impl FnOnce(Driver<'_, S, Connection>) -> T) -> T {
-        let Self { session, wire, pace } = self;
+        let Self { session, wire, pace, .. } = self;
         turn(Driver { session, beside: &mut (), wire, pace })
     }
 
@@ -294,23 +297,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             self.wire.queue_control(self.session.connection());
             match self.wire.poll_flush(cx) {
                 // After a failed write nothing leaves any more, and what waited did not.
-                Poll::Ready(Ok(())) if self.wire.is_stuck() => return Poll::Ready(Err(lost())),
+                Poll::Ready(Ok(())) if self.wire.is_stuck() => return Poll::Ready(Err(self.wire.lost())),
                 Poll::Ready(Ok(())) if self.session.connection_ref().pending() == 0 => {
                     return Poll::Ready(Ok(()));
                 }
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(Error::Lost(error))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
                     // Nothing is read meanwhile: what the peer says in the meantime counts later.
                     self.session.connection().pause(self.pace.now);
                     self.wire.waited = true;
-                    if !self.drive(|mut driver| driver.poll_time(cx)) {
-                        return Poll::Pending;
-                    }
-                    // The peer took nothing for as long as a close may last.
+                    let is_due = self.drive(|mut driver| driver.poll_time(cx));
+                    // The peer took nothing for as long as a close may last, or was given up before.
                     if self.session.connection_ref().transport() == Transport::Close {
                         self.pace.verdict()?;
-                        return Poll::Ready(Err(lost()));
+                        return Poll::Ready(Err(self.wire.lost()));
+                    }
+                    if !is_due {
+                        return Poll::Pending;
                     }
                 }
             }

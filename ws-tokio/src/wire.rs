@@ -5,27 +5,28 @@
 //! 0         start    end
 //! ```
 
-use std::io::{self, IoSlice};
+mod payload;
+
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::frame::{Header, MAX_HEADER};
-use ws_core::{Connection, Message, Part, Prepared, SendError, Sender, mask};
+use ws_core::{ConfigRef, Connection, Message, Part, Prepared, SendError, Sender, Timer};
 
 use crate::deflate;
-use crate::error::{Error, lost};
+use crate::error::Error;
 use crate::pool::{self, SMALL_REST};
+use crate::stall::Stall;
+
+pub(crate) use payload::{Large, Payload};
 
 /// Replies are gathered up to this many bytes; then they leave even if more input waits.
 pub(crate) const CORK: usize = 64 << 10;
 
 /// From this length on a payload goes out beside the header instead of being copied behind it.
 pub(crate) const LARGE: usize = 32 << 10;
-
-/// The same for a frame that was made for many, with nothing before it: it stands in memory of its own, and to copy it
-/// costs more than the write that it may share.
-const LARGE_ALONE: usize = 8 << 10;
 
 /// What frames a message: a connection, or the sending half of one.
 pub(crate) trait Encode {
@@ -86,13 +87,15 @@ pub(crate) struct Wire<S> {
     pub(crate) waited: bool,
     /// The payload of a frame is still to come: nothing may get in between.
     pub(crate) cut: bool,
-    max_queue: usize,
+    config: ConfigRef,
     /// Small messages are queued behind each other up to here: [`CORK`], or as much as the queue may hold.
     cork: u32,
+    /// The deadline of a wait for the transport, from the first of them on.
+    stall: Option<Box<Stall>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
-    pub(crate) fn new(io: S, max_queue: usize) -> Self {
+    pub(crate) fn new(io: S, config: ConfigRef) -> Self {
         Self {
             io,
             out: Vec::new(),
@@ -102,8 +105,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             broken: false,
             waited: false,
             cut: false,
-            max_queue,
-            cork: max_queue.min(CORK) as u32,
+            cork: config.limits.max_queue.min(CORK) as u32,
+            config,
+            stall: None,
         }
     }
 
@@ -123,10 +127,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     ) -> Result<(), Error> {
         // A lease has more room than a small queue may fill.
         let queued = self.queued();
-        if queued > 0 && queued.saturating_add(message.as_bytes().len() + MAX_HEADER) > self.max_queue {
+        let then = queued.saturating_add(message.as_bytes().len() + MAX_HEADER);
+        if queued > 0 && then > self.cork as usize && then > self.config.limits.max_queue {
             return Err(Error::QueueFull);
         }
-        self.encode(from, message, part, self.max_queue)
+        self.encode(from, message, part, true)
     }
 
     /// The fast path of a send, to be inlined: a small message behind others that leave soon. `false`: nothing was done.
@@ -155,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         message: Message<'_>,
         part: Part,
     ) -> Result<(), Error> {
-        self.encode(from, message, part, usize::MAX)
+        self.encode(from, message, part, false)
     }
 
     #[inline]
@@ -164,11 +169,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         from: &mut impl Encode,
         message: Message<'_>,
         part: Part,
-        most: usize,
+        is_bound: bool,
     ) -> Result<(), Error> {
         // Only after a send that was forgotten, neither finished nor dropped.
         if self.cut {
-            return Err(lost());
+            return Err(self.lost());
         }
         // Most messages find an empty queue: to be refused first for lack of room would double their work.
         if self.out.is_empty() && !self.broken {
@@ -180,7 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     self.end += n;
                     return Ok(());
                 }
-                Err(SendError::NoSpace { needed }) => self.make_room(needed, most)?,
+                Err(SendError::NoSpace { needed }) => self.make_room(needed, is_bound)?,
                 Err(error) => {
                     if self.queued() == 0 {
                         self.release();
@@ -200,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         // A compressed frame is never the longer one, and which one it is may be said only once.
         let needed = from.pending().saturating_add(prepared.len() + MAX_HEADER);
         let queued = self.queued();
-        if queued > 0 && queued.saturating_add(needed) > self.max_queue {
+        if queued > 0 && queued.saturating_add(needed) > self.config.limits.max_queue {
             return Err(Error::QueueFull);
         }
         Payload::begin_prepared(self, from, prepared)?.finish(self);
@@ -215,14 +220,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    /// Makes `needed` bytes of free space, as long as no more than `most` wait then.
+    /// Makes `needed` bytes of free space. If the limit of the queue binds, no more than that waits then.
     #[cold]
-    fn make_room(&mut self, needed: usize, most: usize) -> Result<(), Error> {
+    fn make_room(&mut self, needed: usize, is_bound: bool) -> Result<(), Error> {
         if self.broken {
-            return Err(lost());
+            return Err(self.lost());
         }
         let queued = self.queued();
-        if queued > 0 && queued.saturating_add(needed) > most {
+        if is_bound && queued > 0 && queued.saturating_add(needed) > self.config.limits.max_queue {
             return Err(Error::QueueFull);
         }
         self.reserve(needed);
@@ -263,23 +268,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Writes until less than [`CORK`] bytes wait, and less than the queue may hold.
     #[inline]
-    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let most = self.cork.max(1) as usize;
         while self.queued() >= most {
-            ready!(self.poll_write(cx))?;
+            ready!(self.poll_write(cx)).map_err(|error| self.told(error))?;
         }
         Poll::Ready(Ok(()))
     }
 
     /// Writes all that waits, and has the transport pass it on.
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         while self.queued() > 0 {
-            ready!(self.poll_write(cx))?;
+            ready!(self.poll_write(cx)).map_err(|error| self.told(error))?;
         }
         if self.dirty {
-            let flushed = ready!(Pin::new(&mut self.io).poll_flush(cx));
+            let flushed = match Pin::new(&mut self.io).poll_flush(cx) {
+                Poll::Ready(flushed) => flushed,
+                Poll::Pending => ready!(self.poll_stall(cx)),
+            };
             self.dirty = false;
-            flushed.inspect_err(|_| self.broken = true)?;
+            if let Err(error) = flushed {
+                self.broken = true;
+                return Poll::Ready(Err(self.told(error)));
+            }
+            self.took();
         }
         Poll::Ready(Ok(()))
     }
@@ -289,9 +301,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             Poll::Ready(written) => self.written(written, 0).map(|_| ()).into(),
             Poll::Pending => {
                 self.shrink();
-                Poll::Pending
+                self.poll_stall(cx)
             }
         }
+    }
+
+    /// The transport takes nothing now. `Ready`, with an error, when that has been so for too long.
+    #[inline(never)]
+    fn poll_stall(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(patience) = self.config.timeouts.write else { return Poll::Pending };
+        ready!(self.stall.get_or_insert_default().poll(cx, patience));
+        self.abandon();
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    #[inline]
+    fn took(&mut self) {
+        if let Some(stall) = &mut self.stall {
+            stall.end();
+        }
+    }
+
+    /// No timer is held for a transport that has taken all it was given.
+    pub(crate) fn rest(&mut self) {
+        self.stall.take_if(|stall| stall.is_over());
+    }
+
+    /// The same error in the words of the crate.
+    #[cold]
+    fn told(&self, error: io::Error) -> Error {
+        if self.stall.as_ref().is_some_and(|stall| stall.has_rung()) {
+            Error::Timeout(Timer::Write)
+        } else {
+            Error::Lost(error)
+        }
+    }
+
+    /// What a call says that comes after the transport failed.
+    pub(crate) fn lost(&self) -> Error {
+        self.told(io::ErrorKind::BrokenPipe.into())
     }
 
     /// The transport is blocked, perhaps for long: a little that waits moves into memory of its size.
@@ -318,6 +366,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             }
         };
         self.dirty = true;
+        self.took();
         let queued = n.min(self.queued());
         self.start += queued;
         if self.start == self.end {
@@ -359,160 +408,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(crate) fn into_io(mut self) -> S {
         self.release();
         self.io
-    }
-}
-
-/// A large payload on its way out: its header is queued, and the payload follows from where it stands.
-#[derive(Debug)]
-pub(crate) struct Payload<'a> {
-    /// What has neither been written nor queued.
-    left: &'a [u8],
-    /// The mask, turned to fit the first byte of it.
-    key: Option<[u8; 4]>,
-}
-
-impl<'a> Payload<'a> {
-    /// Queues the header. From here on the message counts as sent, and nothing but the payload may follow.
-    pub(crate) fn begin<S: AsyncRead + AsyncWrite + Unpin>(
-        wire: &mut Wire<S>,
-        from: &mut impl Encode,
-        message: Message<'a>,
-        part: Part,
-    ) -> Result<Self, Error> {
-        if wire.is_stuck() {
-            return Err(lost());
-        }
-        // What is owed goes before.
-        wire.queue_owed(from);
-        let header = from.header(message, part)?;
-        let mut head = [0; MAX_HEADER];
-        let len = header.encode(&mut head);
-        wire.reserve(len);
-        wire.out[wire.end..wire.end + len].copy_from_slice(&head[..len]);
-        wire.end += len;
-        wire.cut = true;
-        Ok(Self { left: message.as_bytes(), key: header.mask })
-    }
-
-    /// A frame made for many, its header included. From here on it counts as sent.
-    pub(crate) fn begin_prepared<S: AsyncRead + AsyncWrite + Unpin>(
-        wire: &mut Wire<S>,
-        from: &mut impl Encode,
-        prepared: &'a Prepared,
-    ) -> Result<Self, Error> {
-        if wire.is_stuck() {
-            return Err(lost());
-        }
-        wire.queue_owed(from);
-        let frame = from.prepared(prepared)?;
-        wire.cut = true;
-        Ok(Self { left: frame, key: None })
-    }
-
-    /// Queues it if it is small, or not large and others wait already, with which it leaves; `None` then.
-    pub(crate) fn unless_small<S: AsyncRead + AsyncWrite + Unpin>(
-        mut self,
-        wire: &mut Wire<S>,
-    ) -> Option<Self> {
-        let large = if wire.queued() == 0 { LARGE_ALONE } else { LARGE };
-        if self.left.len() >= large {
-            return Some(self);
-        }
-        self.finish(wire);
-        None
-    }
-
-    /// Ready when all of it is written or queued.
-    pub(crate) fn poll<S: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        wire: &mut Wire<S>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        let beside = self.key.is_none() && wire.io.is_write_vectored();
-        while !self.left.is_empty() {
-            if wire.broken {
-                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-            }
-            if beside {
-                let parts = [IoSlice::new(&wire.out[wire.start..wire.end]), IoSlice::new(self.left)];
-                let parts = if wire.start == wire.end { &parts[1..] } else { &parts[..] };
-                let result = ready!(Pin::new(&mut wire.io).poll_write_vectored(cx, parts));
-                let taken = wire.written(result, self.left.len())?;
-                self.left = &self.left[taken..];
-            } else {
-                ready!(wire.poll_room(cx))?;
-                self.copy(wire, CORK);
-            }
-        }
-        wire.cut = false;
-        Poll::Ready(Ok(()))
-    }
-
-    /// Given up half way: the rest is copied behind what waits, so that a frame is never cut.
-    pub(crate) fn finish<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>) {
-        // With nothing left, nothing is leased for it.
-        if !wire.broken && !self.left.is_empty() {
-            self.copy(wire, usize::MAX);
-        }
-        wire.cut = false;
-    }
-
-    /// Copies up to `most` bytes behind what waits.
-    fn copy<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>, most: usize) {
-        let (now, later) = self.left.split_at(most.min(self.left.len()));
-        wire.reserve(now.len());
-        let end = wire.end + now.len();
-        let out = &mut wire.out[wire.end..end];
-        match self.key {
-            Some(key) => {
-                mask::mask_copy(now, out, key);
-                self.key = Some(mask::rotate(key, now.len()));
-            }
-            None => out.copy_from_slice(now),
-        }
-        wire.end = end;
-        self.left = later;
-    }
-}
-
-/// A [`Payload`] and the wire that nobody else uses meanwhile.
-pub(crate) struct Large<'a, S: AsyncRead + AsyncWrite + Unpin> {
-    wire: &'a mut Wire<S>,
-    payload: Payload<'a>,
-}
-
-impl<'a, S: AsyncRead + AsyncWrite + Unpin> Large<'a, S> {
-    /// As [`Payload::begin`].
-    pub(crate) fn begin(
-        wire: &'a mut Wire<S>,
-        from: &mut impl Encode,
-        message: Message<'a>,
-        part: Part,
-    ) -> Result<Self, Error> {
-        let payload = Payload::begin(wire, from, message, part)?;
-        Ok(Self { wire, payload })
-    }
-
-    /// As [`Payload::begin_prepared`]. Behind what waits if it is small, and `None` then.
-    pub(crate) fn begin_prepared(
-        wire: &'a mut Wire<S>,
-        from: &mut impl Encode,
-        prepared: &'a Prepared,
-    ) -> Result<Option<Self>, Error> {
-        let payload = Payload::begin_prepared(wire, from, prepared)?.unless_small(wire);
-        Ok(payload.map(|payload| Self { wire, payload }))
-    }
-
-    /// As [`Payload::poll`].
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let sent = self.payload.poll(self.wire, cx);
-        self.wire.waited |= sent.is_pending();
-        sent
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Drop for Large<'_, S> {
-    fn drop(&mut self) {
-        self.payload.finish(self.wire);
     }
 }

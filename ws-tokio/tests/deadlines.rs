@@ -75,7 +75,8 @@ async fn hs31_a_task_without_budget_reads_no_head_for_ever() {
     while tokio::task::coop::has_budget_remaining() {
         other.write_all(b"x").await.expect("room");
     }
-    let ending = time::timeout(Duration::from_secs(3600), accept(near)).await.map(|accepted| accepted.is_err());
+    let ending =
+        time::timeout(Duration::from_secs(3600), accept(near)).await.map(|accepted| accepted.is_err());
     assert!(matches!(ending, Ok(true)), "{ending:?}");
     assert!((10..=13).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
     drop(far);

@@ -14,10 +14,12 @@ use ws_tokio::{AcceptError, Error, WebSocket, accept};
 
 fn connection(role: Role) -> (WebSocket<Near>, Far) {
     let (near, far) = transport();
-    let config = match role {
+    let mut config = match role {
         Role::Server => Config::server(),
         Role::Client => Config::client(),
     };
+    // Has tests of its own, in stall.rs.
+    config.timeouts.write = None;
     (WebSocket::from_upgraded(near, role, &[], config).expect("entropy"), far)
 }
 

@@ -10,8 +10,9 @@ use futures_core::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::{Advance, Event, Message, Receiver, Role, Session};
 
-use super::{Inner, READER, ReuniteError, Shared, WRITER, WriteHalf, lock};
+use super::{Inner, ReuniteError, Shared, WriteHalf};
 use crate::drive::{Driver, Pace};
+use crate::duo::{READER, WRITER, lock};
 use crate::error::Error;
 use crate::owned::{OwnedMessage, take_message};
 use crate::websocket::{CloseReason, WebSocket, is_message};
@@ -130,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ReadHalf<S> {
         if self.owes && self.pace.looks_up() {
             let Self { session, pace, shared, .. } = self;
             let inner = &mut *lock(&shared.inner);
-            let mut cx = Context::from_waker(&shared.both);
+            let mut cx = shared.duo.both();
             let Inner { wire, sender, .. } = inner;
             Driver { session, beside: sender, wire, pace }.hurry(&mut cx);
             self.owes = wire.queued() > 0;
@@ -151,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ReadHalf<S> {
     #[inline(never)]
     fn poll_read(&mut self, cx: &mut Context<'_>, need: usize) -> Poll<bool> {
         let Self { session, pace, shared, owes } = self;
-        shared.wakers.register(READER, cx);
+        shared.duo.register(READER, cx);
         let mut inner = lock(&shared.inner);
         // Also with what was only queued.
         inner.ping_left |= inner.sender.take_ping_left();
@@ -159,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ReadHalf<S> {
             session.connection().observe(pace.clock.now());
         }
         shared.take_news(&mut inner, session.connection());
-        let mut cx = Context::from_waker(&shared.both);
+        let mut cx = shared.duo.both();
         let Inner { wire, sender, .. } = &mut *inner;
         let read = Driver { session, beside: sender, wire, pace }.poll_read(&mut cx, need);
         *owes = false;
@@ -171,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ReadHalf<S> {
             }
             drop(inner);
             // It may wait for room that will not come.
-            shared.wakers.wake_half(WRITER);
+            shared.duo.wake(WRITER);
         }
         read
     }
@@ -201,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ReadHalf<S> {
             Ok(shared) => {
                 let Inner { wire, sender, .. } =
                     shared.inner.into_inner().unwrap_or_else(PoisonError::into_inner);
-                Ok(WebSocket { session: session.join(sender), wire, pace })
+                Ok(WebSocket { session: session.join(sender), wire, pace, duo: None })
             }
             // There are two halves, and both were here.
             Err(shared) => {

@@ -10,7 +10,8 @@ use futures_sink::Sink;
 use tokio::io::{AsyncRead, AsyncWrite};
 use ws_core::{CloseCode, CloseFrame, Message, Part, Prepared, Role, SendError};
 
-use super::{Inner, READER, Shared, WRITER, lock};
+use super::{Inner, Shared};
+use crate::duo::{READER, WRITER, lock};
 use crate::error::Error;
 use crate::owned::OwnedMessage;
 use crate::timer::Clock;
@@ -36,15 +37,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
         turn: impl FnOnce(&mut Inner<S>, &mut Context<'_>) -> Poll<Result<T, Error>>,
     ) -> Poll<Result<T, Error>> {
         let shared = &*self.shared;
-        shared.wakers.register(WRITER, cx);
+        shared.duo.register(WRITER, cx);
         let mut inner = lock(&shared.inner);
         let was_broken = inner.wire.broken;
-        let turned = turn(&mut inner, &mut Context::from_waker(&shared.both));
+        let turned = turn(&mut inner, &mut shared.duo.both());
         // A sign of life is due, or the end.
         let has_news = inner.ping_left || (inner.wire.broken && !was_broken);
         drop(inner);
         if has_news {
-            shared.wakers.wake_half(READER);
+            shared.duo.wake(READER);
         }
         turned
     }
@@ -82,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
             if !inner.sender.is_open() {
                 return Poll::Ready(Err(SendError::Closed.into()));
             }
-            inner.wire.poll_room(cx).map_err(Error::Lost)
+            inner.wire.poll_room(cx)
         })
     }
 
@@ -152,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
     /// [`Error::Refused`]: more than 125 bytes, too many wait, or the connection is closing.
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
         lock(&self.shared.inner).sender.ping(payload)?;
-        self.shared.wakers.wake_half(READER);
+        self.shared.duo.wake(READER);
         Ok(())
     }
 
@@ -163,7 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
     /// As for [`ping`](Self::ping).
     pub fn pong(&mut self, payload: &[u8]) -> Result<(), Error> {
         lock(&self.shared.inner).sender.pong(payload)?;
-        self.shared.wakers.wake_half(READER);
+        self.shared.duo.wake(READER);
         Ok(())
     }
 
@@ -201,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
             inner.closing = Some((self.clock.now(), frame.map(|frame| frame.code)));
             self.shared.closing.store(true, Ordering::Release);
         }
-        self.shared.wakers.wake_half(READER);
+        self.shared.duo.wake(READER);
         Ok(())
     }
 
@@ -265,7 +266,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Large<'a, S> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let Self { half, payload } = self;
-        half.poll_inner(cx, |inner, cx| payload.poll(&mut inner.wire, cx).map_err(Error::Lost))
+        half.poll_inner(cx, |inner, cx| payload.poll(&mut inner.wire, cx))
     }
 }
 
@@ -280,6 +281,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Drop for Large<'_, S> {
             }
         }
         // Its answers had to wait for the end of the frame.
-        shared.wakers.wake_half(READER);
+        shared.duo.wake(READER);
     }
 }
