@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{Html, Response};
 use axum::routing::get;
+use axum::serve::ListenerExt;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use ws_tokio::core::{Config, Role};
@@ -16,6 +17,10 @@ async fn main() -> std::io::Result<()> {
     let listener = TcpListener::bind(&address).await?;
     println!("listening on http://{}", listener.local_addr()?);
     let app = Router::new().route("/", get(async || Html(PAGE))).route("/echo", get(upgrade));
+    // Nagle's algorithm would hold a small message back until the one before is acknowledged.
+    let listener = listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    });
     axum::serve(listener, app).await
 }
 

@@ -1,10 +1,10 @@
-//! What one says, all hear: `broadcast-server [ADDRESS]`.
+//! Sends each member's messages to all members: `broadcast-server [ADDRESS]`.
 //!
 //! To the others a message goes as a `Prepared`: framed once, and compressed at most once for each window in use. Back to
-//! the one who said it, it goes as a message of its own, in parts if it is large. So each connection's stream has both, in
-//! any order.
+//! its sender it goes as a message of its own, in parts if it is large. So each connection's stream has both, in any order.
 //!
-//! One thread; a channel for each member. Who falls behind by 4 096 messages is closed with 1013.
+//! One thread; a channel for each member. A member that falls 4 096 messages behind is closed with 1013; one that takes no
+//! byte for 10 s cannot even be told, and is cut off.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,9 @@ use ws_tokio::{Acceptance, Error, Reply, WebSocket, accept_with};
 
 /// How far a member may fall behind, in messages.
 const BEHIND: usize = 4096;
+
+/// How long a member may take no byte of what waits for it.
+const STUCK: Duration = Duration::from_secs(10);
 
 /// The length of a part, in bytes.
 const PART: usize = 16 << 10;
@@ -77,7 +80,10 @@ pub(crate) async fn main() -> std::io::Result<()> {
     println!("listening on ws://{}", listener.local_addr()?);
 
     let mut config = Config::server();
+    // Windows of 32 KiB, so that a peer's tests can ask for any. `Settings::server()` has 4 KiB ones: a server with many
+    // connections takes those.
     config.deflate = Some(deflate::Settings::client());
+    config.timeouts.write = Some(STUCK);
     let config = ConfigRef::from(config);
     let hub = Hub::default();
     loop {
@@ -100,7 +106,7 @@ async fn serve(stream: TcpStream, config: ConfigRef, hub: Hub) {
 
 async fn talk(stream: TcpStream, config: ConfigRef, hub: Hub) -> Result<(), Box<dyn std::error::Error>> {
     stream.set_nodelay(true)?;
-    // A member from here on: nothing is missed that is said once the client knows that it is connected.
+    // A member from here on, so that nothing is missed which is said once the client knows that it is connected.
     let (place, mut inbox) = hub.join();
     let mut ws = accept_with(stream, config, |_| Ok(Acceptance::default())).await?;
     loop {
@@ -118,7 +124,7 @@ async fn talk(stream: TcpStream, config: ConfigRef, hub: Hub) -> Result<(), Box<
     }
 }
 
-/// All that waits goes in as few writes as may be.
+/// Sends all that waits, in as few writes as possible.
 async fn pass_on(
     ws: &mut WebSocket<TcpStream>,
     news: &Prepared,

@@ -1,6 +1,6 @@
 //! Echoes text and binary messages of up to 16 MiB, on any path: `echo-server [ADDRESS]`.
 //!
-//! One thread. It agrees to the first subprotocol that is offered, and prints one line when it listens.
+//! One thread. It accepts the first subprotocol that is offered, and prints one line when it listens.
 
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ pub(crate) async fn main() -> std::io::Result<()> {
     let mut config = Config::server();
     config.limits.max_message = 16 << 20;
     config.limits.max_frame = 16 << 20;
+    // Windows of 32 KiB, so that a peer's tests can ask for any. `Settings::server()` has 4 KiB ones: a server with many
+    // connections takes those.
     config.deflate = Some(deflate::Settings::client());
     let config = ConfigRef::from(config);
     loop {

@@ -1,6 +1,6 @@
 //! permessage-deflate in the handshakes (RFC 7692): offered and accepted as [`Config::deflate`](ws_core::Config) says.
 //!
-//! All that depends on the feature `deflate` stands here; without it nothing is ever agreed on.
+//! All that depends on the feature `deflate` is in this module; without it nothing is ever agreed on.
 
 #[cfg(feature = "deflate")]
 pub(crate) use with::*;

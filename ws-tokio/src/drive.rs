@@ -1,4 +1,4 @@
-//! What goes on while no event is lent: letting out what waits, keeping time, reading, ending.
+//! What a connection does while no event is lent: letting out what waits, keeping time, reading, ending.
 //!
 //! One implementation for a connection in one piece and for the receiving half of a split one. They differ in where
 //! the sending half is: inside the endpoint, or [beside](Drive::Beside) it (`endpoint.rs`).
@@ -22,22 +22,22 @@ use crate::wire::Wire;
 /// A queued reply leaves when it is older than this, even if more input waits.
 const PATIENCE: Duration = Duration::from_millis(1);
 
-/// To look at the clock for each message would cost more than all else. After a look that found a quick consumer twice as
-/// many messages go by as before it, up to so many; after one that found a slow one, none.
+/// Looking at the clock for each message would cost more than all else. After a look that found a quick consumer, twice
+/// as many messages go by as before it, up to this many; after one that found a slow consumer, none.
 const GLANCE: u8 = 16;
 
-/// After so many reads in a row the other tasks of the thread get their turn. A peer that sends as fast as it is read
-/// would keep them waiting otherwise; and while it waits itself, its next reads bring more.
+/// After this many reads in a row the other tasks of the thread get their turn. Otherwise a peer that sends as fast as
+/// it is read would keep them waiting; and after a pause the next read brings more.
 const READS_A_TURN: u8 = 4;
 
-/// The same with a large buffer, that of a large message mostly.
+/// The same with a large buffer, mostly that of a large message.
 const READS_OF_LARGE: u8 = 128;
 
-/// How much of a large message is read at once. So much is still in the cache when it is unmasked and checked, which all
-/// of the message would not be; the system calls are few beside that.
+/// How much of a large message is read at once. This much is still in the cache when it is unmasked and checked, which
+/// the whole message would not be; the additional system calls cost little beside that.
 const BITE: usize = 128 << 10;
 
-/// What paces a connection: the time, the state of its end.
+/// What paces a connection: the time, and how far it has come to its end.
 #[derive(Debug)]
 pub(crate) struct Pace {
     pub(crate) clock: Clock,
@@ -45,7 +45,7 @@ pub(crate) struct Pace {
     watch: Watch,
     /// The time of the last wake-up that brought something, or a little before it.
     pub(crate) now: Instant,
-    /// Whether `now` was read with what is being handled.
+    /// Whether `now` was read together with the bytes that are being handled.
     fresh: bool,
     /// Reads since the task last had to wait.
     reads: u8,
@@ -112,7 +112,7 @@ impl Pace {
         self.closed = Some(Box::new(CloseReason { code, reason, interrupted: closed.interrupted }));
     }
 
-    /// To be looked at soon: with the message after the next, when a slow consumer has had one in hand.
+    /// Has the next look come soon: with the message after the next, when a slow consumer has had one in hand.
     pub(crate) fn look_soon(&mut self) {
         self.unwatched = 1;
     }
@@ -237,16 +237,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
         }
     }
 
-    /// Whether to read on. While output is stuck only to look for a life sign before the peer is given up (C-08).
+    /// Whether to read on. While output is stuck, only to look for a sign of life before the peer is given up (C-08).
     fn may_read(&self) -> bool {
         let connection = self.session.connection_ref();
         connection.may_read(self.beside, self.wire.queued())
             || connection.deadline(self.beside).is_some_and(|deadline| deadline <= self.pace.clock.now())
     }
 
-    /// Ends our side of a transport that is done with, whenever the connection is dropped: the peer may wait for that,
-    /// and TLS wants it said. Nobody waits for it here. And the thread gets its buffer back: the next connection would make
-    /// one, which costs more than all of its handshake.
+    /// Ends our side of a transport that is finished, however late the connection is dropped: the peer may wait for that,
+    /// and TLS requires it. Nothing waits for it here. And the thread gets its buffer back: the next connection would have
+    /// to make one, which costs more than its whole handshake.
     fn leave(&mut self, cx: &mut Context<'_>) {
         self.rest();
         if !self.pace.shut {
@@ -256,8 +256,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>, need: usize) -> Poll<io::Result<usize>> {
-        // A peer in full flow is left to fill its window: to close on it would reset it before it has read our close
-        // frame. It has until the deadline.
+        // A peer in full flow is left to fill its window: closing now would reset it before it has read our close frame.
+        // It has until the deadline.
         let most = self.session.connection_ref().linger_room().unwrap_or(usize::MAX);
         if most == 0 {
             return Poll::Pending;
@@ -281,8 +281,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
         if self.session.connection_ref().remaining() > last as u64 { BITE } else { last }
     }
 
-    /// Moves a small rest into a leased buffer, and what is of a message that this has no room for into a larger one that
-    /// the thread holds; growing by doubling is what is left. A peer of large messages gets the larger one at once.
+    /// Moves a small rest into a leased buffer, and a message that this has no room for into a larger one that the thread
+    /// holds; without one the buffer grows by doubling. A peer that sends large messages gets the larger one at once.
     fn fit_storage(&mut self) {
         let (size, filled) = (self.session.storage_len(), self.session.buffered());
         let remaining = usize::try_from(self.session.connection_ref().remaining()).unwrap_or(usize::MAX);
@@ -307,8 +307,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
         }
     }
 
-    /// Nothing arrives: the buffer goes back to the thread, and the rest of a message into memory of its size if it is
-    /// small.
+    /// Nothing arrives: the buffer goes back to the thread, and the beginning of a message, if it is small, into memory of
+    /// its size.
     fn rest(&mut self) {
         self.wire.rest();
         let (size, filled) = (self.session.storage_len(), self.session.buffered());
@@ -323,7 +323,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
         storage.into_iter().for_each(pool::give);
     }
 
-    /// Lets out what waits, as far as the transport takes it; whether all of it went.
+    /// Lets out what waits, as far as the transport takes it; returns whether all of it went.
     pub(crate) fn pump(&mut self, cx: &mut Context<'_>) -> bool {
         let mut began = None;
         if self.session.connection_ref().pending(self.beside) > 0 {
@@ -346,7 +346,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
                     }
                     return true;
                 }
-                // Half a frame is out, and its sender goes on with it.
+                // Half a frame is out; whoever sends it goes on with it.
                 Poll::Ready(Ok(())) if self.wire.cut => return false,
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
@@ -428,7 +428,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
         deadline.is_none_or(|deadline| self.pace.timer.is_set(cx, self.pace.now, deadline))
     }
 
-    /// Keeps the deadlines; whether one was reached, so that something may have changed.
+    /// Keeps the deadlines; returns whether one was reached, so that something may have changed.
     pub(crate) fn poll_time(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(deadline) = self.next_deadline() else { return false };
         if self.pace.timer.poll(cx, self.pace.clock, deadline).is_pending() {

@@ -47,7 +47,7 @@ impl Duo {
     }
 }
 
-/// Who waits for the transport, or for the other half.
+/// The tasks that wait for the transport, or for the other half.
 #[derive(Debug, Default)]
 struct Wakers([Mutex<Option<Waker>>; 2]);
 

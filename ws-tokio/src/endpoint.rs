@@ -6,7 +6,7 @@ use ws_core::{Config, Connection, Endpoint, Failure, Instant, Receiver, Sender, 
 use crate::deflate;
 use crate::wire::{CORK, Wire};
 
-/// With so many bytes of pongs that cannot leave, a reading half stops reading.
+/// With this many bytes of pongs that cannot leave, a reading half stops reading.
 const MANY_ANSWERS: usize = 1 << 10;
 
 /// What is driven: a whole connection, or a receiving half with its sending half beside it.
@@ -16,7 +16,7 @@ pub(crate) trait Drive: Endpoint {
 
     fn pending(&self, beside: &Self::Beside) -> usize;
 
-    /// Whether to read on with so much output queued: a peer that does not read is not read from (C-06, N-05).
+    /// Whether to read on with this much output queued: a peer that does not read is not read from (C-06, N-05).
     fn may_read(&self, beside: &Self::Beside, queued: usize) -> bool;
 
     fn queue_control<S>(&mut self, beside: &mut Self::Beside, wire: &mut Wire<S>)
@@ -26,7 +26,7 @@ pub(crate) trait Drive: Endpoint {
     fn deadline(&self, beside: &Self::Beside) -> Option<Instant>;
     fn tick(&mut self, beside: &mut Self::Beside, now: Instant) -> Result<(), Failure>;
     fn recv_eof(&mut self, beside: &mut Self::Beside, now: Instant) -> Result<(), Failure>;
-    /// Nothing leaves any more: the peer has as long as for a close to end what is left.
+    /// Nothing leaves from now on: the peer has as long as for a close to end the connection.
     fn stop_sending(&mut self, beside: &mut Self::Beside, now: Instant);
     fn shut_down(&mut self, now: Instant);
     fn observe(&mut self, now: Instant);
@@ -37,8 +37,9 @@ pub(crate) trait Drive: Endpoint {
     fn linger_room(&self) -> Option<usize>;
     fn awaits_pong_since(&self) -> Option<Instant>;
     fn config(&self) -> &Config;
-    /// Whether a sending half beside it holds a live compressor; and parks it, when that was not used of late.
+    /// Whether a sending half beside it holds a live compressor.
     fn is_live_beside(beside: &Self::Beside) -> bool;
+    /// Parks that compressor if it was not used of late.
     fn park_beside(beside: &mut Self::Beside) -> bool;
 }
 
@@ -110,6 +111,7 @@ impl Drive for Connection {
         false
     }
 
+    /// Parks that compressor if it was not used of late.
     fn park_beside((): &mut ()) -> bool {
         false
     }
@@ -130,8 +132,8 @@ impl Drive for Receiver {
         sender.pending()
     }
 
-    /// Messages of the writing half hold up nobody but itself: two peers of which each waits for the other to read
-    /// would wait for ever. Only answers that pile up do.
+    /// Messages of the writing half hold up only that half: two peers that each wait for the other to read would wait
+    /// for ever. Only answers that pile up stop the reading.
     fn may_read(&self, sender: &Sender, queued: usize) -> bool {
         queued < CORK || sender.pending() < MANY_ANSWERS
     }
@@ -205,6 +207,7 @@ impl Drive for Receiver {
         deflate::sender_is_live(sender)
     }
 
+    /// Parks that compressor if it was not used of late.
     fn park_beside(sender: &mut Sender) -> bool {
         deflate::park_sender(sender)
     }

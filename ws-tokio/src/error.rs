@@ -4,15 +4,15 @@ use std::{fmt, io};
 
 use ws_core::{CloseCode, Failure, SendError, Timer, Violation};
 
-/// Why a connection ended, or a call on it was refused. A clean end is no error: `recv` says `None`.
+/// Why a connection ended, or a call on it was refused. A clean end is not an error: `recv` returns `None`.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The peer broke the protocol or a limit. It was told so by a close frame.
+    /// The peer broke the protocol, or exceeded a limit. A close frame has told it so.
     Violation(Violation),
     /// The peer let a deadline pass.
     Timeout(Timer),
-    /// The transport ended or broke without a close frame (code 1006). At its plain end the kind is `UnexpectedEof`.
+    /// The transport ended or broke without a close frame (code 1006). If it just ended, the kind is `UnexpectedEof`.
     Lost(io::Error),
     /// The call was refused, and the connection is as it was before. A closing connection refuses all messages.
     Refused(SendError),
@@ -37,7 +37,12 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Violation(violation) => write!(f, "the peer broke the protocol: {violation}"),
+            Self::Violation(violation) => match violation.close_code() {
+                CloseCode::TOO_BIG | CloseCode::POLICY => {
+                    write!(f, "the peer exceeded a limit (Config::limits): {violation}")
+                }
+                _ => write!(f, "the peer broke the protocol: {violation}"),
+            },
             Self::Timeout(timer) => timer.fmt(f),
             Self::Lost(error) => write!(f, "the connection was lost: {error}"),
             Self::Refused(error) => error.fmt(f),
@@ -47,16 +52,8 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Lost(error) => Some(error),
-            Self::Violation(violation) => Some(violation),
-            Self::Refused(error) => Some(error),
-            Self::Timeout(_) | Self::QueueFull | Self::InChunks => None,
-        }
-    }
-}
+/// Each variant prints what it holds; a source would say it again.
+impl std::error::Error for Error {}
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {

@@ -3,8 +3,8 @@
 //! [`accept`] for the plain case, [`accept_with`] for a decision by the request, [`Incoming`] for one that takes its
 //! time, or for HTTP on the same port.
 //!
-//! A task is as large as the largest thing that it ever waits for, and most of its life it waits for messages. So what
-//! only the handshake needs stands in boxes of its own, which go when there is a WebSocket.
+//! A task is as large as the largest future that it ever awaits, and for most of its life it waits for messages. So what
+//! only the handshake needs stands in boxes of its own, which are freed when there is a WebSocket.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -24,8 +24,11 @@ use crate::websocket::WebSocket;
 
 /// Accepts a WebSocket on a stream that was just accepted, with the defaults of [`Config::server`].
 ///
+/// Call `set_nodelay(true)` on a TCP stream before: messages leave in as few writes as may be already, and Nagle's
+/// algorithm would only hold the last one back.
+///
 /// # Errors
-/// Why there is no WebSocket; the peer has had its answer, if it was still there to get one.
+/// Why there is no WebSocket. The peer has had its answer, if it was still there to get one.
 ///
 /// # Cancel safety
 /// Dropping the future drops the stream.
@@ -43,6 +46,7 @@ where
 /// # async fn f(stream: tokio::net::TcpStream) -> Result<(), ws_tokio::AcceptError> {
 /// use ws_tokio::{Acceptance, Refusal, accept_with, core::Config};
 ///
+/// stream.set_nodelay(true)?; // see `accept`
 /// let ws = accept_with(stream, Config::server(), |request| match request.path() {
 ///     b"/chat" => Ok(Acceptance { protocol: request.protocols().next().map(Into::into), ..Default::default() }),
 ///     _ => Err(Refusal::new(404, "no such room")),
@@ -77,7 +81,7 @@ where
     .await
 }
 
-/// What an application adds to its consent.
+/// What an application adds to the answer that accepts a connection.
 #[derive(Clone, Debug, Default)]
 pub struct Acceptance {
     /// One of the subprotocols that the client offered.
@@ -105,11 +109,11 @@ impl Refusal {
     }
 }
 
-/// Why an accepted stream became no WebSocket.
+/// Why an accepted stream did not become a WebSocket.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AcceptError {
-    /// The request broke a rule, and was answered with the status that this implies.
+    /// The request broke a rule, and was answered with the status that this rule implies.
     Request(Rejection),
     /// The application refused it, with this status.
     Rejected(u16),
@@ -130,16 +134,8 @@ impl fmt::Display for AcceptError {
     }
 }
 
-impl std::error::Error for AcceptError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Request(rejection) => Some(rejection),
-            Self::Answer(error) => Some(error),
-            Self::Io(error) => Some(error),
-            Self::Rejected(_) => None,
-        }
-    }
-}
+/// Each variant prints what it holds; a source would say it again.
+impl std::error::Error for AcceptError {}
 
 impl From<io::Error> for AcceptError {
     fn from(error: io::Error) -> Self {
@@ -147,7 +143,7 @@ impl From<io::Error> for AcceptError {
     }
 }
 
-/// A stream whose first request has come, and waits for an answer: for as long as it takes.
+/// A stream whose first request has come, and waits for an answer: for as long as the application needs.
 #[derive(Debug)]
 pub struct Incoming<S>(Box<Shake<S>>);
 
@@ -163,7 +159,7 @@ struct Shake<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
-    /// Reads the request. What is no upgrade, or breaks a rule, is refused right here.
+    /// Reads the request. One that is not an upgrade, or breaks a rule, is refused at once.
     ///
     /// # Errors
     /// [`AcceptError::Request`] or [`AcceptError::Io`], after the peer has had its answer.
@@ -174,7 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         Self::open(stream, config.into()).read_head().await
     }
 
-    /// Reads a request where HTTP is spoken beside WebSocket: one that is no upgrade comes back too, as
+    /// Reads a request where HTTP is spoken beside WebSocket: one that is not an upgrade comes back too, as
     /// [`Request::is_upgrade`] tells, to be handed on by [`into_parts`](Self::into_parts).
     ///
     /// # Errors
@@ -207,17 +203,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         }
     }
 
-    /// The request: a view of bytes that this object holds.
+    /// The request, a view of the bytes that this object holds.
     pub fn request(&mut self) -> Option<Request<'_>> {
         self.0.request()
     }
 
-    /// The transport, to look at: for its addresses, say.
+    /// The transport, by reference: for its addresses, say.
     pub fn stream(&self) -> &S {
         &self.0.stream
     }
 
-    /// Answers 101, and is a WebSocket from there on. What came behind the request is its first input.
+    /// Answers 101, and becomes a WebSocket. What came behind the request is its first input.
     ///
     /// # Errors
     /// [`AcceptError::Answer`] for an acceptance that may not be sent, such as a subprotocol that was not offered: the
@@ -232,9 +228,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         Ok(WebSocket::with_clock(stream, Role::Server, leftover, config, clock, [0; 32], agreement))
     }
 
-    /// Answers 101 and gives the stream away, with what came behind the request: for who drives a connection of his own.
-    /// `extensions` is what he has agreed to of [`Request::extensions`], as the value of one line, and is his to keep to;
-    /// empty for none, whatever the configuration says.
+    /// Answers 101 and returns the stream, with what came behind the request: for programs that drive the connection
+    /// themselves. `extensions` is what they accept of [`Request::extensions`], as the value of one line, and have to keep
+    /// to; empty for none, whatever the configuration says.
     ///
     /// # Errors
     /// As for [`accept`](Self::accept).
@@ -269,7 +265,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         }
     }
 
-    /// Answers no, says it to the end, and returns the error that stands for it.
+    /// Refuses the request, sends all of the answer, and returns the error that stands for it.
     ///
     /// # Cancel safety
     /// Dropping the future drops the stream.
@@ -279,7 +275,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         outcome
     }
 
-    /// Answers a request that breaks a rule which only the application can tell, with that rule's answer.
+    /// Refuses a request that breaks a rule which only the application can check, with that rule's answer.
     ///
     /// # Cancel safety
     /// Dropping the future drops the stream.
@@ -290,13 +286,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
         AcceptError::Request(rejection)
     }
 
-    /// The stream and everything read from it, for whoever speaks HTTP on.
+    /// The stream and everything read from it, for an HTTP server that goes on with it.
     pub fn into_parts(self) -> (S, Vec<u8>) {
         (self.0.stream, self.0.input)
     }
 
     /// Writes a last answer, shuts down, and reads on for a while, so that no reset destroys it (HS-39). The peer may be
-    /// gone; nothing depends on that.
+    /// gone already; that changes nothing.
     async fn say_goodbye(&mut self, answer: Option<Vec<u8>>) {
         let Some(answer) = answer else { return };
         let mut left = &answer[..];
@@ -312,8 +308,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shake<S> {
                 Ok(None) => {}
                 Err(rejection) => return Poll::Ready(Err(AcceptError::Request(rejection))),
             }
-            // Through a leased buffer, so that the one kept is as long as what came. And no more at a time than may
-            // come early: then it is kept within bounds by the length of the last read.
+            // Through a leased buffer, so that the one that is kept is as long as what came. And no more at a time than
+            // may come early: the length of the last read then bounds it.
             let mut lease = pool::lease();
             let mut buf = ReadBuf::new(&mut lease[..MAX_EARLY_BYTES]);
             let read = Pin::new(&mut self.stream).poll_read(cx, &mut buf);
@@ -341,7 +337,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Shake<S> {
         self.handshake.recv(self.clock.now(), &self.input).ok().flatten()
     }
 
-    /// The 101, and what it agrees on of the extensions that the client offers.
+    /// The 101, and which of the client's extensions it accepts.
     fn agree(&mut self, acceptance: Acceptance) -> (Result<Vec<u8>, AnswerError>, Option<Agreement>) {
         let agreed = self.handshake.recv(self.clock.now(), &self.input).ok().flatten();
         let agreed = agreed.and_then(|request| deflate::accept(&self.config, &request));

@@ -1,6 +1,6 @@
-//! Messages that own their bytes, as a `Stream` and a `Sink`, for those who do not want to borrow.
+//! Messages that own their bytes, as a `Stream` and a `Sink`, for programs that do not want to borrow.
 //!
-//! A large message takes the receive buffer along instead of being copied out of it; a small one is copied, so that
+//! A large message takes the receive buffer with it instead of being copied out of it; a small one is copied, so that
 //! it never pins a large buffer.
 
 use std::pin::Pin;
@@ -28,7 +28,7 @@ pub enum OwnedMessage {
 }
 
 impl OwnedMessage {
-    /// The same, borrowed.
+    /// The same message, borrowed.
     pub fn borrow(&self) -> Message<'_> {
         match self {
             Self::Text(text) => Message::Text(text),
@@ -77,11 +77,13 @@ impl From<Bytes> for OwnedMessage {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// The next message, owned. Otherwise as [`recv`](Self::recv).
+    /// The next message, owned. Otherwise like [`recv`](Self::recv).
     ///
     /// # Errors
+    /// As for [`recv`](Self::recv).
+    ///
     /// # Cancel safety
-    /// Both as for [`recv`](Self::recv).
+    /// As for [`recv`](Self::recv).
     pub async fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
         std::future::poll_fn(|cx| self.poll_owned(cx)).await
     }
@@ -97,7 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 /// The message that the session holds, taken out of it.
 pub(crate) fn take_message<C: Endpoint>(session: &mut Session<Vec<u8>, C>) -> Option<OwnedMessage> {
     let size = session.storage_len();
-    // What is kept has to be of use for the most part.
+    // Most of what is kept has to be of use.
     let is_worth_it = |len: usize| len >= LARGE && len >= size / 4;
     let is_text = match session.event()? {
         Event::Text(text) if is_worth_it(text.len()) => true,
@@ -114,7 +116,7 @@ pub(crate) fn take_message<C: Endpoint>(session: &mut Session<Vec<u8>, C>) -> Op
     })
 }
 
-/// What of a connection's state the other task may wait for: a deadline that was set, or the end.
+/// The part of a connection's state that the other task may wait for: a deadline that was set, or the end.
 #[derive(PartialEq, Eq)]
 struct Standing {
     awaits_pong: bool,
@@ -164,11 +166,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Stream for WebSocket<S> {
     type Item = Result<OwnedMessage, Error>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().poll_half(READER, cx, |this, cx| this.poll_owned(cx)).map(Result::transpose)
+        self.get_mut().poll_half(READER, cx, Self::poll_owned).map(Result::transpose)
     }
 }
 
-/// A sink that is ready as long as less than 64 KiB wait; `poll_close` closes with 1000, and is done when the peer has
+/// A sink that is ready while less than 64 KiB wait; `poll_close` closes with 1000, and is done when the peer has
 /// answered and the transport has ended.
 impl<S: AsyncRead + AsyncWrite + Unpin> Sink<OwnedMessage> for WebSocket<S> {
     type Error = Error;

@@ -1,4 +1,4 @@
-//! Buffers belong to the thread, not to the connection.
+//! The buffers of a thread, leased to its connections.
 //!
 //! A connection leases one for as long as bytes are in flight and gives it back when a read would block. So the
 //! kernel copies into memory that is still in the cache, and an idle connection owns nothing. Buffers are filled
@@ -12,10 +12,10 @@ pub(crate) const LEASE: usize = 256 << 10;
 /// A rest of up to this many bytes is copied into memory of its size while it waits; a larger one keeps its lease.
 pub(crate) const SMALL_REST: usize = 4 << 10;
 
-/// Most buffers of that size that a thread keeps: 2 MiB.
+/// Maximum number of buffers of that size that a thread keeps: 2 MiB.
 const MOST: usize = 8;
 
-/// Most bytes of larger buffers that a thread keeps.
+/// Maximum size of all larger buffers that a thread keeps, in bytes.
 const MOST_LARGE: usize = 8 << 20;
 
 struct Pool {

@@ -25,13 +25,13 @@ use ws_core::{ClientHandshake, ClientRequest, Config, Instant, RequestError, Uri
 use crate::connect::{Answer, ConnectError, Deadline, read_answer, write};
 
 /// Asks a proxy, over a stream that leads to it, for a tunnel to `authority`, a host and a port: `example.com:443`,
-/// `[::1]:80`. The fields go to the proxy, and to nobody else.
+/// `[::1]:80`. The fields go to the proxy only.
 ///
 /// The proxy has ten seconds to answer, as a server has.
 ///
 /// # Errors
-/// [`ConnectError::Uri`] for an authority that is none, [`ConnectError::Status`] when the proxy says anything but 2xx,
-/// and those of a transport that breaks.
+/// [`ConnectError::Uri`] for something that is not an authority, [`ConnectError::Proxy`] when the proxy answers anything
+/// but 2xx, and those of a transport that breaks.
 ///
 /// # Cancel safety
 /// Dropped early, the stream is dropped too.
@@ -73,12 +73,12 @@ pub async fn tunnel<S: AsyncRead + AsyncWrite + Unpin>(
             let (stream, leftover) = answer.into_parts();
             Ok(Tunnel { stream, leftover, read: 0 })
         }
-        Answer::Refused(refusal) => Err(ConnectError::Status(Box::new(refusal.read_body(&deadline).await))),
+        Answer::Refused(refusal) => Err(ConnectError::Proxy(Box::new(refusal.read_body(&deadline).await))),
         Answer::Open { .. } => Err(ConnectError::Handshake(ws_core::HandshakeError::StatusLine)),
     }
 }
 
-/// A stream through a proxy. What the far end said in the same breath as the proxy is read first.
+/// A stream through a proxy. What the far end sent together with the proxy's answer is read first.
 #[derive(Debug)]
 pub struct Tunnel<S> {
     stream: S,
@@ -87,7 +87,7 @@ pub struct Tunnel<S> {
 }
 
 impl<S> Tunnel<S> {
-    /// The stream to the proxy, to look at.
+    /// The stream to the proxy, by reference.
     pub fn transport(&self) -> &S {
         &self.stream
     }

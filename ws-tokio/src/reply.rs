@@ -21,16 +21,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
     /// Sends a message: encodes it at once when there is room, otherwise waits until there is.
     ///
     /// It leaves with the next call of `recv`, together with other replies; or with `flush`. A payload of 32 KiB and
-    /// more is written from where it stands. While it waits nothing is read, and no deadline is kept.
+    /// more is written from where it stands. While it waits, nothing is read, and the only deadline that is kept is
+    /// [`Timeouts::write`](ws_core::Timeouts::write).
     ///
-    /// A message that is compressed is so at once, into one frame. In parts ([`send_part`](Self::send_part)) a large one
-    /// is never held whole, and control frames get between.
+    /// Compression happens at once, into one frame. In parts ([`send_part`](Self::send_part)) a large message is never
+    /// held whole, and control frames get in between.
     ///
     /// # Errors
-    /// [`Error::Refused`] when the connection is closing, [`Error::Lost`] when the transport fails.
+    /// [`Error::Refused`] when the connection is closing, [`Error::Lost`] when the transport fails, [`Error::Timeout`] when it
+    /// takes nothing for too long.
     ///
     /// # Cancel safety
-    /// Dropped while it waits for room, nothing was sent; later, all of the message is queued. Never half a frame.
+    /// If it is dropped while it waits for room, nothing was sent; if later, all of the message is queued. A frame is
+    /// never cut.
     #[inline]
     pub async fn send(&mut self, message: impl Into<Message<'_>>) -> Result<(), Error> {
         let message = message.into();
@@ -40,7 +43,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
         self.send_part(message, Part::Whole).await
     }
 
-    /// Sends a part of a message, as [`send`](Self::send) does a whole one.
+    /// Sends a part of a message, in the way that [`send`](Self::send) sends a whole one.
     ///
     /// # Errors
     /// As for [`send`](Self::send), and [`Error::Refused`] for parts out of order.
@@ -50,7 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
     #[inline]
     pub async fn send_part(&mut self, message: impl Into<Message<'_>>, part: Part) -> Result<(), Error> {
         let message = message.into();
-        // Room may not come any more.
+        // Room may never come.
         if !self.connection.can_send() {
             return Err(SendError::Closed.into());
         }
@@ -63,15 +66,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
         write_out(large, self.connection, self.now).await
     }
 
-    /// Sends a message that was prepared for many: its frame, which is made and compressed once for all of them. As
-    /// [`send`](Self::send) otherwise; a client, which has to mask, sends the message in it.
+    /// Sends a message that was prepared for many: its frame, which is made and compressed once for all of them.
+    /// Otherwise like [`send`](Self::send); a client, which has to mask, sends the message in it.
     ///
-    /// Which connections get it compressed, and what that does to their own messages, is said at
-    /// [`Sender::prepared`](ws_core::Sender::prepared).
+    /// [`Sender::prepared`](ws_core::Sender::prepared) tells which connections get it compressed, and what that does to
+    /// their own messages.
     ///
     /// # Errors
+    /// As for [`send`](Self::send).
+    ///
     /// # Cancel safety
-    /// Both as for [`send`](Self::send).
+    /// As for [`send`](Self::send).
     pub async fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
         if self.connection.role() == Role::Client {
             return self.send(prepared.message()).await;
@@ -125,10 +130,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
     /// Waits until the transport has taken everything that waits.
     ///
     /// # Errors
-    /// [`Error::Lost`] when the transport fails.
+    /// [`Error::Lost`] when the transport fails, [`Error::Timeout`] when it takes nothing for too long.
     ///
     /// # Cancel safety
-    /// Dropped early, the rest leaves with the next call.
+    /// If it is dropped early, the rest leaves with the next call.
     pub async fn flush(&mut self) -> Result<(), Error> {
         poll_fn(|cx| {
             loop {

@@ -1,4 +1,4 @@
-//! The end of patience with a transport that takes nothing while output waits.
+//! The deadline of a transport that takes nothing while output waits.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(crate) struct Stall {
     /// Rings at the deadline, or earlier: it is set again only when it has rung.
     sleep: Option<Pin<Box<Sleep>>>,
-    /// Since when nothing was taken; `None`: something was, and nobody has had to wait since.
+    /// Since when nothing was taken; `None`: something was, and nothing has had to wait since.
     since: Option<Instant>,
     has_rung: bool,
 }
@@ -24,7 +24,7 @@ impl Stall {
         self.since = None;
     }
 
-    /// Whether nobody waits.
+    /// Whether nothing waits.
     pub(crate) fn is_over(&self) -> bool {
         self.since.is_none()
     }

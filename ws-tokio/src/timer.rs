@@ -1,4 +1,4 @@
-//! One lazily re-armed timer a connection, over tokio's clock.
+//! One lazily re-armed timer per connection, over tokio's clock.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -46,7 +46,7 @@ impl Moment {
     }
 }
 
-/// Sleeps until a deadline that mostly moves away: it is set again only when it comes too late, or was reached.
+/// Sleeps until a deadline that usually moves away: it is set again only when it would come too late, or was reached.
 #[derive(Debug, Default)]
 pub(crate) struct Timer {
     armed: Option<Armed>,
@@ -56,13 +56,13 @@ pub(crate) struct Timer {
 struct Armed {
     sleep: Pin<Box<Sleep>>,
     until: Instant,
-    /// Who is woken. To ask the timer again for the same task is not needed.
+    /// The task that is woken. For the same task the timer need not be asked again.
     waker: Option<Waker>,
 }
 
 impl Timer {
-    /// Whether the task is sure to be woken by `deadline`, without a look at the runtime's timer. `now` was read since
-    /// the task was last woken: if the timer rings after that, it wakes the task again, and then this says no.
+    /// Whether the task is sure to be woken by `deadline`, without a look at the runtime's timer. `now` was read after
+    /// the task was last woken: if the timer rings after that, it wakes the task again, and then this is false.
     #[inline]
     pub(crate) fn is_set(&self, cx: &Context<'_>, now: Instant, deadline: Instant) -> bool {
         self.armed.as_ref().is_some_and(|armed| {
@@ -72,8 +72,8 @@ impl Timer {
         })
     }
 
-    /// `Ready` when `deadline` may have come; a `tick` then tells. It never says so before the time, but for one armed
-    /// for an earlier deadline.
+    /// `Ready` when `deadline` may have come; a `tick` then tells. It is never early, except when it was armed for an
+    /// earlier deadline.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, clock: Clock, deadline: Instant) -> Poll<()> {
         let armed = self.armed.get_or_insert_with(|| Armed {
             sleep: Box::pin(time::sleep_until(clock.at(deadline))),
@@ -95,16 +95,16 @@ impl Timer {
             return Poll::Pending;
         }
         armed.waker = Some(cx.waker().clone());
-        // For a task that has used up its budget tokio's timer would note nobody down, and it is not asked again.
+        // A task that has used up its budget would not be registered by tokio's timer, which is not asked again.
         pin!(unconstrained(armed.sleep.as_mut())).poll(cx)
     }
 }
 
-/// Says which reads are worth a look at the clock, which costs 2 % of a small message.
+/// Decides which reads are worth a look at the clock, which costs 2 % of a small message.
 ///
-/// After a quick [`MANY`](Self::MANY) of them, reads go without for a [`SPELL`](Self::SPELL), whose end is a deadline
-/// like any other. So what counts from the last read, the keepalive ping, comes at most that much too early; and only
-/// while nothing that is due within [`FAR`](Self::FAR) could suffer.
+/// After [`MANY`](Self::MANY) quick reads, reads do without for a [`SPELL`](Self::SPELL), whose end is a deadline like
+/// any other. So the keepalive ping, which counts from the last read, comes at most that much too early; and only while
+/// nothing is due within [`FAR`](Self::FAR).
 #[derive(Debug)]
 pub(crate) struct Watch {
     /// When counting began.
@@ -129,7 +129,7 @@ impl Watch {
         self.until.is_none()
     }
 
-    /// A read that looked; `deadline` is the next one of the connection.
+    /// Notes a read that looked; `deadline` is the connection's next one.
     #[inline]
     pub(crate) fn looked(&mut self, now: Instant, deadline: impl FnOnce() -> Option<Instant>) {
         if now.saturating_since(self.since) > Self::SPELL {
@@ -153,7 +153,7 @@ impl Watch {
         }
     }
 
-    /// Time goes on.
+    /// Notes the time.
     pub(crate) fn tick(&mut self, now: Instant) {
         self.until = self.until.filter(|&until| until > now);
     }

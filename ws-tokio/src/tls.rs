@@ -1,6 +1,6 @@
 //! TLS by rustls with the ring provider: `wss` for clients, and a server's side.
 //!
-//! A client needs nothing of this: [`connect`](crate::connect()) takes `wss` addresses, and trusts what the system does.
+//! A client needs nothing of this: [`connect`](crate::connect()) takes `wss` addresses, and trusts the system's roots.
 //! A server:
 //!
 //! ```no_run
@@ -14,6 +14,7 @@
 //! let tls = Arc::new(server_config(chain, PrivateKeyDer::from_pem_file("key.pem")?)?);
 //! let config = ConfigRef::from(Config::server());
 //! let (stream, _) = listener.accept().await?;
+//! stream.set_nodelay(true)?; // see `ws_tokio::accept`
 //! let mut ws = tls::accept(stream, tls.clone(), config.clone()).await?;
 //! # Ok(())
 //! # }
@@ -39,7 +40,8 @@ use crate::websocket::WebSocket;
 
 pub use tokio_rustls::rustls;
 
-/// Shakes hands as a client. rustls names the host in SNI when it is a name, and holds the certificate against it.
+/// Performs the handshake as a client. rustls names the host in SNI when it is a name, and checks the certificate against
+/// it.
 pub(crate) async fn client<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     host: &str,
@@ -68,7 +70,7 @@ async fn system_config() -> io::Result<Arc<ClientConfig>> {
 fn load_roots() -> io::Result<Arc<ClientConfig>> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    // One that cannot be parsed is of no use to anybody; the others are.
+    // Those that cannot be parsed are left out.
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
         let text = match found.errors.first() {
@@ -80,8 +82,8 @@ fn load_roots() -> io::Result<Arc<ClientConfig>> {
     client_config(roots).map(Arc::new)
 }
 
-// ws-mio makes its configurations in the same way. There is no place for both: the core knows no TLS, and a crate of its own for
-// thirty lines over another one's builder would be one more version to keep in step.
+// ws-mio makes its configurations in the same way. There is no place for both: the core knows no TLS, and a crate of its own
+// for thirty lines over rustls' builder would be one more version to keep in step.
 
 /// A client's configuration that trusts these roots, for [`ConnectOptions::tls`](crate::ConnectOptions::tls).
 ///
@@ -93,7 +95,7 @@ pub fn client_config(roots: RootCertStore) -> io::Result<ClientConfig> {
         .map_err(io::Error::other)?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    // A host that speaks HTTP/2 as well is told that this is not what comes.
+    // A host that also speaks HTTP/2 is told not to expect it.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
@@ -114,7 +116,8 @@ pub fn server_config(
     Ok(config)
 }
 
-/// Accepts a WebSocket over TLS on a stream that was just accepted.
+/// Accepts a WebSocket over TLS on a stream that was just accepted; call `set_nodelay(true)` on it before, as for
+/// [`accept`](crate::accept()).
 ///
 /// To decide by the request, use [`Incoming::read_tls`].
 ///
@@ -132,8 +135,9 @@ pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<server::TlsStream<S>> {
-    /// Shakes hands for TLS, then reads the request, both within
-    /// [`Timeouts::handshake`](ws_core::Timeouts::handshake). What is no upgrade, or breaks a rule, is refused right here.
+    /// Performs the TLS handshake, then reads the request, both within
+    /// [`Timeouts::handshake`](ws_core::Timeouts::handshake). A request that is not an upgrade, or breaks a rule, is
+    /// refused at once.
     ///
     /// # Errors
     /// As for [`read`](Self::read); [`AcceptError::Io`] for TLS, with the kind `TimedOut` when it took too long.

@@ -1,6 +1,6 @@
-//! The server's side of the opening handshake where somebody else reads and writes HTTP: hyper, axum, warp.
+//! The server's side of the opening handshake where another library reads and writes HTTP: hyper, axum, warp.
 //!
-//! 1. [`answer_upgrade`] holds the request against every rule, and makes the response.
+//! 1. [`answer_upgrade`] checks the request against every rule, and makes the response.
 //! 2. The HTTP server sends the response.
 //! 3. If it was a 101, [`WebSocket::from_upgraded`](crate::WebSocket::from_upgraded) takes the stream over.
 //!
@@ -15,9 +15,9 @@ use crate::deflate;
 use crate::handshake::{Acceptance, Refusal, borrow, encode};
 
 /// Answers an upgrade that an HTTP server has read: with a 101 if `decide`, which sees the request, agrees, and with a
-/// refusal if it does not, or if the request is none that RFC 6455, section 4.2.1, has.
+/// refusal if it does not, or if the request breaks a rule of RFC 6455, section 4.2.1.
 ///
-/// Send the response whatever it says. After a 101 the stream is a WebSocket. If it was agreed to compress, the
+/// Send the response whatever it says. After a 101 the stream is a WebSocket. If compression was agreed on, the
 /// response has a `ws_core::deflate::Agreement` among its [extensions](http::Response::extensions), for
 /// `WebSocket::enable_deflate`.
 ///
@@ -66,10 +66,10 @@ where
             }
         },
         Err(rejection) => encode(|out| handshake.reject_as(now, rejection, out)),
-        // It ends with an empty line; if it is not complete to ws-core, it is no head.
+        // It ends with an empty line; what is not complete to ws-core is not a head.
         Ok(None) => Ok(Vec::new()),
     };
-    // An answer of the application's that may not be sent is its fault, not the client's.
+    // An answer that may not be sent is the application's fault, not the client's.
     let answer = answer.or_else(|_| encode(|out| handshake.reject(now, 500, &[], b"", out)));
     let mut response = response_of(&answer.unwrap_or_default());
     if let Some(agreement) = agreement.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) {
@@ -78,7 +78,7 @@ where
     response
 }
 
-/// The head as it may have come. `Expect` was dealt with by whoever read it.
+/// The head as it may have come. The HTTP server has already dealt with `Expect`.
 fn head_of<B>(request: &http::Request<B>) -> Vec<u8> {
     let version = if request.version() == Version::HTTP_11 { "HTTP/1.1" } else { "HTTP/1.0" };
     let mut head = format!("{} {} {version}\r\n", request.method(), request.uri()).into_bytes();

@@ -34,30 +34,30 @@ pub struct CloseReason {
 ///
 /// One task reads and writes; [`split`](Self::split) is for two. Nothing happens while nobody calls: no hidden task
 /// answers pings or keeps time. As long as `recv` or `close` is awaited, pings are answered, the keepalive ping is sent
-/// and deadlines are kept. A `send` or `flush` that waits reads nothing meanwhile, and waits for a peer that takes nothing
-/// as long as the transport does: put a timeout around it where that is too long.
+/// and deadlines are kept. A `send` or `flush` that waits reads nothing meanwhile; a peer that takes nothing for
+/// [`Timeouts::write`](ws_core::Timeouts::write) is given up.
 ///
 /// # Memory
 /// An idle connection holds no buffer. While bytes are in flight it leases one of its thread's 256 KiB buffers for
-/// each direction. Bounded by the configuration: a message by [`Limits::max_message`](ws_core::Limits::max_message)
-/// (its buffer by four times that: the gap of fragments, and growth by doubling), the output by
-/// [`Limits::max_queue`](ws_core::Limits::max_queue) and one message, and 8 KiB of pongs.
+/// each direction. The configuration bounds a message by [`Limits::max_message`](ws_core::Limits::max_message) (its
+/// buffer by four times that: the gap of fragments, and growth by doubling), and the output by
+/// [`Limits::max_queue`](ws_core::Limits::max_queue), one message, and 8 KiB of pongs.
 #[derive(Debug)]
 pub struct WebSocket<S> {
     pub(crate) session: Session<Vec<u8>>,
     pub(crate) wire: Wire<S>,
     pub(crate) pace: Pace,
-    /// The tasks that use it as a `Stream` and as a `Sink`, which may be two.
+    /// The tasks that use it as a `Stream` and as a `Sink`; there may be two.
     pub(crate) duo: Option<Box<Duo>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    /// A connection over a stream that somebody else has upgraded: hyper, axum, an own handshake.
+    /// A connection over a stream that was upgraded elsewhere: by hyper, by axum, by a handshake of your own.
     ///
-    /// `leftover` are bytes of the peer's that were received behind its handshake.
+    /// `leftover` holds the bytes that the peer has sent behind its handshake, as far as they were received.
     ///
     /// # Errors
-    /// A client needs entropy for its mask keys; without it there is an error, and no weak fallback.
+    /// A client needs entropy for its mask keys; without it there is an error, not a weak fallback.
     pub fn from_upgraded(
         stream: S,
         role: Role,
@@ -93,21 +93,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Self { session, wire, pace, duo: None }
     }
 
-    /// From now on messages may be compressed, both ways, as `agreement` says (RFC 7692): for a connection
-    /// [from elsewhere](Self::from_upgraded). The handshakes of this crate do it by themselves.
+    /// Enables compression in both directions, as agreed on (RFC 7692): for a connection
+    /// [from elsewhere](Self::from_upgraded). The handshakes of this crate do so by themselves.
     #[cfg(feature = "deflate")]
     pub fn enable_deflate(&mut self, agreement: &ws_core::deflate::Agreement) {
         self.session.enable_deflate(agreement);
     }
 
-    /// Whether live compression state is held; what is not used for
-    /// [`Settings::idle`](ws_core::deflate::Settings::idle) is parked, while some method is awaited.
+    /// Whether live compression state is held. State that is not used for
+    /// [`Settings::idle`](ws_core::deflate::Settings::idle) is parked while some method is awaited.
     #[cfg(feature = "deflate")]
     pub fn has_live_deflate(&self) -> bool {
         self.session.has_live_deflate()
     }
 
-    /// Which of the messages from now on are compressed, where that was agreed on.
+    /// Sets which messages are compressed from now on, where compression was agreed on.
     #[cfg(feature = "deflate")]
     pub fn set_compress(&mut self, compress: ws_core::deflate::Compress) {
         self.session.connection().set_compress(compress);
@@ -115,24 +115,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// The next message, and the handle to reply to it while it is lent.
     ///
-    /// `None`: the connection was closed cleanly, and the transport is done with; [`close_reason`](Self::close_reason)
-    /// has what the peer said. Pings are answered on the way.
+    /// `None`: the connection was closed cleanly, and the transport has ended; [`close_reason`](Self::close_reason) has
+    /// what the peer said. Pings are answered on the way.
     ///
     /// Replies leave together, in one write, when no complete message is left to lend, when 64 KiB of them wait, or
     /// when the oldest has waited 1 ms: looked at with a batch's second message, and then again after as many as
     /// were quick, at most sixteen.
     ///
     /// # Errors
-    /// Once, why the connection ended otherwise, after the peer was told; then `None`.
+    /// Once, why the connection ended otherwise, after the peer was told; `None` from then on.
     ///
     /// # Cancel safety
-    /// Dropped before it is ready, no message is lost.
+    /// If it is dropped before it is ready, no message is lost.
     #[inline]
     pub fn recv(&mut self) -> impl Future<Output = Result<Option<(Message<'_>, Reply<'_, S>)>, Error>> {
         NextMessage { socket: Some(self) }
     }
 
-    /// The message that was found.
+    /// Lends the message that was found.
     #[inline(always)]
     fn lend(&mut self) -> Option<(Message<'_>, Reply<'_, S>)> {
         let Self { session, wire, pace, .. } = self;
@@ -152,7 +152,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.lend()
     }
 
-    /// The same when there was more to do than to take up the next small message.
+    /// The same when there is more to do than to take up the next small message.
     #[inline(never)]
     fn poll_lend(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Error>> {
         self.poll_message(cx)
@@ -160,11 +160,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 
     /// The next event of any kind, parts of messages, pings, pongs and the close frame included.
     ///
-    /// Pings and close frames are answered without anybody's help. After the close frame comes `None`.
+    /// Pings and close frames are answered by the connection itself. After the close frame comes `None`.
     ///
     /// # Errors
+    /// As for [`recv`](Self::recv).
+    ///
     /// # Cancel safety
-    /// Both as for [`recv`](Self::recv).
+    /// As for [`recv`](Self::recv).
     pub async fn recv_event(&mut self) -> Result<Option<(Event<'_>, Reply<'_, S>)>, Error> {
         if !poll_fn(|cx| self.poll_event(cx)).await? {
             return Ok(None);
@@ -223,7 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
     }
 
-    /// What goes on without an event.
+    /// Does what needs no event.
     #[inline]
     fn drive<T>(&mut self, turn: impl FnOnce(Driver<'_, S, Connection>) -> T) -> T {
         let Self { session, wire, pace, .. } = self;
@@ -233,16 +235,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Sends a message and waits until the transport has taken it.
     ///
     /// # Errors
-    /// [`Error::Refused`] when the connection is closing, [`Error::Lost`] when the transport fails.
+    /// [`Error::Refused`] when the connection is closing, [`Error::Lost`] when the transport fails, [`Error::Timeout`] when it
+    /// takes nothing for too long.
     ///
     /// # Cancel safety
-    /// Dropped while it waits for room, nothing was sent; dropped later, all of the message is queued and leaves with
-    /// the next call. Never half a frame.
+    /// If it is dropped while it waits for room, nothing was sent; if later, all of the message is queued and leaves with
+    /// the next call. A frame is never cut.
     pub async fn send(&mut self, message: impl Into<Message<'_>>) -> Result<(), Error> {
         self.send_part(message, Part::Whole).await
     }
 
-    /// Sends a part of a message: for those that should never be held whole.
+    /// Sends a part of a message: for messages that should never be held whole.
     ///
     /// # Errors
     /// As for [`send`](Self::send), and [`Error::Refused`] for parts out of order.
@@ -258,14 +261,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// made and compressed once for all of them. See [`Reply::send_prepared`].
     ///
     /// # Errors
+    /// As for [`send`](Self::send).
+    ///
     /// # Cancel safety
-    /// Both as for [`send`](Self::send).
+    /// As for [`send`](Self::send).
     pub async fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
         self.reply().send_prepared(prepared).await?;
         self.flush().await
     }
 
-    /// A handle to send with, as `recv` lends it: to queue many messages and flush once.
+    /// A handle to send with, like the one that `recv` lends: to queue many messages and flush once.
     pub fn reply(&mut self) -> Reply<'_, S> {
         self.date_pings();
         Reply { connection: self.session.connection(), wire: &mut self.wire, now: self.pace.now }
@@ -274,11 +279,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Waits until the transport has taken everything that waits.
     ///
     /// # Errors
-    /// [`Error::Lost`] when the transport fails. Once, as `recv`, why the connection ended, when it is being closed and
-    /// the peer takes nothing for as long as a close may last.
+    /// [`Error::Lost`] when the transport fails, [`Error::Timeout`] when it takes nothing for too long. Once, like `recv`,
+    /// why the connection ended, when it is being closed and the peer takes nothing for as long as a close may last.
     ///
     /// # Cancel safety
-    /// Dropped early, the rest leaves with the next call.
+    /// If it is dropped early, the rest leaves with the next call.
     pub async fn flush(&mut self) -> Result<(), Error> {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
@@ -329,8 +334,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         Ok(self.session.connection().ping(payload)?)
     }
 
-    /// Queues a pong that nobody asked for, as a sign of life (RFC 6455, section 5.5.3); those that somebody did ask for
-    /// are sent anyway. It leaves with the next call.
+    /// Queues an unsolicited pong, as a sign of life (RFC 6455, section 5.5.3); the answers to pings are sent anyway. It
+    /// leaves with the next call.
     ///
     /// # Errors
     /// As for [`ping`](Self::ping).
@@ -339,16 +344,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     }
 
     /// Closes: sends the close frame, waits for the peer's and for the end of the transport. Messages that come
-    /// meanwhile are dropped; to receive them, [`start_close`](Self::start_close) and go on with `recv`.
+    /// meanwhile are dropped; to receive them, call [`start_close`](Self::start_close) and go on with `recv`.
     ///
-    /// A connection that the peer is closing already is brought to its end the same way.
+    /// A connection that the peer is already closing is brought to its end in the same way.
     ///
     /// # Errors
     /// [`Error::Refused`] for a code or reason that may not travel; otherwise why the end was not clean: a deadline
     /// that passed, or a peer that went without a word.
     ///
     /// # Cancel safety
-    /// Dropped early, the close frame is queued; any call goes on with it.
+    /// If it is dropped early, the close frame is queued; any call goes on with it.
     pub async fn close(&mut self, frame: Option<CloseFrame<'_>>) -> Result<(), Error> {
         match self.start_close(frame) {
             Ok(()) | Err(Error::Refused(SendError::Closed)) => {}
@@ -358,7 +363,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         poll_fn(|cx| self.poll_end(cx)).await
     }
 
-    /// Goes on until the transport is done with, whatever comes.
+    /// Goes on until the transport has ended, whatever comes.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         while ready!(self.poll_event(cx))? {}
         Poll::Ready(Ok(()))
@@ -383,13 +388,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         self.session.connection_ref().role()
     }
 
-    /// The transport, to look at: for its addresses, say.
+    /// The transport, by reference: for its addresses, say.
     pub fn stream(&self) -> &S {
         &self.wire.io
     }
 
     /// Takes the transport back, with the bytes that were received and not consumed. Queued output is dropped. Inside a
-    /// message these bytes are not those of the wire: what has come of its payload is unmasked already.
+    /// message these bytes are not those of the wire: the payload that has come is already unmasked.
     pub fn into_inner(self) -> (S, Vec<u8>) {
         let (_, rest) = self.session.into_parts();
         let leftover = rest.map_or_else(Vec::new, |(mut storage, filled)| {
@@ -403,10 +408,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
 /// What [`WebSocket::recv`] awaits.
 ///
 /// Written by hand, because stable Rust lets an async function lend what it found only at one place, behind all it may
-/// have had to wait for; and what it keeps across a wait it keeps in memory. Here a message that is there already is found
-/// and lent in one go: a sixth of all that a small one costs.
+/// have had to wait for; and what it keeps across a wait it keeps in memory. Here a message that has already arrived is
+/// found and lent in one go, which saves a sixth of the cost of a small message.
 struct NextMessage<'a, S> {
-    /// Until it is lent to the one who asked.
+    /// Taken when a message is lent to the caller.
     socket: Option<&'a mut WebSocket<S>>,
 }
 
@@ -415,9 +420,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Future for NextMessage<'a, S> {
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // As the future of an async function: to say that the connection is closed would be untrue.
+        // Like the future of an async function: saying that the connection is closed would be untrue.
         let socket = self.socket.take().expect("`recv` is polled again after it was ready");
-        // What comes after this is out of line where it is rare: what has to be kept in registers is little then.
+        // What is rare after this is out of line, so that little has to be kept in registers.
         if socket.session.advance_small(socket.pace.now) {
             if socket.wire.queued() > 0 && socket.pace.looks_up() {
                 return Poll::Ready(Ok(socket.lend_in_time(cx)));
@@ -436,7 +441,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Future for NextMessage<'a, S> {
     }
 }
 
-/// Whether this is what one waits for who takes whole messages; `None`: not yet.
+/// Whether a caller who takes whole messages gets this event; `None`: not this one.
 #[inline]
 pub(crate) fn is_message(event: Option<Event<'_>>) -> Option<Result<(), Error>> {
     match event? {

@@ -1,4 +1,4 @@
-//! The way out: encoded bytes that wait, and the transport that takes them.
+//! The output: encoded bytes that wait, and the transport that takes them.
 //!
 //! ```text
 //! | written | queued | free, leased from the thread |
@@ -35,7 +35,7 @@ pub(crate) trait Encode {
     fn prepared<'p>(&mut self, prepared: &'p Prepared) -> Result<&'p [u8], SendError>;
     fn transmit(&mut self, out: &mut [u8]) -> usize;
     fn pending(&self) -> usize;
-    /// Whether such a part would be compressed, and is not to be written from where it stands.
+    /// Whether such a part would be compressed, so that it cannot be written from where it stands.
     fn compresses(&self, len: usize, part: Part) -> bool;
 }
 
@@ -81,14 +81,14 @@ pub(crate) struct Wire<S> {
     end: usize,
     /// Whether the transport may hold back what it took: TLS does, until it is flushed.
     dirty: bool,
-    /// A write failed: nothing leaves any more, and what is queued is dropped.
+    /// A write failed: nothing leaves from then on, and what is queued is dropped.
     pub(crate) broken: bool,
-    /// Somebody waited for room instead of reading, and nobody has read since.
+    /// The application waited for room instead of reading, and has not read since.
     pub(crate) waited: bool,
-    /// The payload of a frame is still to come: nothing may get in between.
+    /// The payload of a frame is still to come: nothing else may be queued before it.
     pub(crate) cut: bool,
     config: ConfigRef,
-    /// Small messages are queued behind each other up to here: [`CORK`], or as much as the queue may hold.
+    /// Small messages are queued one behind the other up to this size: [`CORK`], or as much as the queue may hold.
     cork: u32,
     /// The deadline of a wait for the transport, from the first of them on.
     stall: Option<Box<Stall>>,
@@ -175,7 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         if self.cut {
             return Err(self.lost());
         }
-        // Most messages find an empty queue: to be refused first for lack of room would double their work.
+        // Most messages find an empty queue: being refused for lack of room first would double the work.
         if self.out.is_empty() && !self.broken {
             self.out = pool::lease();
         }
@@ -212,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Ok(())
     }
 
-    /// Queues what is owed, all of it: nothing gets into a frame that follows.
+    /// Queues all that is owed: nothing may get into a frame that follows.
     fn queue_owed(&mut self, from: &mut impl Encode) {
         while from.pending() > 0 {
             self.reserve(from.pending());
@@ -245,7 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
         let len = queued.saturating_add(needed);
         if len > self.out.len() {
-            // The large ones are few, and left to those who need one.
+            // The large buffers are few, and left to messages that need one.
             let mut larger = if len <= pool::LEASE {
                 pool::lease()
             } else {
@@ -342,7 +342,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.told(io::ErrorKind::BrokenPipe.into())
     }
 
-    /// The transport is blocked, perhaps for long: a little that waits moves into memory of its size.
+    /// The transport is blocked, perhaps for long: a small rest moves into memory of its size.
     fn shrink(&mut self) {
         let queued = self.queued();
         if queued <= SMALL_REST && self.out.len() > SMALL_REST {
@@ -380,13 +380,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         pool::give(std::mem::take(&mut self.out));
     }
 
-    /// Whether what is owed cannot leave any more.
+    /// Whether what is owed can no longer leave.
     #[inline]
     pub(crate) fn is_stuck(&self) -> bool {
         self.broken | self.cut
     }
 
-    /// The transport is done with. What has not left by now never does.
+    /// The transport has ended. What has not left by now never does.
     pub(crate) fn end(&mut self) {
         if self.queued() > 0 || self.dirty || self.cut {
             self.abandon();

@@ -1,4 +1,4 @@
-//! What a connection costs, counted by the allocator: nothing a message, and no buffer while idle.
+//! What a connection costs, counted by the allocator: nothing per message, and no buffer while idle.
 
 #[path = "../../ws-core/tests/counting/mod.rs"]
 mod counting;
@@ -55,7 +55,7 @@ fn rest(ws: &mut WebSocket<TcpStream>) {
     }
 }
 
-/// No allocation a message in the steady state, small and large, text and binary, by `recv` and `Reply::send`.
+/// No allocation per message in the steady state, small and large, text and binary, by `recv` and `Reply::send`.
 #[tokio::test]
 async fn no_allocation_per_message() {
     let (mut server, mut client) = pair(&Config::client().into()).await;

@@ -377,7 +377,7 @@ async fn the_deadline() {
     assert!(matches!(result, Err(ConnectError::Timeout)), "{result:?}");
     assert_eq!(began.elapsed().as_secs(), 10);
     drop(listener);
-    // A byte a second: the deadline does not move.
+    // One byte per second: the deadline does not move.
     let (near, mut far) = duplex(4096);
     tokio::spawn(async move {
         let head = read_head(&mut far).await;
@@ -419,7 +419,7 @@ async fn the_end_is_said() {
     drop(ws);
 }
 
-/// Whoever does not want to wait any more drops the future, and the socket is closed.
+/// Dropping the future ends the wait, and closes the socket.
 #[tokio::test]
 async fn dropped_while_it_waits() {
     let (listener, url) = listen().await;

@@ -192,7 +192,7 @@ async fn dn20_the_idle_time_is_a_setting() {
     }
 }
 
-/// DN-20: what lies idle is parked, whoever waits; and goes on where it was.
+/// DN-20: idle state is parked, in whatever call the connection waits; and goes on where it was.
 #[tokio::test(start_paused = true)]
 async fn dn20_idle_state_is_parked() {
     use ws_tokio::core::deflate::{Pool, PoolLimits};
@@ -208,7 +208,7 @@ async fn dn20_idle_state_is_parked() {
     client.send(text).await.unwrap();
     client.recv().await.unwrap().unwrap();
     assert!(client.has_live_deflate());
-    // Nobody sends: the one who waits parks, between one and two spells of idleness later.
+    // Nothing is sent: the call that waits parks, between one and two spells of idleness later.
     let waited = tokio::time::timeout(Duration::from_millis(2_500), client.recv()).await;
     assert!(waited.is_err());
     assert!(!client.has_live_deflate());
@@ -220,7 +220,7 @@ async fn dn20_idle_state_is_parked() {
     assert_eq!(client.recv().await.unwrap().unwrap().0, Message::Text(text));
 }
 
-/// DN-20: state amid a message is not parked, and whoever stops there is not looked at all the time, either.
+/// DN-20: state in the middle of a message is not parked, and a peer that stops there does not keep the timer busy.
 #[tokio::test]
 async fn dn20_a_peer_that_stops_amid_a_message() {
     use tokio::io::AsyncWriteExt;
@@ -249,7 +249,7 @@ async fn dn20_a_peer_that_stops_amid_a_message() {
     assert!(polls < 500, "{polls}");
 }
 
-/// DN-20: who agreed by hand, without settings, has the default idle time.
+/// DN-20: an agreement made by hand, without settings, has the default idle time.
 #[tokio::test(start_paused = true)]
 async fn dn20_agreed_by_hand() {
     use ws_tokio::core::Role;

@@ -31,7 +31,7 @@ fn unlimited() -> Option<WebSocketConfig> {
     Some(WebSocketConfig::default().max_message_size(None).max_frame_size(None))
 }
 
-/// Ours: messages of up to 2 MiB, and compression for who knows it; this peer does not.
+/// Ours: messages of up to 2 MiB, and compression for peers that know it; this one does not.
 fn limited(mut config: Config) -> Config {
     #[cfg(feature = "deflate")]
     {

@@ -163,7 +163,7 @@ async fn f17_a_closing_connection_refuses_without_a_wait() {
 }
 
 /// A blocked connection with a little left does not take the thread's largest buffer for a few bytes more: it is there
-/// for those who need it.
+/// for messages that need it.
 #[tokio::test]
 async fn a_little_more_output_leaves_the_large_buffers_alone() {
     let (mut large, taken) = server(4 << 20);
@@ -228,7 +228,7 @@ async fn a_broken_transport_ends_every_call() {
 }
 
 /// N-01, C-06: control frames between fragments, in a buffer that the message so far fills to the edge, come in many
-/// to a read: or a peer could have all of the message moved for each of its pings.
+/// per read: otherwise a peer could have all of the message moved for each of its pings.
 #[tokio::test]
 async fn n01_pings_behind_a_full_buffer_are_read_in_many() {
     for held in [100_000, 262_144 - 14, 262_144 - 20, 262_144 - 40, 524_288 - 14, 524_288 - 30] {

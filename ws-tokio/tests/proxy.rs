@@ -111,7 +111,7 @@ async fn refusals() {
         );
         let script = Script::new(move |_| vec![answer.into_bytes()]);
         match proxy::tunnel(script, "host:80", &HeaderMap::new()).await {
-            Err(ConnectError::Status(response)) => {
+            Err(ConnectError::Proxy(response)) => {
                 assert_eq!(response.status().as_u16(), status);
                 assert_eq!(response.headers()["proxy-authenticate"], "Basic realm=\"p\"");
                 assert_eq!(response.body(), "why");

@@ -96,7 +96,7 @@ async fn to_the_same_origin() {
     }
 }
 
-/// HC-08: another origin does not see who asks, nor does the first when it goes back there.
+/// HC-08: another origin does not see the credentials, nor does the first when the redirects lead back there.
 #[tokio::test]
 async fn to_another_origin() {
     let (there, second) = serve(307, vec![]).await;

@@ -1,4 +1,4 @@
-//! How large a connection is inside of the task that waits for it: a task is as large as the largest thing that it ever
+//! How large a connection is inside the task that waits for it: a task is as large as the largest future that it ever
 //! awaits, and stays so.
 
 #![cfg(target_pointer_width = "64")]

@@ -1,4 +1,4 @@
-//! Both halves of a connection, in two tasks and in one: what the reader owes leaves, and nobody sleeps through it.
+//! Both halves of a connection, in two tasks and in one: what the reader owes leaves, and neither half misses a wake-up.
 
 mod rig;
 

@@ -27,7 +27,7 @@ fn pings(far: &Far) -> usize {
     far.frames().iter().filter(|frame| frame.opcode == PING).count()
 }
 
-/// HS-31: one absolute deadline for the whole head: a byte a second changes nothing.
+/// HS-31: one absolute deadline for the whole head: one byte per second changes nothing.
 #[tokio::test(start_paused = true)]
 async fn hs31_a_head_has_ten_seconds() {
     let (near, far) = transport();
@@ -234,7 +234,7 @@ async fn c08_a_pong_has_its_time_after_a_sink_waited() {
     assert!(task.await.expect("no panic").expect("it lives"));
 }
 
-/// C-08: a reader who does not read because his answers are stuck looks whether the pong is there before he gives up.
+/// C-08: a connection that does not read because its answers are stuck looks for the pong before it gives up.
 #[tokio::test(start_paused = true)]
 async fn c08_a_pong_behind_stuck_answers_is_found() {
     for answered in [true, false] {
@@ -297,8 +297,7 @@ async fn x11_the_peer_does_not_answer_our_close() {
     }
 }
 
-/// the close deadline comes for a peer, too, that always has more to say: for whoever discards it, and for
-/// whoever takes it.
+/// the close deadline comes also for a peer that always has more to say, whether that is discarded or received.
 #[tokio::test]
 async fn x11_a_peer_that_never_pauses_is_given_up() {
     for len in [100, 400_000] {

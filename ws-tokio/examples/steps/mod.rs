@@ -92,7 +92,7 @@ pub(crate) fn parts(message: Message<'_>, count: usize) -> impl Iterator<Item = 
     })
 }
 
-/// What is said of an echo.
+/// Prints one line about an echo.
 pub(crate) fn report(message: Message<'_>) {
     let kind = if matches!(message, Message::Text(_)) { "text" } else { "binary" };
     println!("{kind} {} bytes", message.as_bytes().len());

@@ -1,4 +1,4 @@
-//! The body of a refusal, as far as it is worth reading.
+//! The body of a refusal, up to what is worth reading.
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use ws_core::handshake::{Body, BodyReader};

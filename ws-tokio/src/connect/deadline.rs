@@ -25,7 +25,7 @@ impl Deadline {
         timeout_at(self.0, step).await.map_err(|_| ConnectError::Timeout)
     }
 
-    /// Waits for something that is not the peer's to hurry: the deadline moves with it.
+    /// Waits for something that the peer cannot hurry: the deadline moves by as much.
     pub(super) async fn stop<F: Future>(&mut self, wait: F) -> F::Output {
         let before = Instant::now();
         let output = wait.await;

@@ -1,8 +1,8 @@
 //! Why there is no connection.
 //!
-//! That of ws-mio looks like it, and is not the same: what they have in common is in the core already, as errors that are
-//! `Copy`. The rest holds what the core does not know, a system's error, and what only one of them has: a response in the
-//! words of `http` and redirects here, limits and the end of a loop there.
+//! The error of ws-mio looks like this one, and is not the same: what they have in common is already in the core, as
+//! errors that are `Copy`. The rest is what the core does not know, such as a system's error, and what only one of them
+//! has: a response in the types of `http` and redirects here, limits and the end of a loop there.
 
 use std::{fmt, io};
 
@@ -15,7 +15,7 @@ use super::redirect::RedirectError;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The address is none of a WebSocket. Nothing was sent.
+    /// The address is not one of a WebSocket. Nothing was sent.
     Uri(UriError),
     /// The request has a method other than GET, or a version other than HTTP/1.1 (RFC 6455, section 4.1).
     RequestLine,
@@ -25,7 +25,7 @@ pub enum ConnectError {
     Entropy(io::Error),
     /// The host's name has no address.
     Resolve(io::Error),
-    /// None of its addresses takes the connection; this is what the last said.
+    /// None of the host's addresses takes the connection; this is the error of the last.
     Connect(io::Error),
     /// TLS failed: a certificate that is not trusted, or not for this host.
     Tls(io::Error),
@@ -39,6 +39,8 @@ pub enum ConnectError {
     Handshake(HandshakeError),
     /// The server answered with another status than 101: its fields, and at most 64 KiB of its body, are here.
     Status(Box<http::Response<Bytes>>),
+    /// The proxy that was asked for a [tunnel](crate::proxy::tunnel) answered with another status than 2xx: the same.
+    Proxy(Box<http::Response<Bytes>>),
     /// A redirect was not followed.
     Redirect(RedirectError),
 }
@@ -53,34 +55,25 @@ impl fmt::Display for ConnectError {
             Self::Request(error) => error.fmt(f),
             Self::Entropy(error) => write!(f, "no entropy: {error}"),
             Self::Resolve(error) => write!(f, "the host was not found: {error}"),
-            Self::Connect(error) => write!(f, "the host does not take the connection: {error}"),
+            Self::Connect(error) => write!(f, "could not connect: {error}"),
             Self::Tls(error) => write!(f, "TLS failed: {error}"),
             Self::TlsUnavailable => f.write_str("wss needs the feature `tls` of ws-tokio"),
             Self::Lost(error) => write!(f, "the connection was lost during the handshake: {error}"),
             Self::Timeout => f.write_str("connecting took too long"),
             Self::Handshake(error) => error.fmt(f),
-            Self::Status(response) => write!(f, "the server refused: {}", response.status()),
+            Self::Status(response) => {
+                write!(f, "the server answered {}, not 101 Switching Protocols", response.status())
+            }
+            Self::Proxy(response) => {
+                write!(f, "the proxy answered {}, and made no tunnel", response.status())
+            }
             Self::Redirect(error) => error.fmt(f),
         }
     }
 }
 
-impl std::error::Error for ConnectError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Uri(error) => Some(error),
-            Self::Request(error) => Some(error),
-            Self::Entropy(error)
-            | Self::Resolve(error)
-            | Self::Connect(error)
-            | Self::Tls(error)
-            | Self::Lost(error) => Some(error),
-            Self::Handshake(error) => Some(error),
-            Self::Redirect(error) => Some(error),
-            Self::RequestLine | Self::TlsUnavailable | Self::Timeout | Self::Status(_) => None,
-        }
-    }
-}
+/// Each variant prints what it holds; a source would say it again.
+impl std::error::Error for ConnectError {}
 
 impl From<UriError> for ConnectError {
     fn from(error: UriError) -> Self {

@@ -1,4 +1,4 @@
-//! At most one connection in the making for each address (RFC 6455, section 4.1).
+//! At most one connection in the CONNECTING state for each address (RFC 6455, section 4.1).
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Mutex as Gate, OwnedMutexGuard};
 
-/// Has connections to the same IP address and port wait for each other until the one before is open, or has failed.
+/// Makes connections to the same IP address and port wait until the one before is open, or has failed.
 ///
 /// Browsers must do so: "If the client already has a WebSocket connection to the remote host (IP address) […], the
 /// client MUST wait until that connection has been established or for that connection to have failed" (RFC 6455, section
-/// 4.1). It keeps a page from flooding a host. Clients that are servers themselves rather do without.
+/// 4.1). It keeps a page from flooding a host. Clients that are servers themselves usually do without it.
 ///
 /// Clones are the same limiter. Waiting is in order, and does not count against the handshake's deadline.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +21,7 @@ pub struct Limiter {
 type Gates = HashMap<SocketAddr, Arc<Gate<()>>>;
 
 impl Limiter {
-    /// A limiter that nobody waits for yet.
+    /// A new limiter, with no connection waiting.
     pub fn new() -> Self {
         Self::default()
     }
@@ -54,7 +54,7 @@ impl Drop for Turn {
         self.guard = None;
         let mut gates = self.limiter.gates();
         self.gate = None;
-        // The map's own is the last: nobody waits, and addresses do not pile up.
+        // The map holds the last reference, so nothing waits; addresses do not pile up.
         if gates.get(&self.address).is_some_and(|gate| Arc::strong_count(gate) == 1) {
             gates.remove(&self.address);
         }

@@ -6,7 +6,7 @@
 //!    '--------------------------- redirect <------------------------'
 //! ```
 //!
-//! All of it happens in a box, as in `handshake.rs`: what is large goes when there is a WebSocket.
+//! All of it happens in a box, as in `handshake.rs`: what is large is freed when there is a WebSocket.
 //!
 //! | file | the rule you look for |
 //! |---|---|
@@ -26,6 +26,7 @@ mod request;
 mod upgrade;
 
 use std::io;
+use std::net::SocketAddr;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
@@ -48,8 +49,8 @@ pub(crate) use self::upgrade::{Answer, read_answer, write};
 
 /// Connects to an address, with the default [`ConnectOptions`].
 ///
-/// The response is the server's: its fields, and the subprotocol it chose among them. If it was agreed to compress, it
-/// has a `ws_core::deflate::Agreement` among its [extensions](http::Response::extensions).
+/// Returns the server's response as well: its fields, among them the subprotocol that it chose. If compression was agreed
+/// on, it has a `ws_core::deflate::Agreement` among its [extensions](http::Response::extensions).
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -71,9 +72,9 @@ pub async fn connect(
     connect_with(request, &ConnectOptions::new()).await
 }
 
-/// Connects to an address as the options have it.
+/// Connects to an address, with the given options.
 ///
-/// The address' names are tried one after the other, each with its share of the time.
+/// The IP addresses of the host are tried one after the other, each with its share of the time.
 ///
 /// # Errors
 /// See [`ConnectError`].
@@ -108,7 +109,7 @@ async fn follow(
     }
 }
 
-/// Shakes hands over a stream that stands already, as it is: behind `wss` it is one with TLS.
+/// Performs the handshake over a stream that is already connected, as it is: for `wss` it must be a TLS stream.
 ///
 /// Redirects are not followed, and no limiter is asked.
 ///
@@ -134,7 +135,8 @@ pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin>(
     .await
 }
 
-/// Shakes hands over a stream to the host, one through a [proxy](crate::proxy) for example; for `wss` with TLS over it.
+/// Performs the handshake over a stream to the host, through a [proxy](crate::proxy) for example; for `wss`, with TLS
+/// over it.
 ///
 /// Redirects are not followed, and no limiter is asked.
 ///
@@ -216,15 +218,20 @@ async fn reach(
         match share.limit(TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 if options.tcp_nodelay {
-                    stream.set_nodelay(true).map_err(ConnectError::Connect)?;
+                    stream.set_nodelay(true).map_err(|error| unconnected(address, &error))?;
                 }
                 return Ok((stream, turn));
             }
-            Ok(Err(refused)) => error = ConnectError::Connect(refused),
+            Ok(Err(refused)) => error = unconnected(address, &refused),
             Err(late) => error = late,
         }
     }
     Err(error)
+}
+
+/// What the system says, and of which address.
+fn unconnected(address: SocketAddr, error: &io::Error) -> ConnectError {
+    ConnectError::Connect(io::Error::new(error.kind(), format!("{address}: {error}")))
 }
 
 /// TLS over the stream, when the address asks for it.

@@ -1,4 +1,4 @@
-//! What can be set about connecting.
+//! The settings of connecting.
 
 #[cfg(feature = "tls")]
 use std::sync::Arc;
@@ -23,16 +23,16 @@ pub struct ConnectOptions {
     pub config: ConfigRef,
     /// Subprotocols on offer, most wanted first; those of the request's own `Sec-WebSocket-Protocol` go before.
     pub protocols: Vec<String>,
-    /// Whether a server that chooses none of them fails the handshake, as browsers have it. Default: no.
+    /// Whether the handshake fails if the server chooses none of them, as in browsers. Default: no.
     pub require_protocol: bool,
-    /// Fields to send besides those of the request.
+    /// Fields to send in addition to those of the request.
     pub headers: HeaderMap,
     /// Whether small writes leave at once (`TCP_NODELAY`). Default: yes.
     pub tcp_nodelay: bool,
-    /// How many redirects are followed; more than [`MAX_REDIRECTS`](super::MAX_REDIRECTS) are never. Default 0: a
+    /// How many redirects are followed, and never more than [`MAX_REDIRECTS`](super::MAX_REDIRECTS). Default 0: a
     /// redirect is a refusal like any other.
     pub redirects: usize,
-    /// Shared by the connections that wait for each other: see [`Limiter`]. Default: none.
+    /// Shared by the connections that are to wait for each other: see [`Limiter`]. Default: none.
     pub limiter: Option<Limiter>,
     /// For `wss`: certificates of your own, say. Default: the roots that the system trusts.
     #[cfg(feature = "tls")]

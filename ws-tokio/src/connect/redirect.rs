@@ -1,6 +1,6 @@
 //! Redirects, when they are asked for (RFC 6455, section 4.1; RFC 9110, section 15.4).
 //!
-//! Fields that say who somebody is do not go to another origin, and an address never changes from `wss` to `ws`.
+//! Fields with credentials do not go to another origin, and an address never changes from `wss` to `ws`.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use ws_core::{Uri, UriError};
 
 use super::request::Attempt;
 
-/// The most redirects that are followed, whatever the options say.
+/// Maximum number of redirects that are followed, whatever the options say.
 pub const MAX_REDIRECTS: usize = 10;
 
 /// Why a redirect was not followed.
@@ -19,9 +19,9 @@ pub const MAX_REDIRECTS: usize = 10;
 pub enum RedirectError {
     /// One more than the options allow, or than [`MAX_REDIRECTS`].
     TooMany,
-    /// From `wss` to `ws`: what was secret would not be any more.
+    /// From `wss` to `ws`: what was secret would no longer be.
     Insecure,
-    /// A `Location` that leads to no WebSocket.
+    /// A `Location` that is not the address of a WebSocket.
     Location(UriError),
 }
 
@@ -35,14 +35,8 @@ impl fmt::Display for RedirectError {
     }
 }
 
-impl std::error::Error for RedirectError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Location(error) => Some(error),
-            Self::TooMany | Self::Insecure => None,
-        }
-    }
-}
+/// Each variant prints what it holds; a source would say it again.
+impl std::error::Error for RedirectError {}
 
 /// Where a response sends its reader, if it does.
 pub(super) fn location(response: &Response<()>) -> Option<&[u8]> {
@@ -85,7 +79,7 @@ fn forget(headers: &mut HeaderMap) {
 
 /// RFC 3986, section 5.2, for the schemes that lead to a WebSocket; `http` and `https` mean `ws` and `wss`.
 fn resolve(base: Uri<'_>, location: &str) -> String {
-    // RFC 9110, 10.2.2: a fragment is for whoever shows the result.
+    // RFC 9110, 10.2.2: a fragment is for the program that shows the result.
     let location = location.split_once('#').map_or(location, |(location, _)| location);
     let scheme = if base.is_secure() { "wss" } else { "ws" };
     if let Some((own, rest)) = scheme_of(location) {

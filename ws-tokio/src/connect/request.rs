@@ -1,4 +1,4 @@
-//! What a caller asks for: a URL, or an `http::Request` with fields of his own.
+//! What a caller asks for: a URL, or an `http::Request` with fields of its own.
 
 use http::header::{HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 use http::{Method, Version};
@@ -8,7 +8,7 @@ use super::error::ConnectError;
 use super::options::ConnectOptions;
 use crate::deflate;
 
-/// Where to connect to, and the fields to send: made from a URL or an `http::Request<()>`.
+/// An address to connect to, and the fields to send: made from a URL or an `http::Request<()>`.
 ///
 /// ```
 /// use ws_tokio::ConnectRequest;
@@ -23,8 +23,8 @@ use crate::deflate;
 ///     .into();
 /// ```
 ///
-/// The fields of the handshake itself, such as `Host`, `Upgrade` and `Sec-WebSocket-Key`, are written by it, with a new
-/// key for each attempt; a request that brings its own is refused.
+/// The handshake writes its own fields, such as `Host`, `Upgrade` and `Sec-WebSocket-Key`, with a new key for each
+/// attempt; a request that brings one of them is refused.
 #[derive(Clone, Debug)]
 pub struct ConnectRequest {
     url: String,
@@ -37,12 +37,12 @@ impl ConnectRequest {
         Self { url, headers: HeaderMap::new(), is_get: true }
     }
 
-    /// The address, as it was given.
+    /// The address, as given.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The fields, as they were given.
+    /// The fields, as given.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }

@@ -22,7 +22,7 @@ use crate::websocket::{CloseReason, WebSocket, is_message};
 /// It goes on reading while the writing half waits for room, unless a kilobyte of pongs cannot leave either.
 ///
 /// It answers pings, echoes the peer's close frame, sends the keepalive ping and keeps all deadlines, as long as it is
-/// polled, and shuts the transport down when all is said. Nobody reads once it is dropped.
+/// polled, and shuts the transport down at the end. Nothing is read once it is dropped.
 #[derive(Debug)]
 pub struct ReadHalf<S> {
     pub(super) session: Session<Vec<u8>, Receiver>,
@@ -35,8 +35,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ReadHalf<S> {
     /// The next message. As [`WebSocket::recv`], without the handle to reply.
     ///
     /// # Errors
+    /// As for [`WebSocket::recv`].
+    ///
     /// # Cancel safety
-    /// Both as for [`WebSocket::recv`].
+    /// As for [`WebSocket::recv`].
     #[inline]
     pub async fn recv(&mut self) -> Result<Option<Message<'_>>, Error> {
         if !poll_fn(|cx| self.poll_message(cx)).await? {
@@ -52,8 +54,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ReadHalf<S> {
     /// The next event of any kind. As [`WebSocket::recv_event`], without the handle to reply.
     ///
     /// # Errors
+    /// As for [`WebSocket::recv`].
+    ///
     /// # Cancel safety
-    /// Both as for [`WebSocket::recv`].
+    /// As for [`WebSocket::recv`].
     pub async fn recv_event(&mut self) -> Result<Option<Event<'_>>, Error> {
         if !poll_fn(|cx| self.poll_event(cx)).await? {
             return Ok(None);
@@ -64,8 +68,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ReadHalf<S> {
     /// The next message, owned.
     ///
     /// # Errors
+    /// As for [`WebSocket::recv`].
+    ///
     /// # Cancel safety
-    /// Both as for [`WebSocket::recv`].
+    /// As for [`WebSocket::recv`].
     pub async fn recv_owned(&mut self) -> Result<Option<OwnedMessage>, Error> {
         poll_fn(|cx| self.poll_owned(cx)).await
     }
@@ -171,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ReadHalf<S> {
                 wire.end();
             }
             drop(inner);
-            // It may wait for room that will not come.
+            // The writer may wait for room that will not come.
             shared.duo.wake(WRITER);
         }
         read
@@ -204,7 +210,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ReadHalf<S> {
                     shared.inner.into_inner().unwrap_or_else(PoisonError::into_inner);
                 Ok(WebSocket { session: session.join(sender), wire, pace, duo: None })
             }
-            // There are two halves, and both were here.
+            // There are only two halves, and both were here.
             Err(shared) => {
                 let write = WriteHalf {
                     clock: pace.clock,

@@ -19,9 +19,9 @@ use crate::wire::{Encode, LARGE, Payload};
 
 /// The writing half of a [`WebSocket`](crate::WebSocket), made by its [`split`](crate::WebSocket::split).
 ///
-/// To drop it does not close the connection: the reading half goes on, and so do pongs. Use [`close`](Self::close).
-/// It keeps no deadlines: that is the reading half's, as long as it is polled. Without that a `send` waits for a peer that
-/// takes nothing as long as the transport does.
+/// Dropping it does not close the connection: the reading half goes on, and so do pongs. Use [`close`](Self::close).
+/// The reading half keeps the deadlines, as long as it is polled; this half keeps one of its own: it gives up a peer
+/// that takes nothing for [`Timeouts::write`](ws_core::Timeouts::write).
 #[derive(Debug)]
 pub struct WriteHalf<S> {
     pub(super) shared: Arc<Shared<S>>,
@@ -53,8 +53,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
     /// Sends a message and waits until the transport has taken it.
     ///
     /// # Errors
+    /// As for [`WebSocket::send`](crate::WebSocket::send).
+    ///
     /// # Cancel safety
-    /// Both as for [`WebSocket::send`](crate::WebSocket::send).
+    /// As for [`WebSocket::send`](crate::WebSocket::send).
     pub async fn send(&mut self, message: impl Into<Message<'_>>) -> Result<(), Error> {
         self.send_part(message, Part::Whole).await
     }
@@ -62,8 +64,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
     /// Sends a part of a message: for those that should never be held whole.
     ///
     /// # Errors
+    /// As for [`WebSocket::send_part`](crate::WebSocket::send_part).
+    ///
     /// # Cancel safety
-    /// Both as for [`WebSocket::send_part`](crate::WebSocket::send_part).
+    /// As for [`WebSocket::send_part`](crate::WebSocket::send_part).
     pub async fn send_part(&mut self, message: impl Into<Message<'_>>, part: Part) -> Result<(), Error> {
         let message = message.into();
         poll_fn(|cx| self.poll_room(cx)).await?;
@@ -106,8 +110,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
     /// made and compressed once for all of them. See [`Reply::send_prepared`](crate::Reply::send_prepared).
     ///
     /// # Errors
+    /// As for [`WebSocket::send`](crate::WebSocket::send).
+    ///
     /// # Cancel safety
-    /// Both as for [`WebSocket::send`](crate::WebSocket::send).
+    /// As for [`WebSocket::send`](crate::WebSocket::send).
     pub async fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), Error> {
         if self.role == Role::Client {
             return self.send(prepared.message()).await;
@@ -135,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
     /// Waits until the transport has taken everything that waits, the reading half's answers included.
     ///
     /// # Errors
-    /// [`Error::Lost`] when the transport fails.
+    /// [`Error::Lost`] when the transport fails, [`Error::Timeout`] when it takes nothing for too long.
     ///
     /// # Cancel safety
     /// Dropped early, the rest leaves with the next call of either half.
@@ -147,7 +153,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
         self.poll_inner(cx, Inner::poll_flush)
     }
 
-    /// Queues a ping; its pong is an event of [`recv_event`](crate::ReadHalf::recv_event). A reading half that waits sends it.
+    /// Queues a ping; its pong is an event of [`recv_event`](crate::ReadHalf::recv_event). A reading half that waits
+    /// sends it.
     ///
     /// # Errors
     /// [`Error::Refused`]: more than 125 bytes, too many wait, or the connection is closing.
@@ -157,8 +164,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
         Ok(())
     }
 
-    /// Queues a pong that nobody asked for, as a sign of life (RFC 6455, section 5.5.3); those that somebody did ask for
-    /// are sent anyway. A reading half that waits sends it.
+    /// Queues an unsolicited pong, as a sign of life (RFC 6455, section 5.5.3); the answers to pings are sent anyway. A
+    /// reading half that waits sends it.
     ///
     /// # Errors
     /// As for [`ping`](Self::ping).
@@ -182,7 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
             Ok(()) | Err(Error::Refused(SendError::Closed)) => {}
             Err(error) => return Err(error),
         }
-        // The reading half keeps the deadlines, but nobody may be polling it.
+        // The reading half keeps the deadlines, but it may not be polled.
         let mut timeout = pin!(tokio::time::sleep(self.close_timeout));
         poll_fn(|cx| match self.poll_flush(cx) {
             Poll::Pending => timeout.as_mut().poll(cx).map(|()| Err(Error::Timeout(ws_core::Timer::Close))),
@@ -218,7 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
     }
 }
 
-/// A sink that is ready as long as less than 64 KiB wait; `poll_close` closes with 1000, and is done when that has left.
+/// A sink that is ready while less than 64 KiB wait; `poll_close` closes with 1000, and is done when that has left.
 impl<S: AsyncRead + AsyncWrite + Unpin> Sink<OwnedMessage> for WriteHalf<S> {
     type Error = Error;
 

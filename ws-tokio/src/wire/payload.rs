@@ -47,7 +47,7 @@ impl<'a> Payload<'a> {
         Ok(Self { left: message.as_bytes(), key: header.mask })
     }
 
-    /// A frame made for many, its header included. From here on it counts as sent.
+    /// The same for a frame made for many, header included. From here on it counts as sent.
     pub(crate) fn begin_prepared<S: AsyncRead + AsyncWrite + Unpin>(
         wire: &mut Wire<S>,
         from: &mut impl Encode,
@@ -62,7 +62,7 @@ impl<'a> Payload<'a> {
         Ok(Self { left: frame, key: None })
     }
 
-    /// Queues it if it is small, or not large and others wait already, with which it leaves; `None` then.
+    /// Queues it if it is small, or not large and others already wait, with which it leaves; `None` then.
     pub(crate) fn unless_small<S: AsyncRead + AsyncWrite + Unpin>(
         mut self,
         wire: &mut Wire<S>,
@@ -104,7 +104,7 @@ impl<'a> Payload<'a> {
         Poll::Ready(Ok(()))
     }
 
-    /// Given up half way: the rest is copied behind what waits, so that a frame is never cut.
+    /// The send is given up half way: the rest is copied behind what waits, so that a frame is never cut.
     pub(crate) fn finish<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut Wire<S>) {
         // With nothing left, nothing is leased for it.
         if !wire.broken && !self.left.is_empty() {
@@ -131,7 +131,7 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// A [`Payload`] and the wire that nobody else uses meanwhile.
+/// A [`Payload`] and the wire, which nothing else uses meanwhile.
 pub(crate) struct Large<'a, S: AsyncRead + AsyncWrite + Unpin> {
     wire: &'a mut Wire<S>,
     payload: Payload<'a>,

@@ -53,7 +53,7 @@ pub async fn accept_by_hand(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), 
     head
 }
 
-/// A stream whose other side writes what it is told, in these pieces, once the request is complete: a piece a read.
+/// A stream whose other side writes what it is told once the request is complete, in these pieces: one per read.
 pub struct Script {
     /// Makes the pieces from the request's head.
     answer: Option<Answer>,
