@@ -296,14 +296,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Poll::Ready(Ok(()))
     }
 
+    #[inline]
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.io).poll_write(cx, &self.out[self.start..self.end]) {
             Poll::Ready(written) => self.written(written, 0).map(|_| ()).into(),
-            Poll::Pending => {
-                self.shrink();
-                self.poll_stall(cx)
-            }
+            Poll::Pending => self.poll_blocked(cx),
         }
+    }
+
+    #[inline(never)]
+    fn poll_blocked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.shrink();
+        self.poll_stall(cx)
     }
 
     /// The transport takes nothing now. `Ready`, with an error, when that has been so for too long.
