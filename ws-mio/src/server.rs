@@ -50,6 +50,8 @@ pub struct Settings {
     pub overflow: Overflow,
     /// Most topics that a connection may be in at a time. Default 1 024.
     pub max_topics: usize,
+    /// Maximum number of events that a loop takes from the system in one turn, 1 at least. Default 1 024.
+    pub max_events: usize,
     /// Connections of a loop that the system holds ready to be accepted. Default 1024.
     pub backlog: i32,
     /// From when the loops count their time. Default: when these settings were made.
@@ -71,6 +73,7 @@ impl Settings {
             max_inbox: 64 << 20,
             overflow: Overflow::DropNew,
             max_topics: 1024,
+            max_events: 1024,
             backlog: 1024,
             epoch: std::time::Instant::now(),
         }

@@ -38,9 +38,6 @@ use hand::InHand;
 pub(crate) const LISTENER: Token = Token(usize::MAX);
 pub(crate) const WAKER: Token = Token(usize::MAX - 1);
 
-/// So many events are asked for at a time.
-const EVENTS: usize = 1024;
-
 pub(crate) struct Worker<H: Handler> {
     poll: Poll,
     /// Shut for good when the server ends.
@@ -59,6 +56,9 @@ pub(crate) struct Worker<H: Handler> {
     /// How many are over for the application, and only wait for their peers to hang up.
     lingering: usize,
     max_connections: usize,
+    max_events: usize,
+    /// While turns have as many events as one takes: since when, and how many of them there were after that.
+    crowd: Option<(Instant, usize)>,
     index: usize,
     desk: Desk<H>,
 }
@@ -92,7 +92,8 @@ impl<H: Handler> Worker<H> {
         remote: Remote,
         handler: H,
     ) -> Self {
-        let Settings { config, client, max_connections, overflow, loops, epoch, .. } = settings.clone();
+        let Settings { config, client, max_connections, max_events, overflow, loops, epoch, .. } =
+            settings.clone();
         let config = deflate::for_a_loop(&config, loops);
         let client = deflate::for_a_loop(&client, loops);
         let topics = Topics::new(remote.inboxes.clone(), usize::from(index), settings);
@@ -110,6 +111,8 @@ impl<H: Handler> Worker<H> {
             winds_down: false,
             lingering: 0,
             max_connections,
+            max_events: max_events.max(1),
+            crowd: None,
             index: usize::from(index),
             desk: Desk {
                 handler,
@@ -134,7 +137,7 @@ impl<H: Handler> Worker<H> {
         reason = "a method by its path is one of a single lifetime"
     )]
     pub(crate) fn run(mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(EVENTS);
+        let mut events = Events::with_capacity(self.max_events);
         let result = loop {
             let wait = self.wait();
             match self.poll.poll(&mut events, wait) {
@@ -150,7 +153,9 @@ impl<H: Handler> Worker<H> {
             for slot in self.those_with_more_to_do() {
                 self.work(slot, now, |hand| hand.proceed());
             }
+            let mut ready = 0;
             for event in &events {
+                ready += 1;
                 self.deliver_much(now);
                 match event.token() {
                     WAKER => {}
@@ -161,7 +166,9 @@ impl<H: Handler> Worker<H> {
                 }
             }
             self.obey(now);
-            self.pass_time(now);
+            if let Some(until) = self.heard_until(ready, now) {
+                self.pass_time(until);
+            }
             self.let_in(now);
             self.deliver(now);
             let is_empty = self.table.count() == 0;
@@ -195,6 +202,24 @@ impl<H: Handler> Worker<H> {
             soonest = soonest.into_iter().chain(door.deadline(now)).min();
         }
         soonest.map(|soonest| soonest.saturating_since(self.now()))
+    }
+
+    /// Up to when deadlines may pass, after a turn with so many events: a sign of life that came before comes first (C-08). So
+    /// in a crowd, of which one turn serves a part, time stands still until all that were ready have been served; the system
+    /// tells of them in the order in which they became so. It goes on however long the crowd lasts.
+    fn heard_until(&mut self, ready: usize, now: Instant) -> Option<Instant> {
+        if ready < self.max_events {
+            self.crowd = None;
+            return Some(now);
+        }
+        let Some((since, turns)) = self.crowd else {
+            self.crowd = Some((now, 0));
+            return None;
+        };
+        // The listener and the waker are told of, too.
+        let heard_all = (turns + 1).saturating_mul(self.max_events) >= self.table.count() + 2;
+        self.crowd = Some(if heard_all { (now, 0) } else { (since, turns + 1) });
+        heard_all.then_some(since)
     }
 
     fn those_with_more_to_do(&mut self) -> Vec<u32> {
