@@ -198,34 +198,23 @@ impl fmt::Display for ConnectError {
             Self::Request(error) => error.fmt(f),
             Self::Entropy(error) => write!(f, "no entropy: {error}"),
             Self::Resolve(error) => write!(f, "the host was not found: {error}"),
-            Self::Connect(error) => write!(f, "the host does not take the connection: {error}"),
+            Self::Connect(error) => write!(f, "could not connect: {error}"),
             Self::Tls(error) => write!(f, "TLS failed: {error}"),
             Self::TlsUnavailable => f.write_str("wss needs the feature `tls` of ws-mio"),
             Self::Lost(error) => write!(f, "the connection was lost during the handshake: {error}"),
             Self::Timeout => f.write_str("connecting took too long"),
             Self::Handshake(error) => error.fmt(f),
-            Self::Status(refusal) => write!(f, "the server refused with status {}", refusal.status),
+            Self::Status(refusal) => {
+                write!(f, "the server answered {}, not 101 Switching Protocols", refusal.status)
+            }
             Self::Full => f.write_str("the loop has as many connections as it may have"),
             Self::Stopped => f.write_str("the loop was shut down"),
         }
     }
 }
 
-impl std::error::Error for ConnectError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Uri(error) => Some(error),
-            Self::Request(error) => Some(error),
-            Self::Entropy(error)
-            | Self::Resolve(error)
-            | Self::Connect(error)
-            | Self::Tls(error)
-            | Self::Lost(error) => Some(error),
-            Self::Handshake(error) => Some(error),
-            Self::TlsUnavailable | Self::Timeout | Self::Status(_) | Self::Full | Self::Stopped => None,
-        }
-    }
-}
+// The text of each has the error inside it: as a source it would be said twice.
+impl std::error::Error for ConnectError {}
 
 impl From<UriError> for ConnectError {
     fn from(error: UriError) -> Self {

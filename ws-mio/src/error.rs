@@ -58,7 +58,13 @@ impl fmt::Display for Error {
             Self::Rejected(status) => write!(f, "the request was refused with status {status}"),
             Self::Answer(error) => write!(f, "the answer may not be sent: {error}"),
             Self::Connect(error) => error.fmt(f),
-            Self::Violation(violation) => write!(f, "the peer broke the protocol: {violation}"),
+            Self::Violation(violation) => match violation.close_code() {
+                // Nothing in the protocol forbids it; we do.
+                CloseCode::TOO_BIG | CloseCode::POLICY => {
+                    write!(f, "the peer exceeded a limit (Config::limits): {violation}")
+                }
+                _ => write!(f, "the peer broke the protocol: {violation}"),
+            },
             Self::Timeout(timer) => timer.fmt(f),
             Self::Lost(error) => write!(f, "the connection was lost: {error}"),
             Self::Aborted => f.write_str("the application ended the connection"),
@@ -69,19 +75,8 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Request(rejection) => Some(rejection),
-            Self::Answer(error) => Some(error),
-            Self::Connect(error) => Some(error),
-            Self::Violation(violation) => Some(violation),
-            Self::Lost(error) => Some(error),
-            Self::Refused(error) => Some(error),
-            Self::Rejected(_) | Self::Timeout(_) | Self::Aborted | Self::NotOpen | Self::QueueFull => None,
-        }
-    }
-}
+// The text of each has the error inside it: as a source it would be said twice.
+impl std::error::Error for Error {}
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
