@@ -36,7 +36,7 @@ fn main() -> io::Result<()> {
     let bits = flags.value("--window-bits").map_err(io::Error::other)?.unwrap_or(15);
     let window = deflate::WindowBits::new(bits).ok_or_else(|| io::Error::other("windows are 8 to 15"))?;
     (settings.deflate_window, settings.inflate_window) = (window, window);
-    let address = serve::address(flags)?.parse().map_err(io::Error::other)?;
+    let address = serve::address(flags)?;
     let mut config = Config::server();
     config.limits.max_message = 16 << 20;
     config.limits.max_frame = 16 << 20;

@@ -40,6 +40,8 @@ fn main() -> io::Result<()> {
     let mut config = Config::server();
     config.limits.max_message = 16 << 20;
     config.limits.max_frame = 16 << 20;
+    // Windows of 32 KiB: this server is also what other implementations are tried against, in windows of all sizes. For one
+    // with many connections there is `Settings::server()`, with windows of 4 KiB.
     config.deflate = Some(deflate::Settings::client());
     Server {
         poll,

@@ -65,7 +65,7 @@ impl Run {
         let next = match task {
             Task::Count => 1,
             Task::Case(case) => case + 1,
-            Task::Report => return self.remote.shut_down(Duration::ZERO),
+            Task::Report => return self.remote.shutdown(Duration::ZERO),
         };
         // Many cases are about failing.
         self.ended += u64::from(!is_good);
@@ -108,10 +108,10 @@ impl Handler for Run {
         match Task::of_tag(tag) {
             Task::Case(_) => self.go_on(Task::of_tag(tag), false),
             // The suite may stop the moment the report is written.
-            Task::Report => self.remote.shut_down(Duration::ZERO),
+            Task::Report => self.remote.shutdown(Duration::ZERO),
             Task::Count => {
                 eprintln!("{error}");
-                self.remote.shut_down(Duration::ZERO);
+                self.remote.shutdown(Duration::ZERO);
             }
         }
     }

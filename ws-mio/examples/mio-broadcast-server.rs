@@ -6,8 +6,7 @@
 //!
 //! One thread unless told otherwise, each with a loop of its own. It prints one line when it listens.
 
-use std::io::{self, ErrorKind};
-use std::net::ToSocketAddrs;
+use std::io;
 
 use ws_mio::core::{Config, Event, Message, deflate};
 use ws_mio::{Acceptance, ConnId, Error, Handler, Overflow, Peer, Refusal, Server, Settings, Visitor};
@@ -61,12 +60,13 @@ impl Handler for Broadcast {
 pub(crate) fn main() -> io::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:9001".to_owned());
-    let address = address.to_socket_addrs()?.next().ok_or(ErrorKind::AddrNotAvailable)?;
     let loops = arguments.next().map_or(Ok(1), |count| count.parse()).map_err(io::Error::other)?;
     let behind: usize = arguments.next().map_or(Ok(4), |mib| mib.parse()).map_err(io::Error::other)?;
 
     let mut config = Config::server();
     config.limits.max_queue = behind << 20;
+    // Windows of 32 KiB: this server is also what other implementations are tried against, in windows of all sizes. For one
+    // with many connections there is `Settings::server()`, with windows of 4 KiB.
     config.deflate = Some(deflate::Settings::client());
     let mut settings = Settings::new();
     settings.config = config.into();

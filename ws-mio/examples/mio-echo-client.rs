@@ -38,7 +38,7 @@ impl Client {
         // The first word counts: what follows a failure is its consequence.
         if !std::mem::replace(&mut self.has_ended, true) {
             let _ = self.end.send(how);
-            self.remote.shut_down(GRACE);
+            self.remote.shutdown(GRACE);
         }
     }
 

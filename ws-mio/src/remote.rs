@@ -403,7 +403,7 @@ impl Remote {
 
     /// Ends the server: nobody is let in any more, each connection is closed with 1001, and after `grace` those that
     /// are left are dropped. [`Server::run`](crate::Server::run) returns then.
-    pub fn shut_down(&self, grace: Duration) {
+    pub fn shutdown(&self, grace: Duration) {
         for inbox in &*self.inboxes {
             // A loop that has ended has done it already.
             let _ = inbox.leave(|batch| {
@@ -415,7 +415,7 @@ impl Remote {
 
     /// How many connections there are, those in their opening handshake included, and not those that only wait for their peers
     /// to hang up.
-    pub fn connections(&self) -> usize {
+    pub fn connection_count(&self) -> usize {
         self.inboxes.iter().map(|inbox| inbox.connections.load(Ordering::Relaxed)).sum()
     }
 

@@ -3,8 +3,8 @@
 //! The kernel spreads new connections over the loops (`SO_REUSEPORT`), and a connection stays with its loop. Loops share
 //! nothing that a message touches.
 
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -54,6 +54,10 @@ pub struct Settings {
     pub max_events: usize,
     /// Connections of a loop that the system holds ready to be accepted. Default 1024.
     pub backlog: i32,
+    /// Whether to share the address with other servers of the same user that do so as well, such as a successor at an upgrade:
+    /// the system spreads new connections over all of them (`SO_REUSEPORT`; Linux and Android). Default: no, and an address at
+    /// which another server listens is taken.
+    pub reuse_port: bool,
     /// From when the loops count their time. Default: when these settings were made.
     pub epoch: std::time::Instant,
 }
@@ -75,6 +79,7 @@ impl Settings {
             max_topics: 1024,
             max_events: 1024,
             backlog: 1024,
+            reuse_port: false,
             epoch: std::time::Instant::now(),
         }
     }
@@ -97,7 +102,7 @@ impl Default for Settings {
 /// #     fn event(&mut self, _: Event<'_>, _: &mut Peer<'_, ()>) {}
 /// # }
 /// # fn main() -> std::io::Result<()> {
-/// let server = ws_mio::Server::bind("127.0.0.1:9001".parse().unwrap(), ws_mio::Settings::new())?;
+/// let server = ws_mio::Server::bind("127.0.0.1:9001", ws_mio::Settings::new())?;
 /// let remote = server.remote(); // for other threads: to send, and to end it
 /// server.run(|_| Echo)
 /// # }
@@ -111,22 +116,22 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at an address. Port 0 is one that the system chooses.
+    /// Listens at an address: the first of them that can be had, as for the standard library's `TcpListener::bind`. Port 0
+    /// is one that the system chooses. A name is looked up here, and waited for.
     ///
     /// # Errors
-    /// The address is taken or not ours, or the system has no room for the loops.
-    pub fn bind(address: SocketAddr, settings: Settings) -> io::Result<Self> {
+    /// The address is taken ([`AddrInUse`](io::ErrorKind::AddrInUse)) or not ours, there is none, or the system has no room
+    /// for the loops.
+    pub fn bind(addresses: impl ToSocketAddrs, settings: Settings) -> io::Result<Self> {
         let count = settings.loops.clamp(1, usize::from(u16::MAX));
-        let mut listeners: Vec<std::net::TcpListener> = Vec::with_capacity(count);
-        for _ in 0..count {
-            let next = match listeners.first() {
-                None => listen(address, settings.backlog, count > 1)?,
-                Some(first) if SPREADS => listen(first.local_addr()?, settings.backlog, true)?,
-                Some(first) => first.try_clone()?,
-            };
-            listeners.push(next);
+        let mut result = Err(ErrorKind::InvalidInput.into());
+        for address in addresses.to_socket_addrs()? {
+            result = listen_all(address, count, &settings);
+            if result.is_ok() {
+                break;
+            }
         }
-        let address = listeners.first().map_or(Ok(address), std::net::TcpListener::local_addr)?;
+        let (listeners, address) = result?;
         let doors = listeners.into_iter().map(|listener| Some(Door::new(TcpListener::from_std(listener))));
         Self::with_doors(doors, address, settings)
     }
@@ -176,7 +181,7 @@ impl Server {
         self.remote.clone()
     }
 
-    /// Serves until [`Remote::shut_down`]. `handler` is called once on each loop's thread, with the loop's number; the
+    /// Serves until [`Remote::shutdown`]. `handler` is called once on each loop's thread, with the loop's number; the
     /// first loop is the calling thread.
     ///
     /// # Errors
@@ -207,7 +212,7 @@ impl Server {
                     Err(error) => {
                         result = Err(error);
                         remote.inboxes[index].stop();
-                        remote.shut_down(Duration::ZERO);
+                        remote.shutdown(Duration::ZERO);
                     }
                 }
             }
@@ -234,7 +239,7 @@ impl Drop for ShutDown<'_> {
     fn drop(&mut self) {
         if !self.is_orderly {
             drop(self.remote.inboxes[self.index].stop());
-            self.remote.shut_down(Duration::ZERO);
+            self.remote.shutdown(Duration::ZERO);
         }
     }
 }
@@ -242,7 +247,33 @@ impl Drop for ShutDown<'_> {
 /// Whether the system spreads connections over sockets that listen at the same address. Elsewhere the loops share one.
 const SPREADS: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
-fn listen(address: SocketAddr, backlog: i32, shared: bool) -> io::Result<std::net::TcpListener> {
+/// A listening socket for each loop, and where they listen.
+fn listen_all(
+    address: SocketAddr,
+    count: usize,
+    settings: &Settings,
+) -> io::Result<(Vec<std::net::TcpListener>, SocketAddr)> {
+    let is_shared = count > 1 || settings.reuse_port;
+    if SPREADS && is_shared && !settings.reuse_port && address.port() != 0 {
+        // With SO_REUSEPORT the system would let this server in beside any other one of the same user that has it set; one
+        // without is let in only where nobody listens. Of two servers that begin at the same moment both may find it so.
+        drop(bind_one(address, false)?);
+    }
+    let listen = |address| {
+        let socket = bind_one(address, is_shared)?;
+        socket.listen(settings.backlog)?;
+        io::Result::Ok(std::net::TcpListener::from(socket))
+    };
+    let first = listen(address)?;
+    let address = first.local_addr()?;
+    let mut listeners = vec![first];
+    while listeners.len() < count {
+        listeners.push(if SPREADS { listen(address)? } else { listeners[0].try_clone()? });
+    }
+    Ok((listeners, address))
+}
+
+fn bind_one(address: SocketAddr, is_shared: bool) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(
         socket2::Domain::for_address(address),
         socket2::Type::STREAM,
@@ -251,12 +282,11 @@ fn listen(address: SocketAddr, backlog: i32, shared: bool) -> io::Result<std::ne
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    if shared {
+    if is_shared {
         socket.set_reuse_port(true)?;
     }
-    let _ = shared;
+    let _ = is_shared;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(backlog)?;
-    Ok(socket.into())
+    Ok(socket)
 }

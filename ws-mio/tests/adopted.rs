@@ -91,7 +91,7 @@ fn a_loop_that_cannot_take_it() {
         other => panic!("{other:?}"),
     }
     assert!(running.is_silent(), "once");
-    assert_eq!(running.remote.connections(), 0);
+    assert_eq!(running.remote.connection_count(), 0);
 }
 
 /// A stream that blocks is made one that does not: nobody else waits for its peer.
@@ -123,7 +123,7 @@ fn x18_during_a_shutdown() {
     let (mut first, ours) = sockets();
     give(&running.remote, ours.into(), 1).expect("it runs");
     assert!(matches!(running.next(), Seen::Open(1)));
-    running.remote.shut_down(10 * PATIENCE);
+    running.remote.shutdown(10 * PATIENCE);
     expect(&mut first, &plain(CLOSE, b"\x03\xe9"));
     let (mut late, ours) = sockets();
     give(&running.remote, ours.into(), 2).expect("it runs on until the first has ended");
@@ -157,7 +157,7 @@ fn after_the_last_look() {
     let (_first, ours) = sockets();
     give(&running.remote, ours.into(), 1).expect("it runs");
     assert!(matches!(running.next(), Seen::Open(1)));
-    running.remote.shut_down(Duration::ZERO);
+    running.remote.shutdown(Duration::ZERO);
     running.end();
     assert!(matches!(running.next(), Seen::Closed(1, Err(Error::Timeout(_)))));
     assert!(matches!(running.next(), Seen::Closed(2, Err(Error::Lost(_)))));

@@ -191,7 +191,7 @@ fn clients_alone() {
     assert!(matches!(clients.next(), Seen::Closed(other, Ok(())) if other == id));
     assert!(matches!(server.next(), Seen::Accepted));
     assert!(matches!(server.next(), Seen::Closed(_, Ok(()))));
-    assert_eq!((clients.remote.connections(), server.remote.connections()), (0, 0));
+    assert_eq!((clients.remote.connection_count(), server.remote.connection_count()), (0, 0));
 }
 
 /// A loop connects to itself: both ends on one thread.
@@ -270,7 +270,7 @@ fn an_answer_that_nobody_wants() {
     assert!(matches!(server.next(), Seen::Accepted));
     assert!(matches!(server.next(), Seen::Closed(_, Ok(()))));
     assert!(clients.is_silent());
-    until("the end of it", || clients.remote.connections() == 0);
+    until("the end of it", || clients.remote.connection_count() == 0);
 }
 
 /// A thousand at once, over two loops: each answered, each echoed.
@@ -303,7 +303,7 @@ fn a_thousand_clients() {
     }
     assert_eq!(names.len(), COUNT);
     assert!(names.keys().any(|id| id.loop_index() == 0) && names.keys().any(|id| id.loop_index() == 1));
-    assert_eq!(clients.remote.connections(), COUNT);
+    assert_eq!(clients.remote.connection_count(), COUNT);
 }
 
 /// permessage-deflate, offered by one configuration and accepted by another.
@@ -406,5 +406,5 @@ fn x13_beside_one_that_lingers() {
     }
     drop(lingering);
     let (_peer, _) = open_by_hand(&clients);
-    assert_eq!(clients.remote.connections(), 1);
+    assert_eq!(clients.remote.connection_count(), 1);
 }

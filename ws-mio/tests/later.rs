@@ -232,7 +232,7 @@ fn hs_36_no_later() {
             other => panic!("{way}: {other:?}"),
         }
     }
-    assert_eq!(server.remote.connections(), 0);
+    assert_eq!(server.remote.connection_count(), 0);
     let mut peer = server.ask("/no", b"");
     assert!(read_head(&mut peer).starts_with("HTTP/1.1 403 "), "at once, as ever");
 }
@@ -272,7 +272,7 @@ fn hs_31_no_answer_in_time() {
         Seen::Left(other, Error::Timeout(Timer::Handshake)) => assert_eq!(other, id),
         other => panic!("{other:?}"),
     }
-    assert_eq!(server.remote.connections(), 0);
+    assert_eq!(server.remote.connection_count(), 0);
     // While it lingers, and after it.
     server.remote.answer(id, Ok(server.consent("too late"))).expect("room");
     assert!(matches!(server.next(), Seen::Dropped));
@@ -288,9 +288,9 @@ fn x18_an_end_after_no_answer() {
     let mut server = Running::start(|config| config.timeouts.handshake = Duration::from_millis(100));
     let (mut peer, id) = server.waiting(b"");
     assert!(matches!(server.next(), Seen::Left(other, Error::Timeout(_)) if other == id));
-    server.remote.shut_down(Duration::from_millis(100));
+    server.remote.shutdown(Duration::from_millis(100));
     server.end();
-    assert!(server.is_silent() && server.remote.connections() == 0);
+    assert!(server.is_silent() && server.remote.connection_count() == 0);
     assert!(read_head(&mut peer).starts_with("HTTP/1.1 503 "));
 }
 
@@ -469,7 +469,7 @@ fn n04_answers_are_bounded() {
 fn x18_an_end_while_they_wait() {
     let server = Running::start(|_| {});
     let mut waiting: Vec<_> = (0..3).map(|_| server.waiting(b"")).collect();
-    server.remote.shut_down(PATIENCE);
+    server.remote.shutdown(PATIENCE);
     for (peer, id) in &mut waiting {
         assert!(matches!(server.next(), Seen::Left(other, _) if other == *id));
         assert!(matches!(peer.read(&mut [0]), Ok(0) | Err(_)));

@@ -60,7 +60,7 @@ fn failures_come_once() {
         assert!(expected, "{tag}: {error:?}");
     }
     assert!(clients.is_silent());
-    assert_eq!(clients.remote.connections(), 0);
+    assert_eq!(clients.remote.connection_count(), 0);
 }
 
 /// The first address is refused, the second takes it.
@@ -167,7 +167,7 @@ fn an_end_is_told() {
     for tag in 0..10 {
         clients.remote.connect(to(silent.local_addr().expect("bound"), "/", tag)).expect("room");
     }
-    clients.remote.shut_down(Duration::from_secs(10));
+    clients.remote.shutdown(Duration::from_secs(10));
     clients.end();
     assert_eq!(clients.stopped(10), (0..10).collect::<Vec<_>>());
     assert!(clients.seen.try_recv().is_err());

@@ -65,7 +65,7 @@ fn hc_20_one_at_a_time() {
     clients.remote.connect(one(5)).expect("room");
     clients.remote.connect(one(6)).expect("room");
     assert!(matches!(clients.failure(), (4, ConnectError::Timeout)));
-    clients.remote.shut_down(Duration::from_secs(10));
+    clients.remote.shutdown(Duration::from_secs(10));
     assert_eq!(clients.stopped(2), [5, 6]);
 }
 
@@ -133,7 +133,7 @@ fn who_waits_is_told_of_the_end() {
         clients.remote.connect_on(tag as usize % 2, one(by_hand.address(), tag)).expect("room");
     }
     let _first = by_hand.only_one();
-    clients.remote.shut_down(PATIENCE);
+    clients.remote.shutdown(PATIENCE);
     assert_eq!(clients.stopped(6), [0, 1, 2, 3, 4, 5]);
     clients.end();
     assert!(clients.seen.try_recv().is_err());
@@ -161,7 +161,7 @@ fn who_waits_does_not_wait_for_others() {
     let busy = clients.next();
     assert!(matches!(busy, Called::Busy(_)), "{busy:?}");
     // They are in line before the end comes, for orders keep theirs.
-    clients.remote.shut_down(10 * PATIENCE);
+    clients.remote.shutdown(10 * PATIENCE);
     assert_eq!(clients.stopped(3), [2, 3, 4]);
     // The loop has time again.
     drop(busy);

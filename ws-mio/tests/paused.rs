@@ -75,7 +75,7 @@ impl Running<Seen> {
             }
             other => panic!("{way}: {other:?}"),
         }
-        assert_eq!(self.remote.connections(), 0, "{way}");
+        assert_eq!(self.remote.connection_count(), 0, "{way}");
         self.remote.waker(id).wake();
         assert!(self.is_silent(), "{way}: once");
     }

@@ -100,7 +100,7 @@ fn every_loop_serves() {
     }
     peers.iter_mut().for_each(|peer| expect(peer, &plain(TEXT, b"hello")));
     assert_eq!(indices.len(), 3);
-    assert_eq!(server.remote.connections(), 60);
+    assert_eq!(server.remote.connection_count(), 60);
 }
 
 /// each connection that was opened is reported closed once, with its state and how it ended.
@@ -124,7 +124,7 @@ fn every_end_is_reported_once() {
         }
     }
     assert!(server.seen.try_recv().is_err());
-    assert_eq!(server.remote.connections(), 0);
+    assert_eq!(server.remote.connection_count(), 0);
 }
 
 /// HS-36, HS-16: the application refuses in its words; what it may not say is a 500; neither was a connection.
@@ -181,14 +181,14 @@ fn n04_an_inbox_is_bounded() {
     let mut settings = Settings::new();
     settings.loops = 1;
     settings.max_inbox = 10_000;
-    let server = Server::bind("127.0.0.1:0".parse().expect("an address"), settings).expect("bound");
+    let server = Server::bind("127.0.0.1:0", settings).expect("bound");
     let (remote, app) = (server.remote(), Running::start(|_| ()));
     let (_peer, _, id) = app.open();
     // The loop does not run, so nothing is taken out.
     let accepted = (0..10_000).take_while(|_| remote.send(id, &[0; 100]).is_ok()).count();
     assert!((50..=100).contains(&accepted), "{accepted}");
     assert_eq!(remote.send(id, &[0; 100]), Err(RemoteError::Full));
-    remote.shut_down(Duration::ZERO);
+    remote.shutdown(Duration::ZERO);
     drop(app);
 }
 
@@ -200,12 +200,12 @@ fn x18_an_orderly_end() {
     let (mut two, _, _) = server.open();
     let halfway = server.dial();
     // Far longer than it may take.
-    server.remote.shut_down(10 * PATIENCE);
+    server.remote.shutdown(10 * PATIENCE);
     for peer in [&mut one, &mut two] {
         expect(peer, &plain(CLOSE, b"\x03\xe9"));
         peer.write_all(&[masked(TEXT, b"last"), masked(CLOSE, b"\x03\xe9")].concat()).expect("written");
     }
-    assert!(server.remote.connections() <= 3);
+    assert!(server.remote.connection_count() <= 3);
     expect_end(&mut one);
     drop((one, two, halfway));
     // Nobody else gets the port when the server has gone.
@@ -227,7 +227,7 @@ fn x18_an_end_without_answers() {
     let mut server = Running::start(|_| ());
     let (mut peer, _, _) = server.open();
     let began = Instant::now();
-    server.remote.shut_down(Duration::from_millis(300));
+    server.remote.shutdown(Duration::from_millis(300));
     server.end();
     assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
     expect(&mut peer, &plain(CLOSE, b"\x03\xe9"));

@@ -427,7 +427,7 @@ fn closed_before_the_peer_hangs_up() {
                 other => panic!("{way}: {other:?}"),
             }
             assert!(matches!(server.next(), Seen::Dropped), "{way}");
-            assert_eq!(server.remote.connections(), 0, "{way}: it is none any more");
+            assert_eq!(server.remote.connection_count(), 0, "{way}: it is none any more");
             let (mut rest, mut buffer) = (Vec::new(), [0; 64]);
             while let Ok(n @ 1..) = peer.read(&mut buffer) {
                 rest.extend_from_slice(&buffer[..n]);
@@ -438,7 +438,7 @@ fn closed_before_the_peer_hangs_up() {
                 until("a reset", || peer.write_all(b"?").is_err());
             }
             assert!(server.is_silent(), "{way}: nothing more is said");
-            assert_eq!(server.remote.connections(), 0, "{way}");
+            assert_eq!(server.remote.connection_count(), 0, "{way}");
         }
     }
 }
@@ -483,7 +483,7 @@ fn adopted() {
     }
     // Each to the loop that has the fewest.
     let of_first = loops.iter().filter(|id| id.contains("loop_index: 0")).count();
-    assert_eq!((of_first, server.remote.connections()), (2, 4));
+    assert_eq!((of_first, server.remote.connection_count()), (2, 4));
 
     // What its handler does not know is dropped.
     let (mut stranger, result) = adopt(&[], Box::new("a stranger"));

@@ -129,7 +129,7 @@ fn hc_19_both_sides() {
         for _ in 0..2 {
             assert!(matches!(running.next(), Seen::Closed(Ok(()))));
         }
-        assert_eq!(running.remote.connections(), 0);
+        assert_eq!(running.remote.connection_count(), 0);
     }
 }
 
@@ -216,7 +216,7 @@ fn hs_31_no_handshake() {
             Seen::NotOpened(Error::Request(Rejection::Timeout)) => {}
             other => panic!("{other:?}"),
         }
-        assert_eq!(running.remote.connections(), 0);
+        assert_eq!(running.remote.connection_count(), 0);
     }
 }
 

@@ -140,7 +140,7 @@ fn whoever_ends_leaves() {
     expect(&mut two.0, &plain(CLOSE, b""));
     assert_eq!(one.hear(), "farewell");
     assert_eq!(hall.remote.topic_len("t"), 1);
-    assert_eq!(hall.remote.connections(), 2);
+    assert_eq!(hall.remote.connection_count(), 2);
     one.ask("say t alone", "alone");
     assert_eq!(one.hear(), "1 0 0");
     two.0.write_all(&masked(CLOSE, b"")).expect("written");

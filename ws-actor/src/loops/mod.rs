@@ -63,7 +63,7 @@ impl Loops {
 
     /// How many connections they have.
     pub fn connections(&self) -> usize {
-        self.0.remote.connections()
+        self.0.remote.connection_count()
     }
 
     /// Drives an open connection from here on, unless it is none for a loop: then it comes back.

@@ -102,7 +102,7 @@ fn one_loop(change: impl FnOnce(&mut Settings)) -> Settings {
 
 impl<S> Drop for Running<S> {
     fn drop(&mut self) {
-        self.remote.shut_down(Duration::ZERO);
+        self.remote.shutdown(Duration::ZERO);
         if let Some(thread) = self.thread.take() {
             let end = thread.join();
             assert!(matches!(end, Ok(Ok(()))) || std::thread::panicking(), "{end:?}");
