@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep_until};
 use ws_core::{Advance, Event, Failure, Instant, Part, Session, Transport};
 
+use crate::buffers;
 use crate::compress::{self, Negotiated};
 use crate::event::{CloseFrame, Message, Reason};
 use crate::hear;
@@ -30,7 +31,6 @@ use crate::outbox::Out;
 use crate::outgoing::Control;
 use crate::output::Output;
 use crate::patience::{Patience, Waits};
-use crate::pool;
 use crate::report::{FailureReport, Observer};
 
 /// A partial message of at most this size is copied out of the leased buffer, which goes back.
@@ -271,15 +271,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
 
     fn read(&mut self, cx: &mut Context<'_>, at_least: usize) -> Poll<io::Result<usize>> {
         let buffered = self.session.buffered();
-        if (1..=SMALL_REST).contains(&buffered) && self.session.storage_len() < pool::SIZE {
+        if (1..=SMALL_REST).contains(&buffered) && self.session.storage_len() < buffers::SIZE {
             // A rest that was copied out goes to the front of a buffer worth reading into.
             if let Some((rest, filled)) = self.session.rest() {
-                let mut storage = pool::lease();
+                let mut storage = buffers::lease();
                 storage[..filled].copy_from_slice(&rest[..filled]);
                 self.session.restore(storage, filled);
             }
         }
-        let space = self.session.space(pool::lease, at_least);
+        let space = self.session.space(buffers::lease, at_least);
         if space.is_empty() {
             // Storage that grows is never full; but an empty read would look like the end.
             return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
@@ -302,9 +302,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         let Some(link) = &mut self.link else { return };
         let (message, part) = match self.session.event() {
             None => return,
-            Some(Event::Binary(bytes)) if is_large(bytes) => match self.session.detach(pool::lease()) {
+            Some(Event::Binary(bytes)) if is_large(bytes) => match self.session.detach(buffers::lease()) {
                 Ok((storage, range)) => (Message::Binary(Bytes::from(storage).slice(range)), Part::Whole),
-                Err(unused) => return pool::give_back(unused),
+                Err(unused) => return buffers::give_back(unused),
             },
             Some(event) => {
                 if let Event::Close(closed) = &event {
@@ -449,7 +449,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             if filled > 0 {
                 self.session.restore(storage[..filled].to_vec(), filled);
             }
-            pool::give_back(storage);
+            buffers::give_back(storage);
         }
     }
 
@@ -457,7 +457,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
     fn give_back(&mut self) {
         self.output.give_back();
         if let Some((storage, _)) = self.session.rest() {
-            pool::give_back(storage);
+            buffers::give_back(storage);
         }
     }
 

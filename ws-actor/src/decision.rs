@@ -1,4 +1,4 @@
-//! The accept decision: an owned view of the request in, a [`Decision`] out, before any `101`.
+//! The accept decision: an owned view of the request ([`Upgrade`]) in, a [`Decision`] out, before any `101`.
 //!
 //! The decision may wait, for a database or for another service, so it owns what it looks at. It says where the
 //! connection goes and what goes with it ([`Relay`]), or what the client is answered instead ([`Response`]). Nothing of
@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,79 +13,14 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue};
-use ws_core::Request;
 
 use crate::meta::Meta;
-use crate::path::Params;
 use crate::target::{Pool, Target};
-use crate::upgrade::Ends;
-
-/// A client that asks for a connection: what [`Route::decide`](crate::Route::decide) decides upon. Path and origin
-/// are checked already.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Upgrade {
-    /// The peer's end of the socket. Behind a proxy this is the proxy.
-    pub remote_addr: SocketAddr,
-    /// This end of the socket.
-    pub local_addr: SocketAddr,
-    /// The path, as sent.
-    pub path: Arc<str>,
-    /// What the parameters in the route's path say, decoded.
-    pub params: Params,
-    /// What stood behind the path's question mark, as sent; empty when there was nothing.
-    pub query: Arc<str>,
-    /// The header fields of the request.
-    pub headers: HeaderMap,
-    /// The subprotocols on offer, most wanted first.
-    pub protocols: Vec<String>,
-    /// The one that is agreed upon if the decision names no other
-    /// ([`Route::subprotocols`](crate::Route::subprotocols)).
-    pub subprotocol: Option<Arc<str>>,
-}
-
-impl Upgrade {
-    /// `wants_all`: somebody will look at the fields.
-    pub(crate) fn new(
-        request: &Request<'_>,
-        ends: Ends,
-        params: Params,
-        subprotocol: Option<Arc<str>>,
-        wants_all: bool,
-    ) -> Self {
-        let text = |bytes: &[u8]| Arc::from(&*String::from_utf8_lossy(bytes));
-        let mut upgrade = Self {
-            remote_addr: ends.remote,
-            local_addr: ends.local,
-            path: text(request.path()),
-            params,
-            query: text(request.query().unwrap_or_default()),
-            headers: HeaderMap::new(),
-            protocols: Vec::new(),
-            subprotocol,
-        };
-        if wants_all {
-            // ws-core has checked both: a field that is here is a name and a value by RFC 9110, section 5.
-            upgrade.headers = request
-                .fields()
-                .filter_map(|(name, value)| {
-                    Some((name.parse::<HeaderName>().ok()?, HeaderValue::from_bytes(value).ok()?))
-                })
-                .collect();
-            upgrade.protocols = request.protocols().map(str::to_owned).collect();
-        }
-        upgrade
-    }
-
-    /// The first header field of this name, if it is visible ASCII.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-}
+use crate::upgrade::Upgrade;
 
 /// What becomes of an [`Upgrade`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Decision {
     /// It becomes a connection, on these terms.
     Accept(Relay),

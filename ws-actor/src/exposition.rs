@@ -5,7 +5,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::meters::Kind;
+use crate::meters::Label;
 use crate::metrics::{Durations, Metrics, Tally};
 
 /// The `Content-Type` of [`Metrics::prometheus`].
@@ -104,7 +104,7 @@ impl Exposition<'_> {
         self.sample(name, &[], value)
     }
 
-    fn tally<K: Kind + PartialEq>(&mut self, name: &str, help: &str, tally: &Tally<K>) -> fmt::Result {
+    fn tally<K: Label + PartialEq>(&mut self, name: &str, help: &str, tally: &Tally<K>) -> fmt::Result {
         self.family(name, "counter", help)?;
         tally.iter().try_for_each(|(kind, count)| self.sample(name, &[("reason", kind.name())], count))
     }

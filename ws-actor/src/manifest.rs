@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 use crate::actor::{SpawnError, WsActor};
-use crate::decision::{Deciding, Decision, Relay, Upgrade};
+use crate::decision::{Deciding, Decision, Relay};
 use crate::hub::Hub;
 use crate::limits::Limits;
 use crate::listen::Listening;
@@ -21,6 +21,7 @@ use crate::route::{Origins, Route};
 use crate::server::{Server, Settings};
 use crate::supervise::ActorOptions;
 use crate::target::Target;
+use crate::upgrade::Upgrade;
 
 /// A server, its actors and its routes.
 ///

@@ -8,19 +8,25 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use self::sealed::Indexed;
 use crate::event::Reason;
 use crate::observer::Observers;
 
-/// Things that are told apart by a short word: the label of a metric, the field of a log.
-pub trait Kind: Copy + 'static {
+/// A kind of thing that is counted, with a short word for it: the label of a metric, the field of a log. [`RefusalKind`],
+/// [`Ending`] and [`DropReason`] are such, and nothing else is.
+pub trait Label: Indexed {
     /// All of them, in the order of their declaration.
     const ALL: &'static [Self];
 
     /// Its word.
     fn name(self) -> &'static str;
+}
 
-    #[doc(hidden)]
-    fn index(self) -> usize;
+mod sealed {
+    /// Its place among all of its type. Other crates cannot reach this, and so have no labels of their own.
+    pub trait Indexed: Copy + 'static {
+        fn index(self) -> usize;
+    }
 }
 
 macro_rules! kinds {
@@ -32,7 +38,7 @@ macro_rules! kinds {
             $($(#[$each_doc])* $each,)*
         }
 
-        impl Kind for $kind {
+        impl Label for $kind {
             const ALL: &'static [Self] = &[$(Self::$each,)*];
 
             fn name(self) -> &'static str {
@@ -40,7 +46,9 @@ macro_rules! kinds {
                     $(Self::$each => $name,)*
                 }
             }
+        }
 
+        impl Indexed for $kind {
             fn index(self) -> usize {
                 self as usize
             }
@@ -164,13 +172,13 @@ pub(crate) struct Counts<K> {
     kind: PhantomData<K>,
 }
 
-impl<K: Kind> Default for Counts<K> {
+impl<K: Label> Default for Counts<K> {
     fn default() -> Self {
         Self { counts: K::ALL.iter().map(|_| Count::default()).collect(), kind: PhantomData }
     }
 }
 
-impl<K: Kind> Counts<K> {
+impl<K: Label> Counts<K> {
     pub(crate) fn add(&self, kind: K, n: u64) {
         self.counts[kind.index()].add(n);
     }

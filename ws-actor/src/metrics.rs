@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::hub::Hub;
 use crate::id::NodeId;
-use crate::meters::{BOUNDS, Clocked, Counts, DropReason, Ending, Kind, RefusalKind};
+use crate::meters::{BOUNDS, Clocked, Counts, DropReason, Ending, Label, RefusalKind};
 use crate::sync::lock;
 
 /// The bounds of [`Metrics::queue_depths`].
@@ -77,7 +77,7 @@ pub struct Tally<K> {
     counts: Vec<(K, u64)>,
 }
 
-impl<K: Kind + PartialEq> Tally<K> {
+impl<K: Label + PartialEq> Tally<K> {
     fn of_now(counts: &Counts<K>) -> Self {
         Self { counts: K::ALL.iter().map(|kind| (*kind, counts.of(*kind))).collect() }
     }

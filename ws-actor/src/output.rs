@@ -18,9 +18,9 @@ use tokio::io::AsyncWrite;
 use ws_core::frame::MAX_HEADER;
 use ws_core::{Connection, Kind, Message, Part, Role, SendError, mask};
 
+use crate::buffers;
 use crate::compress;
 use crate::outgoing::{Frame, Payload, Shared};
-use crate::pool;
 
 /// A payload of this size or more is written from where it is, one below is copied behind its head.
 const LARGE: usize = 16 << 10;
@@ -190,7 +190,7 @@ impl Output {
 
     fn space(&mut self) -> &mut [u8] {
         if self.buffer.is_empty() {
-            self.buffer = pool::lease();
+            self.buffer = buffers::lease();
         }
         &mut self.buffer[self.end..]
     }
@@ -235,7 +235,7 @@ impl Output {
     pub(crate) fn give_back(&mut self) {
         (self.start, self.end) = (0, 0);
         if !self.buffer.is_empty() {
-            pool::give_back(std::mem::take(&mut self.buffer));
+            buffers::give_back(std::mem::take(&mut self.buffer));
         }
     }
 }

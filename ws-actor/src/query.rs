@@ -6,10 +6,10 @@
 
 use std::borrow::Cow;
 
-use crate::decision::Upgrade;
 use crate::event::Connect;
 use crate::hub::ConnInfo;
 use crate::path::octet;
+use crate::upgrade::Upgrade;
 
 /// The names and values of a query, in order and decoded.
 #[derive(Clone, Debug)]

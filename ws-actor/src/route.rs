@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use ws_core::{Config, ConfigRef, Delivery, Request};
 
-use crate::decision::{Decide, Decision, Upgrade};
+use crate::decision::{Decide, Decision};
 use crate::entry::Way;
 use crate::limits::Limits;
 use crate::outbox::OutboxLimits;
@@ -14,6 +14,7 @@ use crate::path::Pattern;
 use crate::places::Gate;
 use crate::sync::lock;
 use crate::target::Pool;
+use crate::upgrade::Upgrade;
 
 /// A path that speaks WebSocket, and the actors behind it.
 pub struct Route {

@@ -1,4 +1,4 @@
-//! What becomes of an upgrade: one decision, wherever its head was read.
+//! An upgrade, and what becomes of it: one decision, wherever its head was read.
 //!
 //! A head that ws-core read from the socket and one that an HTTP server read before come to the same [`ask`] and
 //! [`Asked::decide`]. The second kind is written out again and shown to ws-core, so that the rules of RFC 6455, section 4.2.1, stand in one
@@ -17,7 +17,7 @@ use ws_tokio::Acceptance;
 
 use crate::compress::{Extensions, Negotiated};
 use crate::conn::now;
-use crate::decision::{Decision, Relay, Upgrade, decided};
+use crate::decision::{Decision, Relay, decided};
 use crate::entry::{Terms, Way, Who};
 use crate::limits::Bounds;
 use crate::link::Link;
@@ -25,7 +25,7 @@ use crate::mailbox::Down;
 use crate::meta::Meta;
 use crate::meters::RefusalKind;
 use crate::observer::Note;
-use crate::path::BadValue;
+use crate::path::{BadValue, Params};
 use crate::places::Places;
 use crate::report::write_suppressed;
 use crate::route::{MAX_QUOTED, Route};
@@ -42,6 +42,69 @@ pub struct Ends {
     pub remote: SocketAddr,
     /// This program's.
     pub local: SocketAddr,
+}
+
+/// A client that asks for a connection: what [`Route::decide`](crate::Route::decide) decides upon. Path and origin
+/// are checked already.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Upgrade {
+    /// The peer's end of the socket. Behind a proxy this is the proxy.
+    pub remote_addr: SocketAddr,
+    /// This end of the socket.
+    pub local_addr: SocketAddr,
+    /// The path, as sent.
+    pub path: Arc<str>,
+    /// What the parameters in the route's path say, decoded.
+    pub params: Params,
+    /// What stood behind the path's question mark, as sent; empty when there was nothing.
+    pub query: Arc<str>,
+    /// The header fields of the request.
+    pub headers: HeaderMap,
+    /// The subprotocols on offer, most wanted first.
+    pub protocols: Vec<String>,
+    /// The one that is agreed upon if the decision names no other
+    /// ([`Route::subprotocols`](crate::Route::subprotocols)).
+    pub subprotocol: Option<Arc<str>>,
+}
+
+impl Upgrade {
+    /// `wants_all`: somebody will look at the fields.
+    pub(crate) fn new(
+        request: &Request<'_>,
+        ends: Ends,
+        params: Params,
+        subprotocol: Option<Arc<str>>,
+        wants_all: bool,
+    ) -> Self {
+        let text = |bytes: &[u8]| Arc::from(&*String::from_utf8_lossy(bytes));
+        let mut upgrade = Self {
+            remote_addr: ends.remote,
+            local_addr: ends.local,
+            path: text(request.path()),
+            params,
+            query: text(request.query().unwrap_or_default()),
+            headers: HeaderMap::new(),
+            protocols: Vec::new(),
+            subprotocol,
+        };
+        if wants_all {
+            // ws-core has checked both: a field that is here is a name and a value by RFC 9110, section 5.
+            upgrade.headers = request
+                .fields()
+                .filter_map(|(name, value)| {
+                    Some((name.parse::<HeaderName>().ok()?, HeaderValue::from_bytes(value).ok()?))
+                })
+                .collect();
+            upgrade.protocols = request.protocols().map(str::to_owned).collect();
+        }
+        upgrade
+    }
+
+    /// The first header field of this name, if it is visible ASCII.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
 }
 
 /// An upgrade that was refused, for a log. Its `Display` is one line, whatever the client sent.

@@ -40,6 +40,10 @@ pub enum DialError {
 impl fmt::Display for DialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // It was built without for this crate's sake.
+            Self::Failed(ConnectError::TlsUnavailable) => {
+                f.write_str("wss needs the feature `tls` of ws-actor")
+            }
             Self::Failed(error) => error.fmt(f),
             Self::NoTarget => f.write_str("no actor takes the connection"),
             Self::ShutDown => f.write_str("the service is shutting down"),
@@ -50,7 +54,8 @@ impl fmt::Display for DialError {
 impl std::error::Error for DialError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Failed(error) => Some(error),
+            // It stands in the text.
+            Self::Failed(error) => error.source(),
             Self::NoTarget | Self::ShutDown => None,
         }
     }
