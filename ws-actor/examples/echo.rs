@@ -1,4 +1,5 @@
-//! One actor for both sides: it echoes to those who connect, and says what it sees to those that it was told to dial.
+//! One actor for both sides: it echoes to clients that connect, and prints what it sees on connections that it was told
+//! to dial.
 //!
 //! ```text
 //! echo serve ADDRESS            says where it listens; echoes messages of up to 16 MiB, agrees to the first subprotocol that is
@@ -112,7 +113,7 @@ async fn serve(hub: &Hub, echo: Target, address: &str) -> Result<()> {
         .target(echo)
         .outbox(outbox())
         .origins(Origins::Any)
-        // Windows as large as the client likes, for a program that has few.
+        // Windows as large as the client likes, for a program with few connections.
         .deflate(deflate::Settings::client())
         .decide(first);
     let listening = Server::new(hub).settings(settings).route(route).listen(address).await?;
@@ -201,7 +202,7 @@ async fn dial(
 }
 
 impl Peer<'_> {
-    /// What comes next, but for the peer's pings, which are answered, and its close frame, which the end tells of.
+    /// What comes next, except for the peer's pings, which are answered, and its close frame, which the end tells of.
     async fn next(&mut self) -> Result<Seen> {
         loop {
             let next = timeout(Duration::from_secs(10), self.seen.recv()).await;

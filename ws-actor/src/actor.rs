@@ -35,7 +35,7 @@ use crate::target::Target;
 /// more for one connection should leave them to a task that waits for room ([`Hub::send_acked`]).
 ///
 /// A method that takes long stops the reading of its connections, not the writing to them. What may take
-/// long and does not change the actor belongs into a task of its own, which answers through the [`Hub`].
+/// long and does not change the actor belongs in a task of its own, which answers through the [`Hub`].
 ///
 /// An actor that panics is not called again, since its state cannot be trusted: it gets no `disconnect`s. Its
 /// connections are closed with 1011. [`Hub::spawn_with`] can have it made again instead, or go on.
@@ -43,7 +43,7 @@ pub trait WsActor: Send + Sized + 'static {
     /// The program's own messages to this actor ([`Target::cast`], [`Context::after`]); `()` if there are none.
     type Cast: Send + 'static;
 
-    /// The actor has been made, and is called for the first time: the place for a first [`Context::after`].
+    /// The first call of an actor that has just been made: the place for a first [`Context::after`].
     fn started(&mut self, cx: &mut Context<Self>) -> impl Future<Output = ()> + Send {
         let _ = cx;
         async {}
@@ -68,28 +68,29 @@ pub trait WsActor: Send + Sized + 'static {
         async {}
     }
 
-    /// So much time has passed, on a connection that was accepted with [`Relay::heartbeat`](crate::Relay::heartbeat).
+    /// The heartbeat interval has passed on a connection that was accepted with
+    /// [`Relay::heartbeat`](crate::Relay::heartbeat).
     fn heartbeat(&mut self, cx: &mut Context<Self>, heartbeat: Heartbeat) -> impl Future<Output = ()> + Send {
         let _ = (cx, heartbeat);
         async {}
     }
 
-    /// The program, or the actor itself, has a message for it.
+    /// The program, or the actor itself, has sent it a message.
     fn cast(&mut self, cx: &mut Context<Self>, message: Self::Cast) -> impl Future<Output = ()> + Send {
         let _ = (cx, message);
         async {}
     }
 
     /// The Hub shuts down ([`Hub::shutdown`]), and will close the actor's connections when this is done: time to say a
-    /// last word and to write down what has to last. What is left after so much time is cut. Messages still come, and
-    /// `disconnect`s.
+    /// last word and to write down what has to last. Connections that are left after that time are cut. Messages still
+    /// come, and `disconnect`s.
     fn drain(&mut self, cx: &mut Context<Self>, left: Duration) -> impl Future<Output = ()> + Send {
         let _ = (cx, left);
         async {}
     }
 }
 
-/// What an actor can do besides changing its own state.
+/// What a call of an actor can do besides changing the actor's state.
 pub struct Context<A: WsActor> {
     hub: Hub,
     me: Target,
@@ -151,11 +152,11 @@ impl<A: WsActor> Context<A> {
         self.hub.retarget(id, relay)
     }
 
-    /// Has [`WsActor::cast`] called with this message when so much time has passed. What an actor has set ends with
+    /// Has [`WsActor::cast`] called with this message after a delay. An actor's timers end with
     /// it.
     pub fn after(&mut self, delay: Duration, message: A::Cast) {
         let at = Instant::now().checked_add(delay);
-        // A point in time that the clock cannot tell never comes.
+        // A point in time beyond the clock's range never comes.
         if let Some(at) = at {
             self.timers_set += 1;
             self.timers.push(Reverse(Timer { at, seq: self.timers_set, message }));
@@ -281,7 +282,7 @@ impl fmt::Display for SpawnError {
 impl std::error::Error for SpawnError {}
 
 impl Hub {
-    /// Starts an actor under a name. `make` makes its state, on the actor's own task.
+    /// Starts an actor under a name. `make` creates its state, on the actor's own task.
     ///
     /// # Errors
     /// [`SpawnError`] tells the cases.
@@ -293,7 +294,7 @@ impl Hub {
         self.spawn_with(name, ActorOptions::new(), make)
     }
 
-    /// [`Hub::spawn`], with a say in what happens when the actor fails.
+    /// [`Hub::spawn`], with options for what happens when the actor fails.
     ///
     /// # Errors
     /// As there.

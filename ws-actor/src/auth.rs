@@ -1,4 +1,4 @@
-//! Who a connection is of, said while it is open: by an application that learns it from the first message, say.
+//! Naming the user of a connection while it is open: for an application that learns it from the first message, say.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use crate::id::ConnId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AuthenticateError {
-    /// No connection has this id (any more).
+    /// No connection has this id, or it has ended.
     NotFound,
     /// The connection is closing.
     Closed,
-    /// The user has as many connections as he may have ([`Limits::max_per_user`](crate::Limits::max_per_user)).
+    /// The user has reached the limit of connections ([`Limits::max_per_user`](crate::Limits::max_per_user)).
     TooMany,
 }
 
@@ -32,8 +32,8 @@ impl fmt::Display for AuthenticateError {
 impl std::error::Error for AuthenticateError {}
 
 impl Hub {
-    /// Says that it is known now who is on a connection, and who that is if `user` is given. It is counted as that
-    /// user's from here on, and no longer as that of another.
+    /// Marks a connection as authenticated, and as that of `user` if one is given. It counts as that user's from
+    /// here on, and no longer as another's.
     ///
     /// A connection whose decision named its user ([`Relay::user`](crate::Relay::user)) needs none of this.
     ///

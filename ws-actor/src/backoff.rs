@@ -16,16 +16,16 @@ use ws_tokio::ConnectError;
 use crate::dial::DialError;
 use crate::event::Reason;
 
-/// Where the random part of delays comes from: 64 random bits a call. For tests with a seed of their own.
+/// Where the random part of delays comes from: 64 random bits per call. Tests can use a seed of their own.
 pub type Jitter = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// A server that asks for more patience than this is not obeyed to the end.
+/// The longest that a server can ask a client to wait.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 
-/// Whether a connection that ended so is worth another.
+/// Whether a connection that ended like this is dialled again.
 pub(crate) fn is_lost(reason: &Reason) -> bool {
     match reason {
-        // This side wanted the end, or there is nobody left to dial.
+        // This side wanted the end, or no actor is left to dial for.
         Reason::Local(_) | Reason::Aborted | Reason::Moved => false,
         reason => is_lost_by(reason.code()),
     }
@@ -33,11 +33,11 @@ pub(crate) fn is_lost(reason: &Reason) -> bool {
 
 /// 7.2.3: "clients SHOULD use some form of backoff when trying to reconnect after abnormal closures".
 fn is_lost_by(code: CloseCode) -> bool {
-    // Going away, no code, no close frame; then trouble of the server's that may pass.
+    // Going away, no code, no close frame; then trouble on the server that may pass.
     matches!(code.0, 1001 | 1005 | 1006 | 1011..=1014 | 3000..=3499 | 4000..=4499)
 }
 
-/// Whether an attempt that failed so is worth another: when nobody answered, or somebody who says that it will pass.
+/// Whether an attempt that failed like this is repeated: when nobody answered, or the answer says that it will pass.
 pub(crate) fn may_pass(error: &DialError) -> bool {
     let DialError::Failed(error) = error else { return false };
     match error {
@@ -85,7 +85,7 @@ impl Schedule {
     /// After an attempt that failed.
     pub(crate) fn after_failure(&mut self, error: &DialError) -> Duration {
         let delay = self.next(self.last.map_or(0, |last| last.saturating_add(1)));
-        // On top of what the server asks for, so that those it asked do not come back together.
+        // On top of what the server asks for, so that the clients it asked do not come back together.
         delay.saturating_add(retry_after(error))
     }
 
@@ -117,7 +117,7 @@ mod tests {
     fn by_close_code() {
         let back = [1001, 1011, 1012, 1013, 1014, 3000, 3499, 4000, 4001, 4499];
         let terminal = [1000, 1002, 1003, 1007, 1008, 1009, 1010, 3500, 3999, 4500, 4999];
-        // Those that nobody has given a meaning to, or that never travel: the careful answer.
+        // Codes without an agreed meaning, and codes that never travel: the careful answer.
         let unknown = [0, 999, 1004, 1015, 1016, 2999, 5000, u16::MAX];
         for (codes, expected) in [(&back[..], true), (&terminal[..], false), (&unknown[..], false)] {
             for &code in codes {

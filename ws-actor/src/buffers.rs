@@ -1,4 +1,4 @@
-//! Buffers that belong to the thread and are lent to a connection while bytes are in flight.
+//! Buffers that belong to the thread, and are lent to a connection while bytes are in flight.
 //!
 //! So an idle connection holds none, and those in use stay warm in the cache. The pool of a thread is bounded.
 
@@ -7,7 +7,7 @@ use std::cell::RefCell;
 /// The size of a fresh buffer, in bytes: what one read takes at most, as long as messages are smaller.
 pub(crate) const SIZE: usize = 64 << 10;
 
-/// Buffers that a thread keeps.
+/// The number of buffers that a thread keeps.
 const KEPT: usize = 8;
 
 thread_local! {
@@ -20,7 +20,7 @@ pub(crate) fn lease() -> Vec<u8> {
     kept.unwrap_or_else(|| vec![0; SIZE])
 }
 
-/// Takes a buffer back. One that has grown, and one too many, is freed.
+/// Takes a buffer back. A buffer that has grown is freed, and so is one too many.
 pub(crate) fn give_back(buffer: Vec<u8>) {
     if buffer.len() == SIZE {
         let _ = POOL.try_with(|pool| {

@@ -17,7 +17,7 @@ use crate::id::ConnId;
 use crate::outgoing::Outgoing;
 use crate::supervise::bounded;
 
-/// How a program's own types stand on the wire: [`Json`], or a codec of one's own.
+/// How a program's own types travel on the wire: [`Json`], or a codec of your own.
 ///
 /// A binary one, for example:
 ///
@@ -89,8 +89,8 @@ impl DecodeError {
         Self::Malformed(bounded(&reason))
     }
 
-    /// What RFC 6455, section 7.4.1, has for it: 1003 is for "a type of data it cannot accept", 1007 for "data within a
-    /// message that was not consistent with the type of the message".
+    /// The code that RFC 6455, section 7.4.1, gives for it: 1003 is for "a type of data it cannot accept", 1007 for
+    /// "data within a message that was not consistent with the type of the message".
     pub fn close_code(&self) -> CloseCode {
         match self {
             Self::WrongKind => CloseCode::UNSUPPORTED,
@@ -178,8 +178,8 @@ pub enum OnDecodeError {
     Fail,
 }
 
-/// A codec in use, with a say in what happens to messages that it cannot read, and their number. A clone shares the codec
-/// and the number.
+/// A codec in use, with a policy for messages that it cannot read, and a count of them. A clone shares the codec and the
+/// count.
 ///
 /// It reads whole messages, and so is not for routes that give them [in parts](crate::Route::in_parts).
 ///
@@ -233,15 +233,15 @@ impl<C: Codec> Typed<C> {
         Self { codec: Arc::new(codec), on_error: OnDecodeError::Close, failed: Arc::default() }
     }
 
-    /// Does this instead.
+    /// Replaces the policy.
     #[must_use]
     pub fn on_error(mut self, policy: OnDecodeError) -> Self {
         self.on_error = policy;
         self
     }
 
-    /// Reads what a client says; if that fails, the policy is done and there is nothing to do for the actor. Nor is there
-    /// with control frames ([`Route::control_frames`](crate::Route::control_frames)), which are none of the codec's
+    /// Reads what a client says; if that fails, the policy is applied and there is nothing left for the actor to do. Nor
+    /// is there with control frames ([`Route::control_frames`](crate::Route::control_frames)), which are none of the codec's
     /// business.
     pub fn accept<A: WsActor>(&self, cx: &mut Context<A>, inbound: &Inbound) -> Option<C::In> {
         if !matches!(inbound.message, Message::Text(_) | Message::Binary(_)) {
@@ -267,7 +267,7 @@ impl<C: Codec> Typed<C> {
         None
     }
 
-    /// Reads what a client says, and tells the actor if that fails. It is counted; no policy is done.
+    /// Reads what a client says, and tells the actor if that fails. The failure is counted; no policy is applied.
     ///
     /// # Errors
     /// Those of the codec.
@@ -279,7 +279,7 @@ impl<C: Codec> Typed<C> {
         decoded
     }
 
-    /// Writes what a client, a room or everybody is to be told.
+    /// Encodes a value for a client, for a room or for everybody.
     ///
     /// # Errors
     /// That of the codec.
@@ -287,7 +287,7 @@ impl<C: Codec> Typed<C> {
         self.codec.encode(value)
     }
 
-    /// Tells a client; as [`Hub::send`].
+    /// Sends a value to a client, as [`Hub::send`] does.
     ///
     /// # Errors
     /// That of the codec, or as there.

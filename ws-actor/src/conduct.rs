@@ -1,4 +1,4 @@
-//! What an open connection is held to: how fast it may speak, how soon it must say who it is, how long it may be silent.
+//! The limits of an open connection: how fast it may speak, how soon it must say who it is, how long it may be silent.
 //!
 //! Time comes in, verdicts go out; nothing here sleeps or names a runtime. A connection that is held to nothing has none
 //! of this.
@@ -30,17 +30,17 @@ impl RateLimit {
         Self { messages: None, bytes: None, action: OverRate::Close }
     }
 
-    /// So many messages.
+    /// A limit on the number of messages.
     pub const fn messages(rate: Rate) -> Self {
         Self { messages: Some(rate), ..Self::new() }
     }
 
-    /// So many bytes.
+    /// A limit on the number of bytes.
     pub const fn bytes(rate: Rate) -> Self {
         Self { bytes: Some(rate), ..Self::new() }
     }
 
-    /// The same with this done about messages that come faster.
+    /// The same, with this action for messages that come faster.
     #[must_use]
     pub const fn action(self, action: OverRate) -> Self {
         Self { action, ..self }
@@ -75,7 +75,7 @@ pub(crate) enum Verdict {
     Close,
 }
 
-/// How a connection ends that did not keep to it.
+/// How a connection that did not keep to the rate ends.
 pub(crate) type End = (CloseFrame, Reason);
 
 pub(crate) fn over_rate() -> End {
@@ -125,7 +125,7 @@ impl Conduct {
     }
 
     /// Judges a message, or a part of one, of so many bytes. What is dropped is not charged: it cost its sender nothing
-    /// to send it, and whoever slows down is heard again at once.
+    /// to send it, and a peer that slows down is heard again at once.
     pub(crate) fn came(&mut self, len: usize, is_first: bool, now: Instant) -> Verdict {
         self.active = now;
         let (count, len) = (u64::from(is_first), len as u64);

@@ -1,7 +1,7 @@
 //! The tokio task that drives one connection: socket, protocol core, [`Link`].
 //!
 //! A turn does, as long as something moves: give the event in hand to the actor; read, if no event is in hand; take
-//! messages from the outbox; write. The four do not wait for one another, but for the one rule of
+//! messages from the outbox; write. The four do not wait for one another, except for the one rule of
 //! `link.rs`: no reading while an event waits. The protocol is ws-core's `Session`, with its storage leased from the
 //! thread while bytes are in flight.
 //!
@@ -39,7 +39,7 @@ const SMALL_REST: usize = 4 << 10;
 /// A binary message of this size or more leaves with the buffer that it came in, if it fills half of it.
 const DETACHED: usize = 32 << 10;
 
-/// Who is told when the connection fails, and of whom.
+/// The observer of a connection's failure, and the peer's address.
 pub(crate) struct Watch {
     pub(crate) observer: Arc<Observer<FailureReport>>,
     pub(crate) remote_addr: SocketAddr,
@@ -58,7 +58,7 @@ pub(crate) fn now() -> Instant {
     Instant::since(epoch(), tokio::time::Instant::now().into_std())
 }
 
-/// From when this is counted.
+/// The instant from which this is counted.
 pub(crate) fn epoch() -> std::time::Instant {
     // Real, and a day back: no clock that was paused earlier, or advanced before this, makes it later than now.
     static EPOCH: LazyLock<std::time::Instant> = LazyLock::new(|| {
@@ -123,7 +123,7 @@ struct Conn<S> {
     /// The stream may hold back what was written to it.
     unflushed: bool,
     patience: Patience,
-    /// Read once a turn.
+    /// Read once per turn.
     now: Instant,
     eof: bool,
     shut_down: bool,
@@ -136,9 +136,9 @@ struct Conn<S> {
     park_at: Option<Instant>,
     /// Boxed, and re-armed only when it must ring earlier: most of its errands are put off before they are due.
     alarm: Option<Alarm>,
-    /// Until the last word is out: who lingers is no connection any more.
+    /// Until the last word is out: what lingers is no longer a connection.
     link: Option<Link>,
-    /// Boxed, for most have nobody to tell.
+    /// Boxed, for most have no observer.
     watch: Option<Box<Watch>>,
 }
 
@@ -191,7 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
         ending.or_else(|| self.cause.take()).unwrap_or(last)
     }
 
-    /// Tells the actor, who need not wait for a peer that is slow to hang up.
+    /// Tells the actor, which need not wait for a peer that is slow to hang up.
     fn finish(&mut self, reason: Reason) {
         if let Some(link) = self.link.take() {
             if let Some(watch) = self.watch.take() {
@@ -242,7 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 }
             };
             if has_read {
-                // One read a turn: replies go out before more is asked for.
+                // One read per turn: replies go out before more is asked for.
                 break;
             }
             match self.read(cx, at_least) {
@@ -379,7 +379,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
             && !connection.can_recv()
             && connection.pending() == 0
         {
-            // Both close frames are through. 7.1.1: a client waits for the server to end the transport; nobody else has to.
+            // Both close frames are through. 7.1.1: a client waits for the server to end the transport; the server need
+            // not wait.
             let reason = self.reason(Reason::Io(io::ErrorKind::UnexpectedEof));
             self.finish(reason);
             moved = true;
@@ -429,7 +430,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
                 Poll::Ready(Out::Close(frame)) => {
                     let _ = connection.close(self.now, frame.as_ref().map(CloseFrame::borrow));
                     if !matches!(link.ending(), Some(Reason::Local(_))) {
-                        // Cut: nobody wants what the peer may still say.
+                        // Cut: what the peer may still say is not wanted.
                         connection.discard_data();
                         self.discarding = true;
                     }
@@ -524,7 +525,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conn<S> {
 /// Rings at a deadline, or before it.
 struct Alarm {
     at: Instant,
-    /// Who is woken.
+    /// The task that is woken.
     waker: Waker,
     sleep: Pin<Box<Sleep>>,
     is_set: bool,

@@ -47,8 +47,9 @@ impl From<Result<Relay, Response>> for Decision {
     }
 }
 
-/// Where a connection goes and what goes with it, in a [`Decision`] or later ([`Hub::retarget`](crate::Hub::retarget)). What is not said stays as it is: at first that is the route's actors,
-/// an empty topic, no values, no heartbeat, no subprotocol.
+/// Where a connection goes and what goes with it, in a [`Decision`] or later ([`Hub::retarget`](crate::Hub::retarget)).
+/// What is not set stays as it is: at first that is the route's actors, an empty topic, no values, no heartbeat, no
+/// subprotocol.
 #[derive(Clone, Debug, Default)]
 pub struct Relay {
     pub(crate) pool: Option<Pool>,
@@ -61,24 +62,24 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Nothing said.
+    /// A relay that sets nothing.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// To this actor: a [`Target`](crate::Target), the name of one, or the next one of a [`Pool`].
+    /// A relay to this actor: a [`Target`](crate::Target), the name of one, or the next one of a [`Pool`].
     pub fn to(target: impl Into<Pool>) -> Self {
         Self { pool: Some(target.into()), ..Self::default() }
     }
 
-    /// Has the later relay's word on all that it mentions. Actors are chosen before.
+    /// Takes over all that the later relay sets. Actors are chosen before.
     pub(crate) fn merge(&mut self, later: Self) {
         self.topic = later.topic.or(self.topic.take());
         self.meta = later.meta.or(self.meta.take());
         self.heartbeat = later.heartbeat.or(self.heartbeat);
     }
 
-    /// Has its own word, and the other's on what it does not mention.
+    /// Keeps what it sets, and takes the rest from the other.
     pub(crate) fn over(self, other: Self) -> Self {
         Self {
             pool: self.pool.or(other.pool),
@@ -91,36 +92,36 @@ impl Relay {
         }
     }
 
-    /// Each of the connection's messages comes under this topic ([`Inbound::topic`](crate::Inbound::topic)).
+    /// Sets the topic that each of the connection's messages comes under ([`Inbound::topic`](crate::Inbound::topic)).
     #[must_use]
     pub fn topic(mut self, topic: impl Into<Arc<str>>) -> Self {
         self.topic = Some(topic.into());
         self
     }
 
-    /// These values go with the connection, instead of those that it had.
+    /// Sets the values that go with the connection, instead of those that it had.
     #[must_use]
     pub fn meta(mut self, meta: Meta) -> Self {
         self.meta = Some(meta);
         self
     }
 
-    /// The actor gets a [`Heartbeat`](crate::Heartbeat) of the connection each time so much has passed. Below a
-    /// millisecond there is none.
+    /// The actor gets a [`Heartbeat`](crate::Heartbeat) of the connection at this interval. Below a millisecond
+    /// there is none.
     #[must_use]
     pub fn heartbeat(mut self, every: Duration) -> Self {
         self.heartbeat = Some((every >= Duration::from_millis(1)).then_some(every));
         self
     }
 
-    /// The actor gets no (more) heartbeats.
+    /// Turns heartbeats off.
     #[must_use]
     pub fn no_heartbeat(mut self) -> Self {
         self.heartbeat = Some(None);
         self
     }
 
-    /// The subprotocol that is spoken: one of those that the client offers, else it is answered 500. Of meaning only in a
+    /// Sets the subprotocol: one of those that the client offers, otherwise it is answered 500. It matters only in a
     /// [`Decision`].
     #[must_use]
     pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
@@ -128,19 +129,20 @@ impl Relay {
         self
     }
 
-    /// It is a connection of this user: anything that tells users apart. Counted by
-    /// [`Limits::max_per_user`](crate::Limits::max_per_user): one too many is answered 503. Of meaning only in a
-    /// [`Decision`]; [`Hub::authenticate`](crate::Hub::authenticate) says it later.
+    /// Names the user of the connection, by anything that tells users apart. Counted by
+    /// [`Limits::max_per_user`](crate::Limits::max_per_user): one too many is answered 503. It matters only in a
+    /// [`Decision`]; [`Hub::authenticate`](crate::Hub::authenticate) names the user later.
     #[must_use]
     pub fn user(mut self, key: impl Into<Arc<str>>) -> Self {
         self.user = Some(key.into());
         self
     }
 
-    /// Whether this client is sent `{"topic": …, "data": …}` instead of plain messages: always as text, with the topic of
-    /// the message ([`Outgoing::topic`](crate::Outgoing::topic)) or else that of the connection, and as data a string, what
-    /// [`Outgoing::json`](crate::Outgoing::json) was given, or the base64 of a binary message. What the client says is
-    /// left as it is. Of meaning only in a [`Decision`]; by default as the route says ([`Route::envelope`](crate::Route::envelope)), which is off.
+    /// Sets whether this client is sent `{"topic": …, "data": …}` instead of plain messages: always as text, with the
+    /// topic of the message ([`Outgoing::topic`](crate::Outgoing::topic)) or else that of the connection, and as data a
+    /// string, what [`Outgoing::json`](crate::Outgoing::json) was given, or the base64 of a binary message. What the
+    /// client says is left as it is. It matters only in a [`Decision`]; by default it is as the route says
+    /// ([`Route::envelope`](crate::Route::envelope)), which is off.
     #[must_use]
     pub fn envelope(mut self, on: bool) -> Self {
         self.envelope = Some(on);
@@ -169,12 +171,12 @@ pub struct Response {
 }
 
 impl Response {
-    /// A status, 300 to 599, and a body. What may not be sent is answered 500 instead, and reported.
+    /// A response with a status, 300 to 599, and a body. One that may not be sent is answered 500 instead, and reported.
     pub fn new(status: u16, body: impl Into<Bytes>) -> Self {
         Self { status, headers: Vec::new(), body: body.into() }
     }
 
-    /// The same with a header field more, such as `WWW-Authenticate` or `Location`.
+    /// Adds a header field, such as `WWW-Authenticate` or `Location`.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
         self.headers.push((name.into(), value.into()));
@@ -212,7 +214,7 @@ impl From<Response> for ws_tokio::Refusal {
 pub(crate) type Decide = Box<dyn Fn(Upgrade) -> Deciding + Send + Sync>;
 pub(crate) type Deciding = Pin<Box<dyn Future<Output = Decision> + Send>>;
 
-/// Waits for a decision; `None` if it panics. A panic concerns this one client, who gets an answer all the same.
+/// Waits for a decision; `None` if it panics. A panic concerns this one client, which gets an answer all the same.
 pub(crate) async fn decided(decide: &Decide, upgrade: Upgrade) -> Option<Decision> {
     // What a panic leaves half done is dropped here and not looked at again.
     let mut deciding = catch_unwind(AssertUnwindSafe(|| decide(upgrade))).ok()?;

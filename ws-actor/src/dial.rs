@@ -1,7 +1,7 @@
 //! Connections that this program opens: [`Hub::dial`].
 //!
 //! A dialled connection is one of the Hub's like any other: the same events, the same sends, one task that drives it
-//! (`conn.rs`). The handshake is ws-tokio's. `options.rs` has what may be asked for; `life.rs` makes connections, drives
+//! (`conn.rs`). The handshake is ws-tokio's. `options.rs` has what can be set; `life.rs` makes connections, drives
 //! them and, where `backoff.rs` says so, dials again.
 
 mod life;
@@ -31,7 +31,7 @@ use crate::meta::Meta;
 pub enum DialError {
     /// Connecting failed: the address, the network, TLS, time, or the server's answer.
     Failed(ConnectError),
-    /// No actor that was named runs.
+    /// None of the actors that were named runs.
     NoTarget,
     /// The Hub shuts down, or has ([`Hub::shutdown`]).
     ShutDown,
@@ -40,7 +40,7 @@ pub enum DialError {
 impl fmt::Display for DialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // It was built without for this crate's sake.
+            // This crate's users know its features, not those of ws-tokio.
             Self::Failed(ConnectError::TlsUnavailable) => {
                 f.write_str("wss needs the feature `tls` of ws-actor")
             }
@@ -71,7 +71,7 @@ impl From<ConnectError> for DialError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AttachError {
-    /// No actor that was named runs. The connection still waits.
+    /// None of the actors that were named runs. The connection still waits.
     NoTarget,
     /// The Hub shuts down, or has ([`Hub::shutdown`]). The connection still waits, in vain.
     ShutDown,
@@ -91,7 +91,7 @@ impl fmt::Display for AttachError {
 
 impl std::error::Error for AttachError {}
 
-/// How things stand with a dialled connection.
+/// The state of a dialled connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DialState {
@@ -99,7 +99,7 @@ pub enum DialState {
     Held,
     /// Open, under this id.
     Open(ConnId),
-    /// Lost, and dialled again after so long.
+    /// Lost, and dialled again after this delay.
     Waiting(Duration),
     /// Being dialled again.
     Connecting,
@@ -107,11 +107,11 @@ pub enum DialState {
     Stopped,
 }
 
-/// How things stand with a dialled connection, and how they came to.
+/// The state of a dialled connection, and what led to it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DialStatus {
-    /// How things stand.
+    /// The present state.
     pub state: DialState,
     /// How often it was dialled, the first time included.
     pub attempts: u64,
@@ -121,7 +121,7 @@ pub struct DialStatus {
     pub error: Option<Arc<DialError>>,
 }
 
-/// A connection that was dialled, and those that take its place.
+/// A dialled connection, and those that take its place.
 ///
 /// Dropped before it is attached, it is closed. Dropped later, nothing changes: the connection is the Hub's, and is
 /// dialled again as its options say. [`Dialled::stop`] ends it for good, as does [`Hub::close`] on its id.
@@ -148,8 +148,8 @@ impl Hub {
     /// Opens a connection to a server. It has the same events as one that a client opened, with
     /// [`Role::Client`](crate::Role::Client) in its [`Connect`](crate::Connect), and takes the same sends.
     ///
-    /// Of the first attempt the result comes back here, whatever [`DialOptions::reconnect`] says. While it is not attached to
-    /// an actor nobody reads from the connection, nor are pings answered: attach it soon.
+    /// The result of the first attempt is returned here, whatever [`DialOptions::reconnect`] says. While the connection
+    /// is not attached to an actor, nothing is read from it and pings are not answered: attach it soon.
     ///
     /// ```no_run
     /// # use ws_actor::{Backoff, DialOptions, Hub};
@@ -198,7 +198,7 @@ impl Hub {
 
 impl Dialled {
     /// Gives the connection to an actor, whose [`Connect`](crate::Connect) is the first it hears of it. What the relay does
-    /// not mention is as [`DialOptions::relay`] has it.
+    /// not mention is as [`DialOptions::relay`] says.
     ///
     /// # Errors
     /// [`AttachError`] tells the cases.
@@ -236,12 +236,12 @@ impl Dialled {
         }
     }
 
-    /// How things stand.
+    /// The present state.
     pub fn status(&self) -> DialStatus {
         self.status.borrow().clone()
     }
 
-    /// Waits until something has changed since the last call, and tells how things stand. Changes that come faster than
+    /// Waits until something has changed since the last call, and returns the state. Changes that come faster than
     /// calls are told as one. When it is over, it is ready at once.
     ///
     /// # Cancel safety
@@ -268,7 +268,7 @@ impl Dialled {
         self.let_go();
     }
 
-    /// Closes a connection that nobody has.
+    /// Closes a connection that has no actor.
     fn let_go(&mut self) {
         if let Some(Held { plan, socket, .. }) = self.held.take() {
             self.runtime.spawn(say_goodbye(socket, plan.config));

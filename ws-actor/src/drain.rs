@@ -1,4 +1,4 @@
-//! Graceful shutdown: nobody new, actors told, connections closed in batches, and a deadline.
+//! Graceful shutdown: no new connections, actors told, connections closed in batches, and a deadline.
 //!
 //! ```text
 //!  Open ──shutdown──▶ Draining ──all connections gone, or the deadline──▶ Over ──▶ Ended
@@ -7,10 +7,10 @@
 //!                     each outbox holds, batch by batch                 requests under way
 //! ```
 //!
-//! A listener stays open while connections drain, for a closed one cannot say 503, and resets whoever waits in the
-//! system's queue. A program that would rather have it closed at once calls [`Listening::stop`](crate::Listening::stop) before.
+//! A listener stays open while connections drain, for a closed one cannot say 503, and resets the clients that wait
+//! in the system's queue. A program that wants it closed at once calls [`Listening::stop`](crate::Listening::stop) first.
 //!
-//! Nobody slips through: a connection is registered under its shard's lock, and refused there once the gate is shut;
+//! No connection slips through: each is registered under its shard's lock, and refused there once the gate is shut;
 //! the list of those to be closed is made under the same locks, after it was shut.
 
 use std::convert::Infallible;
@@ -27,16 +27,16 @@ use crate::hub::Hub;
 use crate::mailbox::Letter;
 use crate::sync::lock;
 
-/// How [`Hub::shutdown`] goes about it.
+/// The settings of [`Hub::shutdown`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drain {
-    /// So many connections are closed at once. Default 10 000.
+    /// How many connections are closed at once. Default 10 000.
     pub batch: usize,
-    /// So much time is between two batches, that clients do not come back to another node all at once. Default 2 s.
+    /// The time between two batches, so that clients do not come back to another node all at once. Default 2 s.
     pub every: Duration,
-    /// All of it takes no longer than this. Default 30 s.
+    /// The longest that all of it may take. Default 30 s.
     pub deadline: Duration,
-    /// What the clients' close frames say. Default 1012, service restart; one that may not travel is sent as that.
+    /// The code of the clients' close frames. Default 1012, service restart, which also replaces a code that may not travel.
     pub code: CloseCode,
 }
 
@@ -62,12 +62,12 @@ impl Default for Drain {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
-    /// Connections that ended with a closing handshake, whoever began it: all that had been sent to them has arrived.
+    /// Connections that ended with a closing handshake, whichever side began it: all that had been sent to them has arrived.
     pub closed_clean: usize,
     /// Connections that ended without: they were cut at the deadline, or lost before.
     pub cut: usize,
-    /// Messages that had been accepted for these connections and never left their outboxes. What a socket had taken
-    /// when it was cut, nobody knows.
+    /// Messages that had been accepted for these connections and never left their outboxes. How much of what a socket
+    /// had taken arrived is not known.
     pub undelivered: u64,
 }
 
@@ -88,7 +88,7 @@ pub(crate) enum Phase {
 pub(crate) struct Gate {
     is_shut: AtomicBool,
     phase: watch::Sender<Phase>,
-    /// Held by the one who shuts down, and by those who wait for him.
+    /// Held by the call that shuts down, and by those that wait for it.
     summary: tokio::sync::Mutex<Option<Summary>>,
     so_far: Mutex<Summary>,
     ended: Notify,
@@ -112,7 +112,7 @@ impl Gate {
         !self.is_shut.load(Ordering::SeqCst)
     }
 
-    /// To see how far it is. As long as somebody has one of these, the shutdown waits for him, up to its deadline.
+    /// To see how far it is. As long as one of these is held, the shutdown waits for its holder.
     pub(crate) fn watch(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
     }
@@ -150,19 +150,19 @@ pub(crate) async fn until(watch: &mut watch::Receiver<Phase>, phase: Phase) {
 /// What an actor's letter about the shutdown carries; its drop says that the actor has done with the letter.
 pub(crate) type Answer = mpsc::Sender<Infallible>;
 
-/// Longer than any deadline that is meant.
+/// Longer than any deadline that makes sense.
 const FAR: Duration = Duration::from_secs(365 * 86_400);
 
-/// Of the time, so much is left to tasks to notice that they are cut: a tenth, and at most this.
+/// The longest that is left for tasks to notice that they are cut; it is a tenth of the time otherwise.
 const RESERVE: Duration = Duration::from_secs(1);
 
 impl Hub {
     /// Ends everything that runs on this Hub, within the deadline:
     ///
-    /// 1. Nobody new is let in: upgrades are answered 503, with the seconds that are left in `Retry-After`. Plain HTTP
-    ///    goes on, so that a health check ([`Hub::is_draining`]) and the metrics can be read.
+    /// 1. No new connection is accepted: upgrades are answered 503, with the seconds that are left in `Retry-After`.
+    ///    Plain HTTP goes on, so that a health check ([`Hub::is_draining`]) and the metrics can be read.
     /// 2. Each actor's [`WsActor::drain`](crate::WsActor::drain) is called, behind what is in its mailbox already. It may
-    ///    still send. The connections wait until all have answered, for half of the time at most.
+    ///    still send. The connections stay open until all have returned from it, for half of the time at most.
     /// 3. Connections are closed in batches. The close frame goes behind all that was accepted for the connection before,
     ///    and the client answers it. If the batches would not fit into three quarters of the time that is left, they are
     ///    made larger.
@@ -172,8 +172,8 @@ impl Hub {
     ///    three quarters of the rest; what observers ([`Hub::observe`]) have not been told by then has the last of it.
     ///    Requests that are still under way are cut when the actors have ended.
     ///
-    /// It is for good; a Hub that was shut down takes no connection again. Whoever calls this later waits for the same
-    /// end and gets the same summary.
+    /// It is for good; a Hub that was shut down takes no connection again. A later call waits for the same end and gets
+    /// the same summary.
     ///
     /// # Cancel safety
     /// Cancelled, it stays where it is, with the gate shut; another call goes on, by its own settings.
@@ -221,7 +221,7 @@ impl Hub {
         result
     }
 
-    /// Whether [`Hub::shutdown`] was called: what a health check should answer 503 for.
+    /// Whether [`Hub::shutdown`] was called: a health check should answer 503 then.
     pub fn is_draining(&self) -> bool {
         !self.shared.gate.is_open()
     }
@@ -371,7 +371,7 @@ mod tests {
         let summary = Summary { closed_clean: 25, cut: 0, undelivered: 0 };
         assert_eq!(shutdown.await.unwrap(), summary);
         assert_eq!(hub.metrics().closed.of(crate::Ending::Local), 25);
-        // For good, and whoever asks later learns the same.
+        // For good, and a later call returns the same.
         assert_eq!(hub.shutdown(drain).await, summary);
     }
 
@@ -395,8 +395,8 @@ mod tests {
         }
     }
 
-    /// O2: what has not ended at the deadline is cut, and what it never got is counted; who was told to close twice is not
-    /// counted twice.
+    /// O2: what has not ended at the deadline is cut, and what it never got is counted; a connection that was told to close
+    /// twice is not counted twice.
     #[tokio::test(start_paused = true)]
     async fn stragglers() {
         let hub = Hub::new();
@@ -421,7 +421,7 @@ mod tests {
         assert_eq!(hub.metrics().dropped.of(crate::DropReason::Ended), 2);
     }
 
-    /// O2: nobody is let in any more, wherever he stood when it began.
+    /// O2: no connection is accepted any more, however far it was when it began.
     #[tokio::test(start_paused = true)]
     async fn nobody_new() {
         let hub = Hub::new();

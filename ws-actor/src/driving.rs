@@ -1,4 +1,4 @@
-//! Who drives an open connection: a task of its own, or a loop that has many.
+//! What drives an open connection: a task of its own, or a loop that has many.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::conn::{Open, drive};
 use crate::patience::Patience;
 
-/// What a server has its connections driven by.
+/// What drives the connections of a server.
 #[derive(Clone)]
 pub(crate) struct Driving {
     patience: Arc<Patience>,

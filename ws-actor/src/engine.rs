@@ -1,11 +1,11 @@
 //! What joins a [`Hub`](crate::Hub) to those of other nodes; [`Local`] joins it to none.
 //!
-//! A Hub does by itself what concerns connections of its own. It asks its engine where somebody else may be concerned: a
+//! A Hub does by itself what concerns its own connections. It asks its engine where other nodes may be concerned: a
 //! message for an id that another node gave, a broadcast, the first member of a room here and the last one. So a program
 //! that is written for one node runs on several with another engine, and no other change.
 //!
-//! An engine that does join nodes also brings what they say: messages for connections and rooms here, nodes that come and go,
-//! lists of members. That way in, and [`SendError`] for a node that is down, come with the first such engine.
+//! An engine that does join nodes also brings what they say: messages for connections and rooms here, nodes that come
+//! and go, lists of members. That way in, and [`SendError`] for a node that is down, come with the first such engine.
 
 mod local;
 
@@ -15,13 +15,13 @@ use crate::hub::SendError;
 use crate::id::{ConnId, NodeId};
 use crate::outgoing::Outgoing;
 
-/// The side of other nodes, as a Hub sees it ([`Hub::with_engine`](crate::Hub::with_engine)).
+/// The link to other nodes, as a Hub sees it ([`Hub::with_engine`](crate::Hub::with_engine)).
 ///
-/// Every method is called on the task that sends, joins or leaves, some under a lock of the Hub. So none may wait, and none may
-/// call the Hub: what takes time goes through a queue of the engine's own.
+/// Every method is called on the task that sends, joins or leaves, some under a lock of the Hub. So none may wait, and
+/// none may call the Hub: what takes time goes through a queue of the engine's own.
 pub trait Engine: Send + Sync + 'static {
-    /// The incarnation of this node: all ids of connections here bear it. It is asked for once, and no other Hub may
-    /// have it, now or later ([`NodeId::draw`]).
+    /// The incarnation of this node: all ids of connections here bear it. It is asked for once, and must be unique
+    /// among all Hubs, now and later ([`NodeId::draw`]).
     fn node(&self) -> NodeId;
 
     /// Takes a message to a connection of another node.

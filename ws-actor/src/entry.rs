@@ -40,8 +40,8 @@ pub(crate) struct Entry {
     /// Until the connection ends; boxed, for most need none.
     places: Mutex<Option<Box<Places>>>,
     authenticated: AtomicBool,
-    /// It is written by a thread that shares nothing with those who send, and that may lag behind them; not while its peer
-    /// lets it wait.
+    /// It is written by a thread of its own, which may lag behind the senders; not while its peer keeps it
+    /// waiting.
     lags: AtomicBool,
     pub(crate) traffic: Traffic,
     pub(crate) memberships: Mutex<Memberships>,
@@ -52,7 +52,7 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug)]
 pub(crate) struct Who {
     pub(crate) remote_addr: SocketAddr,
-    /// Shared, for most that come one after the other come the same way.
+    /// Shared, for connections that come one after the other mostly come the same way.
     pub(crate) way: Arc<Way>,
 }
 
@@ -178,7 +178,7 @@ impl Entry {
         lock(&self.places).as_ref()?.user().cloned()
     }
 
-    /// Makes it a connection of somebody known, and of this user if one is named.
+    /// Marks it as authenticated, and as this user's if one is named.
     pub(crate) fn authenticate(&self, user: Option<&Arc<str>>) -> Result<(), NoPlace> {
         if let Some(user) = user {
             lock(&self.places).get_or_insert_default().name_user(user)?;
@@ -196,7 +196,7 @@ impl Entry {
         lock(&self.places).take()
     }
 
-    /// Says whether the connection is written beside those who send, whoever they are.
+    /// Says whether the connection is written by another thread than those that send.
     #[cfg(feature = "mio")]
     pub(crate) fn set_lags(&self, lags: bool) {
         self.lags.store(lags, Ordering::Relaxed);
@@ -205,7 +205,7 @@ impl Entry {
         }
     }
 
-    /// Ready when a sender who goes on and on need not wait for whoever writes.
+    /// Ready when a sender that goes on and on need not wait for the thread that writes.
     pub(crate) fn poll_relieved(&self, cx: &Context<'_>, ticket: &mut Option<Ticket>) -> Poll<()> {
         if self.lags.load(Ordering::Relaxed) { self.outbox.poll_low(cx, ticket) } else { Poll::Ready(()) }
     }
@@ -214,7 +214,7 @@ impl Entry {
         lock(&self.seat).terms.clone()
     }
 
-    /// Who had the connection when it ended.
+    /// The actor that had the connection when it ended.
     pub(crate) fn last_target(&self) -> Option<Target> {
         lock(&self.seat).last().cloned()
     }

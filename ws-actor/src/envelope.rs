@@ -2,7 +2,7 @@
 //! ([`Relay::envelope`](crate::Relay::envelope)).
 //!
 //! The envelope is put around a message where it enters a connection's outbox, so that one broadcast can reach clients
-//! with envelopes and clients without. For those with, it is made once (`outgoing.rs`).
+//! with envelopes and clients without. For those with envelopes, it is made once (`outgoing.rs`).
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use ws_core::{Kind, Utf8};
 pub(crate) struct Envelope {
     /// Without one, it is that of the connection.
     pub(crate) topic: Option<Arc<str>>,
-    /// The message is a text of JSON, and goes in as it is.
+    /// The message is JSON text, and goes in as it is.
     pub(crate) is_json: bool,
 }
 

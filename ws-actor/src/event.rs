@@ -21,11 +21,11 @@ pub enum Message {
     Text(Utf8),
     /// Any bytes.
     Binary(Bytes),
-    /// A question for a sign of life, of at most 125 bytes. Connections ping by themselves; this is one more.
+    /// A request for a sign of life, of at most 125 bytes. Connections ping by themselves; this is one more.
     Ping(Bytes),
-    /// An unasked answer, of at most 125 bytes. A peer's pings are answered without it.
+    /// An unsolicited pong, of at most 125 bytes. A peer's pings are answered without it.
     Pong(Bytes),
-    /// The end, behind all that was sent before it; `None` says no reason.
+    /// The end, behind all that was sent before it; `None` gives no code.
     Close(Option<CloseFrame>),
 }
 
@@ -50,7 +50,7 @@ impl Message {
 }
 
 impl Message {
-    /// Whether it is no control frame.
+    /// Whether it is not a control frame.
     pub(crate) fn is_data(&self) -> bool {
         matches!(self, Self::Text(_) | Self::Binary(_))
     }
@@ -65,7 +65,7 @@ impl Message {
     }
 }
 
-/// The kind and the length: a payload does not belong into a log.
+/// The kind and the length: a payload does not belong in a log.
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -112,7 +112,7 @@ pub struct CloseFrame {
 }
 
 impl CloseFrame {
-    /// A close frame of these parts; sending it tells whether they may travel.
+    /// A close frame with this code and reason; sending it fails if they may not travel.
     pub fn new(code: impl Into<CloseCode>, reason: impl Into<Utf8>) -> Self {
         Self { code: code.into(), reason: reason.into() }
     }
@@ -143,7 +143,7 @@ impl From<ws_core::CloseFrame<'_>> for CloseFrame {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Connect {
-    /// Its name, for replies and for later.
+    /// Its id, for replies and for later.
     pub id: ConnId,
     /// Which side this program is on: a server's, or a client's that was dialled ([`Hub::dial`](crate::Hub::dial)).
     pub role: Role,
@@ -153,15 +153,15 @@ pub struct Connect {
     pub local_addr: SocketAddr,
     /// The path that the client asked for, as sent.
     pub path: Arc<str>,
-    /// What the parameters in the route's path say, decoded.
+    /// The values of the parameters in the route's path, decoded.
     pub params: Params,
-    /// What stood behind the path's question mark, as sent; empty when there was nothing.
+    /// The query: what followed the path's question mark, as sent; empty if there was none.
     pub query: Arc<str>,
     /// The subprotocol that is spoken, if one was agreed upon.
     pub subprotocol: Option<Arc<str>>,
-    /// Whose connection it is, if the decision said so ([`Relay::user`](crate::Relay::user)).
+    /// The user of the connection, if the decision named one ([`Relay::user`](crate::Relay::user)).
     pub user: Option<Arc<str>>,
-    /// What its messages come under.
+    /// The topic that its messages come under.
     pub topic: Arc<str>,
     /// The values that go with it.
     pub meta: Meta,
@@ -174,19 +174,19 @@ pub struct Connect {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Inbound {
-    /// From whom.
+    /// The connection that it came from.
     pub id: ConnId,
-    /// What this connection's messages came under when this one came ([`Relay::topic`](crate::Relay::topic)).
+    /// The topic of this connection when the message came ([`Relay::topic`](crate::Relay::topic)).
     pub topic: Arc<str>,
-    /// What he says: text or binary. On a route that asks for
+    /// The message: text or binary. On a route that asks for
     /// [control frames](crate::Route::control_frames), also a ping, a pong or a close frame.
     pub message: Message,
-    /// Which part of the message this is: [`Part::Whole`], but on a route that asks for parts
+    /// Which part of the message this is: [`Part::Whole`], except on a route that asks for parts
     /// ([`Route::in_parts`](crate::Route::in_parts)).
     pub part: Part,
 }
 
-/// So much time has passed since the last one, or since the connection was opened. Asked for by
+/// A heartbeat: its interval has passed since the last one, or since the connection was opened. Asked for by
 /// [`Relay::heartbeat`](crate::Relay::heartbeat).
 ///
 /// It stands in line with the connection's messages. One that falls due while a message waits for the actor is left
@@ -194,7 +194,7 @@ pub struct Inbound {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Heartbeat {
-    /// Whose.
+    /// The connection's id.
     pub id: ConnId,
     /// How long the connection has been open.
     pub uptime: Duration,
@@ -208,18 +208,18 @@ pub struct Heartbeat {
     pub bytes_out: u64,
     /// Messages that wait in its outbox.
     pub queued: usize,
-    /// What its messages come under.
+    /// The topic that its messages come under.
     pub topic: Arc<str>,
     /// The values that go with it.
     pub meta: Meta,
 }
 
-/// A connection is gone. No call about this id follows, and sends to it say `NotFound`; but for [`Reason::Moved`], after
-/// which it is open and another actor has it.
+/// A connection is gone. No call about this id follows, and sends to it say `NotFound`. The exception is [`Reason::Moved`],
+/// after which it is open and another actor has it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Disconnect {
-    /// Its name.
+    /// Its id.
     pub id: ConnId,
     /// How it ended.
     pub reason: Reason,
@@ -242,31 +242,31 @@ pub enum Reason {
     TargetBusy,
     /// The actor ended; 1011 was sent.
     TargetDown,
-    /// The actor failed at an event of this connection ([`Recovery::Close`](crate::Recovery::Close)); 1011 was sent.
+    /// The actor failed in a call about this connection ([`Recovery::Close`](crate::Recovery::Close)); 1011 was sent.
     TargetFailed,
     /// The peer's messages came too fast ([`Limits::rate`](crate::Limits::rate)); 1008 was sent.
     OverRate,
-    /// Nobody said in time who is on the connection
+    /// The program did not authenticate the connection in time
     /// ([`Limits::authenticate_within`](crate::Limits::authenticate_within)); 3502 was sent.
     Unauthenticated,
     /// Neither side said anything for too long ([`Limits::idle`](crate::Limits::idle)); 1001 was sent.
     Idle,
     /// It has not ended: it was moved to another actor ([`Hub::retarget`](crate::Hub::retarget)).
     Moved,
-    /// The peer let this deadline pass.
+    /// The peer missed this deadline.
     Timeout(Timer),
     /// The peer broke this rule; its close code was sent.
     Protocol(Violation),
     /// The socket failed, or ended without a close frame (`UnexpectedEof`).
     Io(io::ErrorKind),
-    /// The task that drove the connection was dropped, as when the runtime shuts down.
+    /// The task that drove the connection was dropped, for example when the runtime shut down.
     Aborted,
 }
 
 impl Reason {
     pub(crate) const UNAUTHENTICATED: u16 = 3502;
 
-    /// The end as a close code (RFC 6455, section 7.1.5): 1005 stands for a close frame without one, 1006 for an end
+    /// The close code of the end (RFC 6455, section 7.1.5): 1005 stands for a close frame without one, 1006 for an end
     /// without a close frame. [`Reason::Moved`] is no end and has 1005 too.
     pub fn code(&self) -> CloseCode {
         match self {
@@ -314,7 +314,7 @@ pub enum Event {
     Connect(Box<Connect>),
     /// It has a message.
     Message(Inbound),
-    /// So much time has passed.
+    /// A heartbeat is due.
     Heartbeat(Box<Heartbeat>),
     /// It is gone.
     Disconnect(Disconnect),

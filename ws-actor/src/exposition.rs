@@ -12,7 +12,7 @@ use crate::metrics::{Durations, Metrics, Tally};
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 impl Metrics {
-    /// The same as Prometheus' text format has it, with durations in seconds. All names begin with `ws_`.
+    /// The metrics in Prometheus' text format, with durations in seconds. All names begin with `ws_`.
     ///
     /// [`Server::metrics_at`](crate::Server::metrics_at) serves it.
     pub fn prometheus(&self) -> String {
@@ -46,7 +46,8 @@ impl Metrics {
         out.one("ws_messages_over_rate_total", "counter", help, self.over_rate)?;
         out.one("ws_outbox_messages", "gauge", "Messages that wait in outboxes.", self.queued)?;
         out.one("ws_outbox_bytes", "gauge", "Bytes of frames that wait in outboxes.", self.queued_bytes)?;
-        // No histogram, whose counts may only grow: this is how things stand now. histogram_quantile() reads it all the same.
+        // No histogram, whose counts may only grow: this is how things stand now. histogram_quantile() reads it all the
+        // same.
         let help = "Connections with at most so many messages waiting in their outbox, now.";
         out.family("ws_outbox_depth_connections", "gauge", help)?;
         for (depth, connections) in self.queue_depths {

@@ -14,7 +14,7 @@ use crate::target::Target;
 
 impl Target {
     /// A target whose events go to a closure, one after the other: to an actor of another framework, a channel, a log. It
-    /// has a name as other targets have, and [`Target::cast`]s nothing.
+    /// has a name as other targets have, and takes no [casts](Target::cast).
     ///
     /// When the closure breaks, because the other actor is gone, the target ends as an actor that stops: its connections
     /// close with 1011. It is told of their ends all the same.
@@ -60,7 +60,7 @@ where
     }
 }
 
-/// No value is of this type, so that nothing can be cast.
+/// A type without values, so that nothing can be cast.
 pub(crate) enum Nothing {}
 
 impl<F, R> WsActor for Forward<F>

@@ -1,4 +1,4 @@
-//! For those who come from another system: its concepts, their names here, and the first lines of code.
+//! Guides for users of other systems: their concepts, the names here, and the first lines of code.
 //!
 //! | you know | you will look for | page |
 //! |---|---|---|
@@ -9,7 +9,7 @@
 //! | Wippy | an HTTP decision, a hub process, re-targeting | [`wippy`] |
 //!
 //! The code of each page is run with the tests, with clients in memory ([`testing`](crate::testing)). The last column of its
-//! table has the row of `CONFORMANCE.md` that tells which tests hold the promise. What is not there yet is said at the end.
+//! table has the row of `CONFORMANCE.md` that tells which tests hold the promise. What is missing is listed at the end.
 
 pub mod ergo {
     #![doc = include_str!("guide/ergo.md")]
@@ -73,7 +73,7 @@ mod tests {
         Some(row.split(" | ").map(str::trim).collect())
     }
 
-    /// No page promises what no test holds, and none leaves out what its readers look for.
+    /// No page promises what no test checks, and none leaves out what its readers look for.
     #[test]
     fn pages_promise_what_is_held() {
         let held: BTreeMap<_, _> = CONFORMANCE

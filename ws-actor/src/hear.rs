@@ -1,4 +1,4 @@
-//! What comes from a peer, as its actor gets it, whoever reads the socket: events of the protocol as messages, its failures
+//! What comes from a peer, as its actor gets it, for tasks and loops alike: events of the protocol as messages, its failures
 //! as reasons.
 
 use std::io;
@@ -36,7 +36,7 @@ pub(crate) fn message(event: &Event<'_>) -> (Message, Part) {
     (message, part)
 }
 
-/// How a connection ends that failed.
+/// The end of a connection that failed.
 pub(crate) fn reason(failure: Failure) -> Reason {
     match failure {
         Failure::Violation(violation) => Reason::Protocol(violation),

@@ -1,6 +1,6 @@
-//! The last messages of a room, for those who come later.
+//! The last messages of a room, for members that join later.
 //!
-//! Bounded in number, in age and in bytes. What is too old goes when somebody looks: a room has no timer. What goes is
+//! Bounded in number, in age and in bytes. What is too old goes at the next look: a room has no timer. What goes is
 //! handed out, to be let go of when no lock is held.
 
 use std::collections::VecDeque;
@@ -11,7 +11,8 @@ use ws_core::Instant;
 
 use crate::outgoing::Frame;
 
-/// Most bytes that a room's history holds, frame heads and its own bookkeeping included. One larger message stands alone.
+/// Maximum number of bytes in a room's history, frame heads and its own bookkeeping included. One larger message stands
+/// alone.
 pub(crate) const MAX_HISTORY_BYTES: usize = 1 << 20;
 
 #[derive(Default)]
@@ -182,8 +183,8 @@ mod tests {
         options
     }
 
-    /// S5, D2: a newcomer gets what was broadcast before he came, and then what comes; once each, and joining twice changes
-    /// nothing. A member gets nothing twice.
+    /// S5, D2: a newcomer gets what was broadcast before it joined, and then what comes; once each, and joining twice
+    /// changes nothing. A member gets nothing twice.
     #[test]
     fn a_newcomer_gets_the_past() {
         let (hub, target) = (Hub::new(), target());
@@ -194,7 +195,7 @@ mod tests {
         for text in ["1", "2", "3", "4"] {
             assert_eq!(room.broadcast(text).delivered, 1);
         }
-        // To all but one counts; what is no message does not.
+        // A broadcast to all but one counts; a ping does not.
         room.broadcast_except(a, "5");
         room.broadcast(crate::Message::Ping("ping".into()));
         assert_eq!(room.join(b), Ok(()));
@@ -247,7 +248,7 @@ mod tests {
     }
 
     proptest! {
-        /// S5, D2: whoever joins while others speak hears an unbroken run of what is said, to its end.
+        /// S5, D2: a member that joins while others speak hears an unbroken run of what is said, to its end.
         #[test]
         fn no_gap_and_nothing_twice(most in 1..20_usize, joins in proptest::collection::vec(0..60_u32, 1..8)) {
             let (hub, target) = (Hub::new(), target());

@@ -71,13 +71,13 @@ pub(crate) struct Shard {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
-    /// No connection has this id: it is gone, or it was one of another start of the program.
+    /// No connection has this id: it has ended, or belonged to another start of the program.
     NotFound,
     /// The connection is closing and takes no more.
     Closed,
-    /// The connection's outbox is full. What else happens, its [`Overflow`](crate::Overflow) policy says.
+    /// The connection's outbox is full. Its [`Overflow`](crate::Overflow) policy says what else happens.
     Full,
-    /// No peer may be sent this: a control frame that is too long, or a close code that may not travel.
+    /// It may not be sent to any peer: a control frame that is too long, or a close code that may not travel.
     Invalid(ws_core::SendError),
 }
 
@@ -103,7 +103,7 @@ impl From<Refused> for SendError {
     }
 }
 
-/// What became of a broadcast.
+/// The outcome of a broadcast.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
     /// Connections that accepted the message.
@@ -121,7 +121,7 @@ impl Sent {
     }
 }
 
-/// How things stand with a connection.
+/// The present state of a connection.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ConnInfo {
@@ -133,18 +133,18 @@ pub struct ConnInfo {
     pub local_addr: SocketAddr,
     /// The path that the client asked for, as sent.
     pub path: Arc<str>,
-    /// What the parameters in the route's path say, decoded.
+    /// The values of the parameters in the route's path, decoded.
     pub params: Params,
-    /// What stood behind the path's question mark, as sent.
+    /// The query: what followed the path's question mark, as sent.
     pub query: Arc<str>,
-    /// The subprotocol that is spoken, if one was agreed upon.
+    /// The subprotocol, if one was agreed upon.
     pub subprotocol: Option<Arc<str>>,
-    /// Whose connection it is, if the program has said so ([`Relay::user`](crate::Relay::user),
+    /// The user of the connection, if the program has named one ([`Relay::user`](crate::Relay::user),
     /// [`Hub::authenticate`]).
     pub user: Option<Arc<str>>,
     /// The name of the actor that has it; `None` when it has just ended.
     pub target: Option<Arc<str>>,
-    /// What its messages come under.
+    /// The topic that its messages come under.
     pub topic: Arc<str>,
     /// The values that go with it.
     pub meta: Meta,
@@ -184,12 +184,12 @@ impl fmt::Debug for Hub {
 }
 
 impl Hub {
-    /// A Hub without connections, under an incarnation of its own, on one node.
+    /// Creates a Hub without connections, on one node, under an incarnation of its own.
     pub fn new() -> Self {
         Self::with_engine(Local::new())
     }
 
-    /// A Hub without connections that an engine joins to other nodes.
+    /// Creates a Hub without connections that an engine joins to other nodes.
     pub fn with_engine(engine: impl Engine) -> Self {
         let shared = Shared {
             node: engine.node(),
@@ -207,7 +207,7 @@ impl Hub {
         Self { shared: Arc::new(shared) }
     }
 
-    /// The incarnation that all ids of this Hub's connections bear.
+    /// The incarnation that is part of the ids of all connections of this Hub.
     pub fn node(&self) -> NodeId {
         self.shared.node
     }
@@ -234,13 +234,13 @@ impl Hub {
     /// Room means half of the outbox here: the other half is for senders that do not wait.
     ///
     /// For tasks of their own that produce faster than a client reads. An actor that waits here serves nobody
-    /// meanwhile; it should use [`Hub::send`].
+    /// else meanwhile; it should use [`Hub::send`].
     ///
     /// # Cancel safety
     /// Cancelled, nothing was queued.
     ///
     /// # Errors
-    /// As [`Hub::send`], but for `Full`, which only pings and pongs get.
+    /// As [`Hub::send`], except that only pings and pongs get `Full`.
     pub async fn send_acked(&self, to: ConnId, message: impl Into<Outgoing>) -> Result<(), SendError> {
         let message = message.into();
         if to.node() != self.shared.node {
@@ -285,7 +285,7 @@ impl Hub {
         self.send(id, Message::Close(Some(frame)))
     }
 
-    /// How things stand with one connection.
+    /// The state of one connection.
     pub fn inspect(&self, id: ConnId) -> Option<ConnInfo> {
         Some(self.entry(id)?.info())
     }
@@ -413,7 +413,7 @@ mod tests {
         assert_eq!(written(&stranger), [""; 0]);
     }
 
-    /// B8, X-06, C-09: what may not travel is refused at the call, and changes nothing.
+    /// B8, X-06, C-09: a frame that may not travel is refused at the call, and changes nothing.
     #[test]
     fn invalid_frames_are_refused() {
         let (hub, target) = (Hub::new(), target());

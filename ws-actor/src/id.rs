@@ -9,12 +9,12 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::str::FromStr;
 use std::time::SystemTime;
 
-/// One incarnation of a node: drawn anew each time a [`Hub`](crate::Hub) is made.
+/// One incarnation of a node: drawn afresh each time a [`Hub`](crate::Hub) is made.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(u64);
 
 impl NodeId {
-    /// A number that no earlier incarnation had, but for one chance in 2^64.
+    /// Draws a number that no earlier incarnation had, with a chance of one in 2^64 of being wrong.
     ///
     /// The standard library seeds its hash keys from the system's entropy and gives each hasher of a process other
     /// ones; process and time are mixed in, should the system have none. The number has to be unique, not secret.
@@ -77,7 +77,7 @@ impl fmt::Debug for ConnId {
     }
 }
 
-/// A text that is no [`ConnId`].
+/// The error of parsing a text that is not a [`ConnId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseConnIdError;
 

@@ -1,9 +1,9 @@
 //! Realtime applications over WebSocket: actors, rooms, and a Hub that reaches every connection.
 //!
-//! An application is one or more **actors**. An actor is a value that one task owns; for each of its connections it is
-//! told [`Connect`], then every message, then [`Disconnect`], once each and in this order, whatever happens. It
+//! An application is one or more **actors**. An actor is a value that one task owns; for each of its connections it gets
+//! [`Connect`], then every message, then [`Disconnect`], once each and in this order, whatever happens. It
 //! answers through the [`Hub`], which any task and any thread can hold: send to one connection, to a [`Room`], or to
-//! all. A [`Server`] listens, and serves plain HTTP on the same port if asked to. Those who know another such system begin
+//! all. A [`Server`] listens, and serves plain HTTP on the same port if asked to. If you know another such system, begin
 //! with the [`guide`].
 //!
 //! ```no_run
@@ -53,22 +53,22 @@
 //! }
 //! ```
 //!
-//! The example is a whole program. The rest of this page is what it grows into, in the order in which one comes to it.
+//! The example is a whole program. The rest of this page is what it grows into, in the order in which you will need it.
 //!
 //! # Who comes, and to whom
 //!
-//! A [`Route`] leads from a path, with parameters if need be (`/ws/chat/:room`), to an actor, or to a [`Pool`] of them in
-//! turn. [`Route::decide`] asks an async function of yours about every upgrade before it is answered. It sees the request
-//! ([`Upgrade`]) and says where the connection goes and what goes with it ([`Relay`]: actor, topic, values ([`Meta`]),
-//! heartbeat, user, subprotocol), or what the client is answered instead ([`Response`]). Nothing of a `Relay` but the
-//! subprotocol reaches the client. Most of it may be changed while the connection lives ([`Hub::retarget`]): moved to
-//! another actor, it loses no message and has none out of order.
+//! A [`Route`] leads from a path, with parameters if need be (`/ws/chat/:room`), to an actor, or to a [`Pool`] of them
+//! in turn. [`Route::decide`] asks an async function of yours about every upgrade before it is answered. The function
+//! sees the request ([`Upgrade`]) and says where the connection goes and what goes with it ([`Relay`]: actor, topic,
+//! values ([`Meta`]), heartbeat, user, subprotocol), or what the client is answered instead ([`Response`]). Nothing of
+//! a `Relay` but the subprotocol reaches the client. Most of it may be changed while the connection lives
+//! ([`Hub::retarget`]): moved to another actor, it loses no message, and none comes out of order.
 //!
-//! Requests that are no upgrades go to [`Server::on_http`] or to a tower service ([`Server::http_service`]); the other way
+//! Requests that are not upgrades go to [`Server::on_http`] or to a tower service ([`Server::http_service`]); the other way
 //! round, [`Server::upgrade`] takes connections from an HTTP server that you have, and [`Server::serve`] any stream.
 //!
 //! All of that can be data: a [`Manifest`] says where to listen, which actors run and which paths lead to them, and starts
-//! by itself what it says.
+//! them.
 //!
 //! # What a message is
 //!
@@ -78,11 +78,12 @@
 //!
 //! # Rooms
 //!
-//! A [`Room`] is a set of connections under any name. It begins with whoever joins first and ends with the last member; a
+//! A [`Room`] is a set of connections under any name. It begins with the first member and ends with the last; a
 //! connection that ends has left. What is broadcast to it is framed once, and all members get the messages of several
 //! senders in the same order. A broadcast queues to one member after the other in the caller's task, a fraction of a
-//! microsecond for each. With [`Hub::room_with`] a room keeps its last messages for newcomers, and tells its members who comes
-//! and goes; [`Room::roster`] has the members with their values, [`Room::info`] what was delivered and dropped.
+//! microsecond for each. With [`Hub::room_with`] a room keeps its last messages for newcomers, and tells its members
+//! who joins and leaves; [`Room::roster`] has the members with their values, [`Room::info`] what was delivered and
+//! dropped.
 //!
 //! # Who waits for whom
 //!
@@ -95,54 +96,56 @@
 //! before it has; writing goes on meanwhile, so an actor and its clients cannot wait for each other in a circle.
 //! Every queue is bounded, in messages and in bytes: an outbox by [`OutboxLimits`], a mailbox by 1 024 messages and 8 MiB.
 //!
-//! | who is slow or broken | what happens |
+//! | what is slow or broken | what happens |
 //! |---|---|
 //! | a client that takes no messages | its outbox fills and the [`Overflow`] policy decides, closing it with 1013 by default; a socket that takes no byte for the write timeout is cut |
 //! | an actor | its clients are not read; after the mailbox timeout they are closed with 1013 |
-//! | an actor that panics | its connections are closed with 1011, its name is free, nobody else notices; or as [`ActorOptions`] say |
+//! | an actor that panics | its connections are closed with 1011, its name is free, no other actor notices; or as [`ActorOptions`] say |
 //! | a peer that breaks the protocol | it is closed with the code of the rule, and [`Reason::Protocol`] names it |
 //! | a client that vanishes | it is pinged, and given up after [`Settings`]`.protocol.timeouts` |
 //! | a client that sends too much, or too fast | [`Limits`]: it is closed with 1009, or with 1008, or dropped messages, or slowed down |
-//! | a crowd | [`Limits`]: whoever is too many is answered 503 before any upgrade |
+//! | a crowd | [`Limits`]: connections beyond them are answered 503 before any upgrade |
 //!
 //! # When an actor fails
 //!
-//! A panic ends the call that it happened in, and an error that an actor reports ([`Context::fail`]) is as good as one.
-//! What else ends, [`Hub::spawn_with`] says: nothing, the connection, the actor, or the actor but not its connections: it
-//! is made again and told of them ([`Recovery`]). [`Hub::on_actor_failure`] tells a log, and [`Target::ended`] and
-//! [`Target::monitor`] whoever depends on an actor.
+//! A panic ends the call that it happened in, and so does an error that an actor reports ([`Context::fail`]).
+//! [`Hub::spawn_with`] says what else ends: nothing, the connection, the actor, or the actor but not its connections:
+//! it is made again and told of them ([`Recovery`]). [`Hub::on_actor_failure`] tells a log; [`Target::ended`] and
+//! [`Target::monitor`] tell what depends on an actor.
 //!
 //! # What is safe by default, and what you say
 //!
-//! Pages of other hosts are refused ([`Origins`]); messages are limited to 1 MiB, heads to 16 KiB and 10 s; upgrades to paths
-//! that are no route are 404, malformed ones are refused by the rule that they break, before any `101`. How many connections
-//! there may be (in all, of a route, of an address, of a user), how fast they may speak and how soon they must say who they
-//! are, only you know: say it in [`Limits`]. For anything beyond loopback, put TLS in front.
+//! Pages from other hosts are refused ([`Origins`]); messages are limited to 1 MiB, heads to 16 KiB and 10 s; upgrades
+//! to paths without a route are answered 404, malformed ones are refused by the rule that they break, before any `101`.
+//! Only you know how many connections there may be (in all, per route, per address, per user), how fast they may speak
+//! and how soon they must authenticate: say it in [`Limits`]. For anything beyond loopback, put TLS in front.
 //!
 //! [`Route::deflate`] turns permessage-deflate (RFC 7692) on; it is off by default. A broadcast is compressed once for each
 //! window that its receivers have agreed on (one, mostly), not once for each of them, and an idle connection keeps no
-//! compressor, but the last few KiB that it has sent and received.
+//! compressor, only the last few KiB that it has sent and received.
 //!
 //! # Connections that the program opens
 //!
-//! [`Hub::dial`] connects to a server, and gives the connection to an actor like those that come: the same events and
-//! sends, so that one actor may serve both kinds ([`Connect::role`] tells which). A dial that fails is a typed error at
-//! once. One that is lost later is [dialled again](DialOptions::reconnect) if that is wanted, after random delays that
-//! grow; the actor gets `Disconnect` for the lost one and `Connect` for the next, and [`Dialled`] shows how things stand.
+//! [`Hub::dial`] connects to a server, and gives the connection to an actor, like those that clients open: the same
+//! events and sends, so that one actor may serve both kinds ([`Connect::role`] tells which). A dial that fails is a
+//! typed error at once. One that is lost later is [dialled again](DialOptions::reconnect) if you ask for it, after
+//! random delays that grow; the actor gets `Disconnect` for the lost one and `Connect` for the next, and [`Dialled`]
+//! shows the present state.
 //!
 //! # In operation
 //!
 //! [`Hub::metrics`] is a snapshot of what a Hub has seen, and [`Server::metrics_at`] serves it to a collector. An
-//! [`Observer`] is told what happens, on a thread of its own; [`Server::on_refusal`] and [`Server::on_failure`] tell a log, at
-//! most so often that no peer can flood it. [`Hub::inspect`] looks at one connection. [`Hub::shutdown`] ends all within a
-//! deadline: nobody new, a last word of the actors, batches of close frames behind what was accepted before.
+//! [`Observer`] is called for what happens, on a thread of its own; [`Server::on_refusal`] and [`Server::on_failure`]
+//! tell a log, at a bounded rate, so that no peer can flood it. [`Hub::inspect`] looks at one connection.
+//! [`Hub::shutdown`] ends all within a deadline: no new connections, a last word of the actors, batches of close frames
+//! behind what was accepted before.
 //!
 //! # Tasks or loops
 //!
-//! A connection is a tokio task. With the feature `mio` a server may have its connections on loops of ws-mio instead, by one
-//! line (`Server::on_loops`): the same Hub, actors, rooms, limits and contracts, and a third of the memory: an idle
-//! connection takes less than 1 KiB in all. Heads are read, decisions made and HTTP served on tokio in either case; what is not
-//! plain TCP stays a task.
+//! A connection is a tokio task. With the feature `mio` a server may have its connections on loops of ws-mio instead,
+//! by one line (`Server::on_loops`): the same Hub, actors, rooms, limits and contracts, and a third of the memory: an
+//! idle connection takes less than 1 KiB in all. Heads are read, decisions made and HTTP served on tokio in either
+//! case; a connection that is not plain TCP stays a task.
 //!
 //! # Tests without sockets
 //!
@@ -158,13 +161,13 @@
 //! | send | [`Hub::send`], [`Hub::send_acked`], [`Hub::broadcast`], [`Room::broadcast`]; [`Message`], [`Outgoing::keyed`] |
 //! | say who may come | [`Route::decide`], [`Origins`], [`Limits`], [`Hub::authenticate`] |
 //! | set times and sizes | [`Settings`], [`Limits`], [`OutboxLimits`]; [`DialOptions`] |
-//! | see what goes on | [`Hub::inspect`], [`Hub::metrics`], [`Observer`] |
+//! | see what happens | [`Hub::inspect`], [`Hub::metrics`], [`Observer`] |
 //! | come from Ergo, Theater, FluentAI, Worpen or Wippy | [`guide`]: their concepts, and the names here |
 //!
-//! A [`ConnId`] names one connection of one start of the program; kept longer, it names nothing. All connections are of one
-//! node for now: an [`Engine`] that joins nodes follows. The feature `deflate` is on by default; `tls` adds `wss` addresses for
-//! dialled connections, `mio` the loops. Of the examples, `chat` shows decisions, rooms with a history, presence and live metrics, `dashboard` the
-//! keep-latest policy; each comes with a page.
+//! A [`ConnId`] names one connection of one start of the program; kept longer, it names nothing. All connections are on
+//! one node for now: an [`Engine`] that joins nodes will follow. The feature `deflate` is on by default; `tls` adds
+//! `wss` addresses for dialled connections, `mio` the loops. Of the examples, `chat` shows decisions, rooms with a
+//! history, presence and live metrics, `dashboard` the keep-latest policy; each comes with a page.
 #![forbid(unsafe_code)]
 
 mod actor;

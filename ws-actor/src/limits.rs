@@ -1,6 +1,6 @@
-//! How much a [`Route`] or a [`Server`] takes upon itself: how many connections, from whom, and what each may do.
+//! How much a [`Route`] or a [`Server`] accepts: how many connections, from whom, and what each may do.
 //!
-//! This is the word of the application; `places.rs` counts connections by it, `conduct.rs` holds an open one to it.
+//! The application sets this; `places.rs` counts connections by it, `conduct.rs` holds an open one to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +18,12 @@ use crate::{Relay, Route, Server};
 
 /// Limits on the connections of a [`Route`] ([`Route::limits`]), or of a whole [`Server`] ([`Server::limits`]).
 ///
-/// Those on *how many* hold at both: a connection needs a place on its route and on its server, for itself, for its
-/// address and for its user. Where there is none, the upgrade is answered 503 and no connection comes to be. A place is
-/// taken before [`Route::decide`] is asked, that of a user after, and it is free again when the connection, or
+/// Limits on *how many* hold at both: a connection needs a place on its route and on its server, for itself, for its
+/// address and for its user. Where there is none, the upgrade is answered 503. A place is taken before [`Route::decide`]
+/// is called, that of a user after, and it is free again when the connection, or
 /// the attempt at one, has ended, however it did.
 ///
-/// Those on *what one may do* are the route's if it says anything, else the server's.
+/// Limits on *what one may do* are the route's if it sets them, otherwise the server's.
 ///
 /// ```
 /// use ws_actor::{Limits, Route};
@@ -36,30 +36,30 @@ use crate::{Relay, Route, Server};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Most connections at a time. Default: any number.
+    /// Maximum number of connections at a time. Default: any number.
     pub max_connections: Option<usize>,
-    /// Most connections at a time from one address. Default: any number. Behind a proxy all come from the proxy: leave
-    /// this, and count by [`Relay::user`] what the proxy says of the client.
+    /// Maximum number of connections at a time from one address. Default: any number. Behind a proxy all come from the
+    /// proxy: leave this, and count by [`Relay::user`] what the proxy says of the client.
     ///
     /// An IPv4 address is the same whether it comes as such or mapped into IPv6.
     pub max_per_ip: Option<usize>,
     /// How many leading bits of an IPv6 address make it one for `max_per_ip`. Default 64: one client usually has all
     /// addresses of such a network. 128 tells all addresses apart.
     pub ipv6_prefix: u8,
-    /// Most connections at a time of one user, as named by [`Relay::user`] or
+    /// Maximum number of connections at a time of one user, as named by [`Relay::user`] or
     /// [`Hub::authenticate`](crate::Hub::authenticate). Default: any number.
     pub max_per_user: Option<usize>,
-    /// Largest message, all fragments together, in bytes; a larger one closes with 1009 at the frame head that says
-    /// so. Default: that of [`Settings::protocol`](crate::Settings::protocol).
+    /// Maximum size of a message, all fragments together, in bytes; a larger one closes with 1009 at the frame head
+    /// that says so. Default: that of [`Settings::protocol`](crate::Settings::protocol).
     pub max_message: Option<u64>,
-    /// Most rooms that a connection is in. Default 128 ([`MAX_ROOMS`]).
+    /// Maximum number of rooms that a connection is in. Default 128 ([`MAX_ROOMS`]).
     pub max_rooms: Option<usize>,
     /// How fast messages may come, and what happens to those that come faster. Default: any number, as fast as the
     /// actor takes them. Control frames are not counted: the protocol bounds what they make the server do.
     pub rate: Option<RateLimit>,
-    /// How long a connection may be open before it is known who is on it: until
+    /// How long a connection may be open before it is authenticated: until
     /// [`Hub::authenticate`](crate::Hub::authenticate) is called, as for a first message with a token. Then it is
-    /// closed with 3502. A decision that names the user ([`Relay::user`]) has said it. Default: for ever; 15 s is usual
+    /// closed with 3502. A decision that names the user ([`Relay::user`]) authenticates it. Default: for ever; 15 s is usual
     /// ([`Limits::AUTHENTICATE_WITHIN`]).
     pub authenticate_within: Option<Duration>,
     /// How long neither side may say anything before the connection is closed with 1001. Pings do not count; a peer
@@ -68,7 +68,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Time enough for a first message that says who is there: 15 s.
+    /// Time enough for a first message with credentials: 15 s.
     pub const AUTHENTICATE_WITHIN: Duration = Duration::from_secs(15);
 
     /// The defaults named at the fields: nothing that the server does not limit anyway.
@@ -86,7 +86,7 @@ impl Limits {
         }
     }
 
-    /// What each connection of a route may do, given what its server says. How many there may be is said by both.
+    /// What each connection of a route may do, given its server's limits. Both limit how many there may be.
     pub(crate) fn or(&self, server: &Self) -> Self {
         Self {
             max_message: self.max_message.or(server.max_message),
@@ -121,7 +121,7 @@ pub(crate) struct Bounds {
     pub(crate) max_rooms: usize,
     pub(crate) places: Places,
     pub(crate) conduct: Option<Box<Conduct>>,
-    /// Control frames of the peer are for the actor too.
+    /// The actor sees the peer's control frames too.
     pub(crate) shows_control: bool,
 }
 

@@ -1,7 +1,7 @@
 //! One connection's dealings with the Hub, without a runtime: events out, outbox in.
 //!
-//! A task drives a socket (`conn.rs`), or a loop does (`loops/driver.rs`). Whoever it is opens a [`Link`] when the connection is
-//! open and obeys four rules:
+//! A task drives a socket (`conn.rs`), or a loop does (`loops/driver.rs`). Either opens a [`Link`] when the connection
+//! is open and obeys four rules:
 //!
 //! 1. It reads from the socket only while [`Link::is_free`]: there is at most **one** event in hand that its actor
 //!    has not taken. So a slow actor stops the reading, and TCP pushes back on that client alone.
@@ -9,7 +9,7 @@
 //!    deadlock in which an actor waits for a client's full queue and the client's task for the actor's.
 //! 3. It begins each of its turns with [`Link::attend`], where a connection moves to another actor (`seat.rs`).
 //! 4. It calls [`Link::finish`] at the end, or drops the link. Either way the actor gets what was in hand and one
-//!    `Disconnect`, if and only if it got the `Connect`; the rooms and the registry are rid of the connection before.
+//!    `Disconnect`, if and only if it got the `Connect`; the connection has left its rooms and the registry before.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -36,7 +36,7 @@ use crate::waiters::Ticket;
 pub(crate) struct Link {
     hub: Hub,
     entry: Arc<Entry>,
-    /// Who has the connection; the seat has the attachment.
+    /// The actor that has the connection; the seat has the attachment.
     target: Target,
     topic: Arc<str>,
     /// The event that the actor has not taken yet. Boxed, for most are taken at once.
@@ -54,9 +54,9 @@ pub(crate) struct Link {
     heard_close: bool,
     is_aborted: bool,
     reason: Option<Box<Reason>>,
-    /// How often the actor wants to hear of the connection, and when it is next due; boxed, for most want nothing of it.
+    /// The interval of its heartbeats, and when the next one is due; boxed, for most connections have none.
     beat: Option<Box<(Duration, Instant)>>,
-    /// What the connection is held to; boxed, for most are held to nothing.
+    /// The limits of the connection; boxed, for most have none.
     conduct: Option<Box<Conduct>>,
     shows_control: bool,
 }
@@ -136,7 +136,7 @@ impl Link {
         self.heard_close = true;
     }
 
-    /// The peer took so long for a sign of life after a ping.
+    /// Records how long the peer took for a sign of life after a ping.
     pub(crate) fn hear_after(&self, rtt: Duration) {
         self.hub.shared.meters.rtt.record(rtt);
     }
@@ -214,7 +214,7 @@ impl Link {
         self.shows_control
     }
 
-    /// Judges a message, or a part of one, of so many bytes that has come: whether it is to be held. One that comes too
+    /// Judges a message, or a part of one, of `len` bytes that has come: whether it is to be delivered. One that comes too
     /// fast is counted, and may end the connection.
     pub(crate) fn admits(&mut self, len: usize, part: Part, now: Instant) -> bool {
         let Some(conduct) = &mut self.conduct else { return true };
@@ -247,8 +247,8 @@ impl Link {
         self.beat.as_ref().map(|beat| beat.1).into_iter().chain(check).min()
     }
 
-    /// Does what is due: takes a heartbeat in hand, ends the connection if it has not kept to what it is held to. Harmless when early; tells
-    /// whether anything was due.
+    /// Does what is due: takes a heartbeat in hand, ends the connection if it has not kept to what it is held to.
+    /// Harmless when early; tells whether anything was due.
     pub(crate) fn tick(&mut self, now: Instant) -> bool {
         let is_due = self.deadline().is_some_and(|deadline| deadline <= now);
         if is_due {
@@ -304,7 +304,7 @@ impl Link {
             // The move was asked for after this turn began, so that there will be another.
             Poll::Ready(Err(Down)) if lock(&self.entry.seat).is_leaving() => {}
             Poll::Ready(Err(Down)) => {
-                // Who was not told of the beginning is not told of the end either.
+                // An actor that was not told of the beginning is not told of the end either.
                 self.promised = false;
                 return delivered;
             }
@@ -344,7 +344,7 @@ impl Link {
         self.entry.outbox().end();
     }
 
-    /// Why this side ends the connection, if it does: a caller of the Hub closed it, its outbox ran over, its actor
+    /// Why this side ends the connection, if it does: a caller of the Hub closed it, its outbox overflowed, its actor
     /// ended.
     pub(crate) fn ending(&self) -> Option<Reason> {
         self.entry.outbox().ending()
@@ -372,7 +372,7 @@ impl Drop for Link {
         let closed = || Closed { id, reason: reason.clone(), info: self.entry.info() };
         meters.observers.tell(|| Note::Closed(closed()));
         if !self.target.is_open() {
-            // What it has in hand, the actor that it was to move to may still take.
+            // The actor that it was to move to may still take what it has in hand.
             let to_do = lock(&self.entry.seat).go(self.met);
             if let Some(to_do) = to_do {
                 self.go(to_do);

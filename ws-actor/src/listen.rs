@@ -59,7 +59,7 @@ impl Listening {
 pub(crate) async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
     let handshakes = Arc::clone(&server.handshakes);
     let mut gate = server.shared.hub.shared.gate.watch();
-    // The sender goes when `Listening` is dropped, which is no wish to stop.
+    // The sender goes when `Listening` is dropped, which does not mean to stop.
     let stopped = async move {
         if stopped.wait_for(|stop| *stop).await.is_err() {
             std::future::pending::<()>().await;
@@ -170,7 +170,7 @@ async fn open<S: Transport>(server: &Server, io: S, ends: Ends) -> Option<Opened
             tokio::select! {
                 biased;
                 decided = asked.decide(shared) => decided,
-                // Nobody waits for the answer: what the attempt holds is for others.
+                // Nobody waits for the answer: what the attempt holds is freed for others.
                 () = poll_fn(move |cx| watched.stream().poll_gone(cx)) => return None,
             }
         }

@@ -1,9 +1,9 @@
 //! Open connections on loops of ws-mio instead of tokio tasks.
 //!
 //! Heads are read, decisions made and plain HTTP served on tokio in either case, for decisions are async functions and
-//! HTTP is hyper's. When the `101` has left, a connection over plain TCP is given to a loop, which drives it from there on
-//! (`driver.rs`): the same `Link` (`link.rs`), so that its actor, its rooms and everybody who sends to it see no difference.
-//! What is no plain TCP, such as TLS, stays a task.
+//! HTTP is hyper's. When the `101` has left, a connection over plain TCP is given to a loop, which drives it from there
+//! on (`driver.rs`): the same `Link` (`link.rs`), so that its actor, its rooms and everything that sends to it see no
+//! difference. A connection that is not plain TCP, such as TLS, stays a task.
 
 use std::any::Any;
 use std::io;
@@ -22,12 +22,12 @@ mod plain;
 use driver::{Attached, Driver};
 use plain::take_tcp;
 
-/// Threads that drive open connections, each with a loop of [`ws_mio`]: for servers with many connections, which take a third
-/// of the memory there that they take as tasks, and whose sockets are served beside the runtime that the actors run on.
+/// Threads that drive open connections, each with a loop of [`ws_mio`]: for servers with many connections, which take a
+/// third of the memory that they take as tasks, and whose sockets are served beside the runtime that the actors run on.
 /// [`Server::on_loops`](crate::Server::on_loops) chooses them; nothing else changes.
 ///
-/// Between a loop and an actor every message changes threads. Where many are under way that costs nothing; a question and an
-/// answer at a time cost half as much processor time again as between tasks of one thread.
+/// Between a loop and an actor every message changes threads. Where many are under way that costs nothing; one question and
+/// one answer at a time cost half as much processor time again as between tasks of one thread.
 ///
 /// This is a handle, and cheap to clone; several servers may share one. When the last one is gone, and every server that
 /// had it, the threads end with their last connections.
@@ -46,7 +46,7 @@ impl Drop for Running {
 }
 
 impl Loops {
-    /// Starts so many threads, one at least. As many as the cores that are not wanted for actors is a good number.
+    /// Starts `count` threads, at least one. A good number is that of the cores that are not needed for actors.
     ///
     /// # Errors
     /// The system has no room for a thread, or for what a loop waits with.
@@ -66,7 +66,7 @@ impl Loops {
         self.0.remote.connection_count()
     }
 
-    /// Drives an open connection from here on, unless it is none for a loop: then it comes back.
+    /// Drives an open connection from here on; one that is not for a loop comes back.
     pub(crate) fn take<S: 'static>(&self, open: Open<S>, patience: &Arc<Patience>) -> Option<Open<S>> {
         let Open { io, early, connection, link, watch } = open;
         let mut io = Some(io);

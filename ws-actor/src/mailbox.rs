@@ -29,17 +29,17 @@ use crate::supervise::drop_contained;
 use crate::sync::{lock, store, wake};
 use crate::waiters::{Ticket, Waiters};
 
-/// Most letters that wait for an actor.
+/// Maximum number of letters that wait for an actor.
 pub(crate) const MAX_LETTERS: usize = 1_024;
 
-/// Most bytes that wait for an actor. One letter larger than that is taken when no other waits.
+/// Maximum number of bytes that wait for an actor. One larger letter is taken when no other waits.
 pub(crate) const MAX_BYTES: usize = 8 << 20;
 
 /// A mailbox that holds so many times [`MAX_LETTERS`] or [`MAX_BYTES`] takes no more connections: by the ends of those that
 /// come and go it would grow for as long as its actor is slow.
 const FULL_TIMES: usize = 4;
 
-/// Of so many letters, one is timed.
+/// One letter in this many is timed.
 const TIMED_EVERY: u64 = 32;
 
 /// A deque that held more than this is given back when it runs empty.
@@ -150,7 +150,7 @@ impl Mailbox {
         lock(&self.state).attached.len()
     }
 
-    /// Makes the end of this mailbox the end of that connection, under a key that was never used here. One that is full
+    /// Makes that connection end with this mailbox, under a key that was never used here. One that is full
     /// several times over counts as down.
     pub(crate) fn attach(&self, entry: &Arc<Entry>) -> Result<u64, Down> {
         let mut state = lock(&self.state);
@@ -427,7 +427,7 @@ mod tests {
         assert_eq!(mailbox.poll_post(&noop(), &mut None, &mut event(id(), 1)), Poll::Pending);
     }
 
-    /// B4: connections get room in the order in which they asked; one that dies in line loses nobody his turn.
+    /// B4: connections get room in the order in which they asked; one that dies in line costs no other its turn.
     #[test]
     fn connections_take_turns() {
         let mailbox = Mailbox::default();
@@ -458,8 +458,8 @@ mod tests {
         assert_eq!(post(2, &mut tickets[2]), Poll::Ready(Ok(())));
     }
 
-    /// C7, N-04: a mailbox that holds four times what it should takes no connection, until it is read; one large message that
-    /// it may hold is not that.
+    /// C7, N-04: a mailbox that holds four times what it should takes no connection, until it is read; one large
+    /// message that it may hold is not that.
     #[test]
     fn takes_connections_up_to_a_bound() {
         let (hub, mailbox) = (Hub::new(), Mailbox::default());
@@ -519,7 +519,7 @@ mod tests {
         assert_eq!(read, MAX_LETTERS + 2);
     }
 
-    /// The line wakes when the actor ends, and is told so.
+    /// Those in line wake when the actor ends, and learn of it.
     #[test]
     fn the_line_learns_of_the_end() {
         for end in [(|mailbox| drop(mailbox.seal())) as fn(&Mailbox), |mailbox| _ = mailbox.close()] {

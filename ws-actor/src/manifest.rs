@@ -62,13 +62,13 @@ use crate::upgrade::Upgrade;
 pub struct Manifest {
     /// Where it listens: an address, or a name, and a port.
     pub listen: String,
-    /// On all connections together.
+    /// The limits on all connections together.
     pub limits: Limits,
-    /// Of the server.
+    /// The settings of the server.
     pub settings: Settings,
-    /// Started in this order.
+    /// The actors, started in this order.
     pub actors: Vec<ActorSpec>,
-    /// Whose paths differ.
+    /// The routes; their paths differ.
     pub routes: Vec<RouteSpec>,
 }
 
@@ -76,11 +76,11 @@ pub struct Manifest {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ActorSpec {
-    /// The name that it runs under.
+    /// Its name.
     pub name: String,
-    /// Which of the [`Catalog`]'s actors it is.
+    /// The kind of actor, as named in the [`Catalog`].
     pub kind: String,
-    /// What it is made of: given to the catalogue's closure, each time it is made.
+    /// Its configuration: given to the catalogue's closure, each time it is made.
     pub config: Value,
     /// What happens when it fails.
     pub options: ActorOptions,
@@ -93,7 +93,7 @@ impl ActorSpec {
     }
 }
 
-/// A path, and what becomes of those who come there. What the decision of [`RouteSpec::auth`] says comes first.
+/// A path, and what follows for connections to it. What the decision of [`RouteSpec::auth`] sets comes first.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RouteSpec {
@@ -101,19 +101,19 @@ pub struct RouteSpec {
     pub path: String,
     /// Names of actors that take the connections in turn: of this manifest, or running already.
     pub targets: Vec<String>,
-    /// Which of the [`Catalog`]'s decisions is asked about each upgrade.
+    /// The [`Catalog`]'s decision that is asked about each upgrade.
     pub auth: Option<String>,
     /// How many connections, and what each may do.
     pub limits: Limits,
-    /// What messages come under.
+    /// The topic that messages come under.
     pub topic: String,
     /// What goes with each connection.
     pub meta: Meta,
-    /// How often the actor hears of each connection.
+    /// The interval of each connection's heartbeats.
     pub heartbeat: Option<Duration>,
-    /// Most wanted first.
+    /// The subprotocols, most wanted first.
     pub subprotocols: Vec<String>,
-    /// Which pages may come.
+    /// Which pages may connect.
     pub origins: Origins,
     /// Sends `{"topic": …, "data": …}` ([`Route::envelope`]).
     pub envelope: bool,
@@ -136,7 +136,7 @@ impl RouteSpec {
         }
     }
 
-    /// What connections get of which the decision says nothing.
+    /// The relay for what the decision does not set.
     fn terms(&self) -> Relay {
         let relay = Relay::new().topic(&*self.topic).meta(self.meta.clone());
         match self.heartbeat {
@@ -181,7 +181,7 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// An empty one.
+    /// An empty catalogue.
     pub fn new() -> Self {
         Self::default()
     }
@@ -266,7 +266,7 @@ pub enum ManifestError {
     Spawn {
         /// The actor's name.
         actor: String,
-        /// Why.
+        /// The reason.
         error: SpawnError,
     },
 }
@@ -299,14 +299,14 @@ impl Manifest {
         }
     }
 
-    /// The same with an actor of this kind more.
+    /// Adds an actor of this kind.
     #[must_use]
     pub fn actor(mut self, name: impl Into<String>, kind: impl Into<String>) -> Self {
         self.actors.push(ActorSpec::new(name, kind));
         self
     }
 
-    /// The same with a route more.
+    /// Adds a route.
     #[must_use]
     pub fn route(mut self, route: RouteSpec) -> Self {
         self.routes.push(route);
@@ -319,7 +319,7 @@ impl Manifest {
     /// [`ManifestError`] tells the cases; nothing runs that did not run before.
     ///
     /// # Cancel safety
-    /// Cancelled, nothing runs: all that waits comes first.
+    /// Cancelled, nothing runs: all waiting comes before the start.
     pub async fn start(&self, hub: &Hub, catalog: &Catalog) -> Result<Listening, ManifestError> {
         self.check(hub, catalog)?;
         let listener = TcpListener::bind(&*self.listen).await.map_err(ManifestError::Listen)?;
@@ -330,7 +330,7 @@ impl Manifest {
         })
     }
 
-    /// Starts the actors, and gives the server, for whoever wants to add to it or to listen elsewhere.
+    /// Starts the actors and returns the server, to add to it or to listen elsewhere.
     ///
     /// # Errors
     /// As for [`Manifest::start`].

@@ -1,11 +1,11 @@
-//! What a program knows of a connection besides its id: [`Meta`], values under names.
+//! What a program keeps with a connection: [`Meta`], values under names.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-/// Values that go with a connection: who he is, what he may do, which client he uses.
+/// Values that go with a connection: who the user is, what they may do, which client they use.
 ///
 /// They are set when the connection is accepted ([`Relay::meta`](crate::Relay::meta)), may be replaced later
 /// ([`Hub::retarget`](crate::Hub::retarget)), and come with its [`Connect`](crate::Connect),
@@ -15,19 +15,19 @@ use serde_json::{Map, Value};
 pub struct Meta(Option<Arc<Map<String, Value>>>);
 
 impl Meta {
-    /// No values.
+    /// Creates a `Meta` without values.
     pub const fn new() -> Self {
         Self(None)
     }
 
-    /// The same with a value more, or another one under this name.
+    /// Sets a value under this name, and returns the whole.
     #[must_use]
     pub fn set(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.insert(name, value);
         self
     }
 
-    /// Adds a value, or puts it in the place of the one of this name.
+    /// Sets a value under this name.
     pub fn insert(&mut self, name: impl Into<String>, value: impl Into<Value>) {
         Arc::make_mut(self.0.get_or_insert_default()).insert(name.into(), value.into());
     }
@@ -58,7 +58,7 @@ impl Meta {
     }
 }
 
-/// The names only: values may be secrets, and do not belong into a log.
+/// The names only: values may be secrets, and do not belong in a log.
 impl fmt::Debug for Meta {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.iter().map(|(name, _)| name)).finish()

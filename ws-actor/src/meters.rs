@@ -1,8 +1,8 @@
 //! What is counted while connections come and go, and sampled while messages do.
 //!
 //! Nothing here is touched for each message: messages and bytes are counted by each connection's own task in its entry
-//! (`entry.rs`) and added up when somebody asks ([`Hub::metrics`](crate::Hub::metrics)). What is counted here happens once a connection or seldom; what
-//! would happen more often is sampled (`mailbox.rs`, `room.rs`).
+//! (`entry.rs`) and added up when somebody asks ([`Hub::metrics`](crate::Hub::metrics)). What is counted here happens
+//! once per connection or seldom; what would happen more often is sampled (`mailbox.rs`, `room.rs`).
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,8 +12,8 @@ use self::sealed::Indexed;
 use crate::event::Reason;
 use crate::observer::Observers;
 
-/// A kind of thing that is counted, with a short word for it: the label of a metric, the field of a log. [`RefusalKind`],
-/// [`Ending`] and [`DropReason`] are such, and nothing else is.
+/// A kind of counted event, with a short word for it: the label of a metric, the field of a log. Implemented by
+/// [`RefusalKind`], [`Ending`] and [`DropReason`], and by nothing else.
 pub trait Label: Indexed {
     /// All of them, in the order of their declaration.
     const ALL: &'static [Self];
@@ -65,11 +65,11 @@ kinds! {
         Abandoned = "abandoned",
         /// No route has its path.
         NoRoute = "no_route",
-        /// Its page may not connect ([`Origins`](crate::Origins)).
+        /// The page's origin may not connect ([`Origins`](crate::Origins)).
         Origin = "origin",
         /// It offers no subprotocol of those that the route speaks.
         Subprotocol = "subprotocol",
-        /// There are as many connections as there may be: on the route, in all, of this address, of this user
+        /// A limit on connections is reached: on the route, in all, of this address, of this user
         /// ([`Limits`](crate::Limits)).
         Limit = "limit",
         /// [`Route::decide`](crate::Route::decide) said no.
@@ -80,7 +80,7 @@ kinds! {
         TooLate = "too_late",
         /// [`Route::decide`](crate::Route::decide) gave an answer that may not be sent.
         BadAnswer = "bad_answer",
-        /// No actor runs that takes it.
+        /// None of the actors that could take it runs, or has room for connections.
         NoTarget = "no_target",
         /// The Hub is shutting down ([`Hub::shutdown`](crate::Hub::shutdown)).
         Draining = "draining",
@@ -118,7 +118,7 @@ kinds! {
 
     /// Why a message for a connection was dropped.
     DropReason {
-        /// It found no room, and its sender was told so.
+        /// There was no room for it, and its sender was told so.
         Full = "full",
         /// It was the oldest, and gave way to a new one ([`Overflow::DropOld`](crate::Overflow::DropOld)).
         Oldest = "oldest",

@@ -13,7 +13,7 @@ use crate::sync::lock;
 /// The bounds of [`Metrics::queue_depths`].
 const DEPTHS: [usize; 8] = [0, 1, 4, 16, 64, 256, 1_024, 4_096];
 
-/// What a Hub has seen and how it stands. Counts are of this Hub, since it was made; they never go back.
+/// The counts and the present state of a Hub. Counts begin when the Hub is made, and never go back.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Metrics {
@@ -43,7 +43,7 @@ pub struct Metrics {
     pub queued: usize,
     /// Their bytes, frame heads included.
     pub queued_bytes: usize,
-    /// How many connections have at most so many messages waiting, for some numbers of messages: `(16, 950)` says that
+    /// For some numbers of messages, how many connections have at most that many waiting: `(16, 950)` says that
     /// 950 connections have 16 or less.
     pub queue_depths: [(usize, usize); DEPTHS.len()],
     /// Messages that were dropped, by why they were.
@@ -56,12 +56,12 @@ pub struct Metrics {
     pub panics: u64,
     /// Actors that were made again ([`ActorOptions`](crate::ActorOptions)).
     pub restarts: u64,
-    /// Notes that observers were not given, because they took none for too long ([`Observer`](crate::Observer)).
+    /// Notes that observers missed, because they took none for too long ([`Observer`](crate::Observer)).
     pub observer_missed: u64,
     /// Panics of observers.
     pub observer_panics: u64,
-    /// For upgrades that became connections: from the accepted socket, or on one that spoke HTTP before from the request's head, to the
-    /// end of the answer.
+    /// For upgrades that became connections: from the accepted socket, or on one that spoke HTTP before from the
+    /// request's head, to the end of the answer.
     pub handshake: Durations,
     /// From a ping of the keepalive to the peer's next sign of life.
     pub rtt: Durations,
@@ -82,12 +82,12 @@ impl<K: Label + PartialEq> Tally<K> {
         Self { counts: K::ALL.iter().map(|kind| (*kind, counts.of(*kind))).collect() }
     }
 
-    /// How many of this kind.
+    /// The count of this kind.
     pub fn of(&self, kind: K) -> u64 {
         self.counts.iter().find(|(of, _)| *of == kind).map_or(0, |(_, count)| *count)
     }
 
-    /// How many in all.
+    /// The count of all kinds together.
     pub fn total(&self) -> u64 {
         self.counts.iter().map(|(_, count)| count).sum()
     }
@@ -110,17 +110,17 @@ impl Durations {
         Self { buckets: clocked.buckets(), sum: clocked.sum() }
     }
 
-    /// How often it was timed.
+    /// How many times it was timed.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
-    /// All of it together.
+    /// The sum of all times.
     pub fn sum(&self) -> Duration {
         self.sum
     }
 
-    /// How often it took at most so long, for each bound; what took longer is in [`Durations::count`] only.
+    /// For each bound, how often it took at most that long; what took longer is in [`Durations::count`] only.
     pub fn at_most(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
         let bounds = BOUNDS.iter().map(|micros| Duration::from_micros(*micros));
         bounds.zip(self.buckets.iter().scan(0, |sum, count| {
@@ -159,8 +159,8 @@ impl Totals {
 }
 
 impl Hub {
-    /// What this Hub has seen and how it stands. It looks at every connection, so once a second is fine and once a message
-    /// is not. [`Metrics::prometheus`] makes the text of it that a collector reads.
+    /// The counts and the present state of this Hub. It looks at every connection, so once per second is fine and once per
+    /// message is not. [`Metrics::prometheus`] makes the text that a collector reads.
     pub fn metrics(&self) -> Metrics {
         let shared = &self.shared;
         let mut totals = Totals::default();

@@ -1,6 +1,6 @@
-//! Who wants to know that an actor has ended, and why: [`Target::ended`], [`Target::monitor`].
+//! Learning that an actor has ended, and why: [`Target::ended`], [`Target::monitor`].
 //!
-//! The news is kept with the target, so that nobody comes too late for it. Names no runtime.
+//! The news is kept with the target, so that no watcher comes too late for it. Names no runtime.
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use crate::target::{CastError, Target};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ended {
-    /// Why.
+    /// Why it ended.
     pub cause: EndCause,
     /// Connections that were closed with 1011 because of it.
     pub connections: usize,
@@ -31,13 +31,13 @@ pub struct Ended {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EndCause {
-    /// It wanted to ([`Context::stop`](actor::Context::stop)).
+    /// It stopped itself ([`Context::stop`](actor::Context::stop)).
     Stopped,
     /// It reported an error ([`Context::fail`](actor::Context::fail)) that was to end it, or one too many.
     Failed,
-    /// It panicked, or did so once too often.
+    /// It panicked, or panicked once too often.
     Panicked,
-    /// Its task was dropped, as when the runtime shuts down.
+    /// Its task was dropped, for example when the runtime shut down.
     Aborted,
 }
 
@@ -61,7 +61,7 @@ struct Monitor {
 
 type Tell = Box<dyn FnOnce(&Target, Ended) + Send>;
 
-/// The news of an end, and who waits for it.
+/// The news of an end, and the tasks that wait for it.
 #[derive(Default)]
 pub(crate) struct News(Mutex<State>);
 
@@ -135,7 +135,7 @@ impl News {
 /// Fewer monitors than this are not worth a look.
 const MIN_SWEEP: usize = 16;
 
-/// A place among those who wait, given up when it is dropped.
+/// A place among the tasks that wait, given up when it is dropped.
 struct Place<'a> {
     news: &'a News,
     key: Option<u64>,

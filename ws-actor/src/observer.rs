@@ -1,4 +1,4 @@
-//! Who watches a Hub: the [`Observer`] trait, and the queue between an observer and everything that happens.
+//! Watching a Hub: the [`Observer`] trait, and the queue between an observer and everything that happens.
 //!
 //! ```text
 //!  connections' tasks, senders, actors ──notes──▶ bounded queue ──▶ a thread of the observer's own
@@ -22,16 +22,16 @@ use crate::meters::{Count, DropReason};
 use crate::sync::lock;
 use crate::upgrade::Refusal;
 
-/// Most notes that wait for an observer.
+/// Maximum number of notes that wait for an observer.
 const MAX_NOTES: usize = 8_192;
 
-/// Is told what happens on a Hub ([`Hub::observe`]): for a trace, a log, an audit. Each method does nothing by default.
+/// Called for what happens on a Hub ([`Hub::observe`]): for a trace, a log, an audit. Each method does nothing by default.
 ///
-/// It has a thread of its own, and is told of things in the order in which they came to it, shortly after they happened. What
+/// It has a thread of its own, and is called in the order in which things reached it, shortly after they happened. What
 /// one connection does comes in order; of two connections, either may come first.
 pub trait Observer: Send + 'static {
-    /// An upgrade was refused. Of a flood of them it is told each: [`Server::on_refusal`](crate::Server::on_refusal) is for
-    /// a log.
+    /// An upgrade was refused. In a flood, this is called for each of them:
+    /// [`Server::on_refusal`](crate::Server::on_refusal) is for a log.
     fn refused(&mut self, refusal: &Refusal) {
         let _ = refusal;
     }
@@ -46,7 +46,7 @@ pub trait Observer: Send + 'static {
         let _ = connection;
     }
 
-    /// Messages for a connection were dropped. It is told of the first one, and then each time that their number has
+    /// Messages for a connection were dropped. Called for the first one, and then each time their number has
     /// doubled.
     fn dropped(&mut self, drops: &Dropped) {
         let _ = drops;
@@ -62,7 +62,7 @@ pub trait Observer: Send + 'static {
         let _ = name;
     }
 
-    /// So many notes were left out here, because they came faster than this observer took them.
+    /// This many notes were left out here, because they came faster than this observer took them.
     fn missed(&mut self, notes: u64) {
         let _ = notes;
     }
@@ -72,11 +72,11 @@ pub trait Observer: Send + 'static {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Closed {
-    /// Its name.
+    /// Its id.
     pub id: ConnId,
     /// How it ended.
     pub reason: Reason,
-    /// How things stood with it at the end.
+    /// Its state at the end.
     pub info: ConnInfo,
 }
 
@@ -84,11 +84,11 @@ pub struct Closed {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Dropped {
-    /// Whose.
+    /// The connection's id.
     pub id: ConnId,
-    /// Why the latest was.
+    /// Why the latest message was dropped.
     pub reason: DropReason,
-    /// How many of this connection's so far.
+    /// How many messages of this connection were dropped so far.
     pub total: u64,
 }
 
@@ -233,13 +233,13 @@ impl Queue {
 }
 
 impl Hub {
-    /// Has an observer told what happens from now on, on a thread of its own that ends with the Hub. Several observers are
-    /// told of the same.
+    /// Adds an observer, which is called for what happens from now on, on a thread of its own that ends with the Hub.
+    /// Several observers see the same.
     ///
     /// [`Hub::shutdown`] waits until observers have been told all, as long as there is time.
     ///
     /// # Errors
-    /// When the system has no thread for it.
+    /// The system has no thread for it.
     ///
     /// ```
     /// use ws_actor::{Closed, Connect, Hub, Observer};

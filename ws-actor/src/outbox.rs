@@ -1,6 +1,6 @@
-//! The queue between everybody who sends to a connection and the one task that writes to its socket.
+//! The queue between all that send to a connection and the one task that writes to its socket.
 //!
-//! Bounded in messages and in bytes. A sender never waits here unless he asks to ([`Outbox::poll_push`]); when the
+//! Bounded in messages and in bytes. A sender never waits here unless it asks to ([`Outbox::poll_push`]); when the
 //! bound is reached the connection's [`Overflow`] policy decides. Three lanes:
 //!
 //! - *control*: pings and pongs overtake data and are never dropped; the lane holds [`MAX_CONTROL`], a sender beyond
@@ -8,7 +8,7 @@
 //! - *data*: messages, in the order they were accepted;
 //! - *close*: one frame, behind the data that was accepted before it, or in its place when the connection is cut.
 //!
-//! Names no runtime: a mutex, a deque and the [`Waker`] of whoever writes to the socket. Wakers are called after the
+//! Names no runtime: a mutex, a deque and the [`Waker`] of the task that writes to the socket. Wakers are called after the
 //! lock is released, and what is dropped is dropped after it: a payload may have an owner whose destructor comes back
 //! here (`Bytes::from_owner`).
 
@@ -21,18 +21,18 @@ use crate::outgoing::{Control, Frame};
 use crate::sync::{lock, store, wake};
 use crate::waiters::{Ticket, Waiters};
 
-/// The most pings and pongs that wait in a connection's control lane.
+/// Maximum number of pings and pongs in a connection's control lane.
 pub(crate) const MAX_CONTROL: usize = 64;
 
 /// What a connection's outgoing queue may hold, and what happens when it is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutboxLimits {
-    /// Most messages. Default 256.
+    /// Maximum number of messages. Default 256.
     pub max_messages: usize,
-    /// Most bytes, frame heads included. Default 1 MiB. One message larger than that is taken when no other waits.
+    /// Maximum number of bytes, frame heads included. Default 1 MiB. One larger message is taken when no other waits.
     pub max_bytes: usize,
-    /// What happens to a message that finds no room. Default [`Overflow::Close`].
+    /// What happens to a message when there is no room. Default [`Overflow::Close`].
     pub overflow: Overflow,
 }
 
@@ -63,10 +63,10 @@ pub enum Overflow {
     DropOld,
     /// A message that waits under the same key ([`Outgoing::keyed`](crate::Outgoing::keyed)) gives its place to the
     /// new one, whether there is room or not: of each key at most one waits, the latest, and none waits longer for
-    /// being renewed. Where none waits and there is no room, as [`Overflow::DropNew`].
+    /// being renewed. If none waits and there is no room, as [`Overflow::DropNew`].
     ///
-    /// While the socket takes nothing, all but what was being written stays to be replaced. What the system has taken does not:
-    /// a small send buffer on the listening socket bounds that, as in the `dashboard` example.
+    /// While the socket takes nothing, all but what was being written stays to be replaced. What the system has taken
+    /// does not: a small send buffer on the listening socket bounds that, as in the `dashboard` example.
     Conflate,
 }
 
@@ -98,7 +98,7 @@ pub(crate) enum Out {
 }
 
 pub(crate) struct Outbox {
-    /// Shared by all of a route.
+    /// Shared by all connections of a route.
     limits: Arc<OutboxLimits>,
     state: Mutex<State>,
 }
@@ -282,7 +282,7 @@ impl Outbox {
         Poll::Ready(())
     }
 
-    /// Has all in that line look again.
+    /// Wakes all in that line.
     #[cfg(feature = "mio")]
     pub(crate) fn wake_senders(&self) {
         let senders = lock(&self.state).senders.all();
@@ -427,7 +427,7 @@ impl Outbox {
         (state.data.len(), state.bytes, state.dropped)
     }
 
-    /// Room for a sender that waits: half of all. The other half is for those who do not, else a producer that is as
+    /// Room for a sender that waits: half of all. The other half is for those that do not, else a producer that is as
     /// fast as its client would keep the outbox full, and the next plain send would overflow it.
     fn has_half(&self, state: &State, len: usize) -> bool {
         state.data.is_empty()

@@ -5,7 +5,7 @@
 //! knows whether a message may go now, and whether it has to be masked.
 //!
 //! What is compressed is made when the first connection that compresses has it to write ([`Many::prepared`]), and then
-//! at most once for each window (RFC 7692, section 7.2.1). Nobody who queues a message compresses.
+//! at most once for each window (RFC 7692, section 7.2.1). Queueing a message never compresses it.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,7 @@ use crate::envelope::Envelope;
 use crate::event::{CloseFrame, Message};
 use crate::supervise::drop_contained;
 
-/// A message on its way out: anything that is [`Into<Outgoing>`], such as `&str`, `String`, [`Bytes`], [`Message`].
+/// A message to be sent: anything that is [`Into<Outgoing>`], such as `&str`, `String`, [`Bytes`], [`Message`].
 ///
 /// With [`Outgoing::keyed`] it replaces what waits under the same key, where a connection's outbox keeps the
 /// latest of each key ([`Overflow::Conflate`](crate::Overflow::Conflate)).
@@ -42,13 +42,13 @@ impl Outgoing {
     /// A value as JSON, in a text message. In an envelope it stands as it is, not as a string.
     ///
     /// # Errors
-    /// The value has no JSON: a map whose keys are no texts, or a serializer of its own that fails.
+    /// The value has no JSON: a map whose keys are not strings, or a serializer of its own that fails.
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
         let text = serde_json::to_string(value).map_err(EncodeError::new)?;
         Ok(Self { is_json: true, ..Self::from(text) })
     }
 
-    /// The same under a topic, which clients with an envelope see ([`Relay::envelope`](crate::Relay::envelope)), and no
+    /// Sets the topic, which clients with an envelope see ([`Relay::envelope`](crate::Relay::envelope)), and no
     /// others. Without one, it is that of the connection.
     #[must_use]
     pub fn topic(mut self, topic: impl Into<Arc<str>>) -> Self {
@@ -56,12 +56,12 @@ impl Outgoing {
         self
     }
 
-    /// What is to be sent.
+    /// The message itself.
     pub fn message(&self) -> &Message {
         &self.message
     }
 
-    /// What it is the latest of.
+    /// The key that it is the latest message of.
     pub fn key(&self) -> Option<&str> {
         self.key.as_deref()
     }
@@ -124,8 +124,8 @@ impl Lane {
     }
 }
 
-/// The application's bytes, whose owner's destructor (`Bytes::from_owner`) may panic and harm nobody: whoever lets go of
-/// them last may have other things to do.
+/// The application's bytes, whose owner's destructor (`Bytes::from_owner`) may panic and harm nobody: the thread that lets
+/// go of them last may have other things to do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Payload(Bytes);
 
@@ -168,7 +168,7 @@ pub(crate) struct Frame(Form);
 
 #[derive(Clone, Debug)]
 enum Form {
-    /// With what goes around it for a client who wants that, if it is not the usual.
+    /// With what goes around it for a client that wants an envelope, if it is not the usual.
     Own(Payload, Kind, Option<Arc<Envelope>>),
     Many(Arc<Many>),
 }
@@ -178,11 +178,11 @@ enum Form {
 pub(crate) struct Many {
     payload: Payload,
     kind: Kind,
-    /// Of whom it came.
+    /// The room that it came from.
     tally: Option<Arc<Tally>>,
     prepared: OnceLock<Prepared>,
     envelope: Envelope,
-    /// What those share that want an envelope.
+    /// Shared by the connections that want an envelope.
     enveloped: OnceLock<Frame>,
 }
 
@@ -200,7 +200,7 @@ impl Many {
         Self { payload, kind, tally, prepared, envelope, enveloped }
     }
 
-    /// What those share that compress it.
+    /// Shared by the connections that compress it.
     pub(crate) fn prepared(&self) -> &Prepared {
         self.prepared.get_or_init(|| {
             Prepared::new(match self.kind {

@@ -9,8 +9,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
-/// What the parameters of a [`Route`](crate::Route)'s path say, decoded: for `/ws/chat/:room`, `/ws/chat/a%20b` says
-/// that `room` is `a b`.
+/// The values of the parameters in a [`Route`](crate::Route)'s path, decoded: for `/ws/chat/:room` and `/ws/chat/a%20b`,
+/// `room` is `a b`.
 ///
 /// A value is one whole segment, any UTF-8 and never empty; one that is escaped wrongly was refused with 400. It comes
 /// from the client: it may hold slashes, dots and control characters. A clone shares the values.
@@ -56,7 +56,7 @@ pub(crate) struct Pattern {
     names: Box<[Arc<str>]>,
 }
 
-/// A parameter's value is no text: a bad escape, or no UTF-8.
+/// A parameter's value is not text: a bad escape, or not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct BadValue;
 

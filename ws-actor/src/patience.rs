@@ -17,7 +17,7 @@ pub(crate) struct Patience {
     pub(crate) mailbox: Duration,
 }
 
-/// Since when somebody is waited for, if he is. In microseconds, plus one: eight bytes, for each connection has several.
+/// When a wait began, if there is one. In microseconds, plus one: eight bytes, for each connection has several.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Since(Option<NonZeroU64>);
 
@@ -26,7 +26,7 @@ impl Since {
         self.0.map(|micros| Instant::from_micros(micros.get() - 1))
     }
 
-    /// From now on, if he was not waited for before.
+    /// Begins the wait, if it has not begun before.
     pub(crate) fn begin(&mut self, now: Instant) {
         self.0 = self.0.or(NonZeroU64::new(now.as_micros().saturating_add(1)));
     }
@@ -46,7 +46,7 @@ impl From<Option<Instant>> for Since {
     }
 }
 
-/// Who is waited for.
+/// What a connection waits for.
 #[derive(Debug, Default)]
 pub(crate) struct Waits {
     /// The actor has not taken the event in hand.

@@ -99,7 +99,7 @@ fn add<K: Eq + Hash>(counts: &Mutex<HashMap<K, usize>>, key: K, most: usize) -> 
     is_room
 }
 
-/// Counts one less. A key that nobody has is forgotten, so that the table is as long as there are connections.
+/// Counts one less. A key without connections is forgotten, so that the table is no longer than the list of connections.
 fn remove<K: Eq + Hash>(counts: &Mutex<HashMap<K, usize>>, key: &K) {
     let mut counts = lock(counts);
     if let Some(count) = counts.get_mut(key) {
@@ -148,7 +148,7 @@ impl Drop for Place {
     }
 }
 
-/// All places of one connection, and who it is of.
+/// All places of one connection, and its user.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     gates: Vec<Arc<Gate>>,
@@ -171,7 +171,7 @@ impl Places {
         Ok(places)
     }
 
-    /// Makes it a connection of this user, instead of whose it was. Without a place nothing has changed.
+    /// Makes it a connection of this user, instead of another. If there is no place, nothing has changed.
     pub(crate) fn name_user(&mut self, user: &Arc<str>) -> Result<(), NoPlace> {
         if self.user.as_ref() == Some(user) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! Who is in a room, and how its members learn of it.
+//! The members of a room, and how they learn of each other.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,18 +26,19 @@ impl Member {
     }
 }
 
-/// Somebody comes or goes.
+/// A member joins or leaves.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Presence {
     /// A connection has become a member.
     Joined(Member),
-    /// One is a member no longer: it left, or its connection ended.
+    /// A connection is no longer a member: it left, or ended.
     Left(Member),
 }
 
-/// Makes of somebody's coming or going what the other members are told; `None` tells them nothing.
+/// Makes the message that tells the other members of a joining or leaving one; `None` tells them nothing.
 ///
-/// It is called where somebody joins, leaves or ends, sometimes in vain, and must not block. A panic in it tells nothing.
+/// It is called where a connection joins, leaves or ends, sometimes in vain, and must not block. If it panics, they are
+/// told nothing.
 pub type PresenceEvents = Arc<dyn Fn(Presence) -> Option<Outgoing> + Send + Sync>;
 
 /// What a room does beyond passing messages on: see [`Hub::room_with`](crate::Hub::room_with).
@@ -47,9 +48,9 @@ pub struct RoomOptions {
     /// How many of its last messages the room keeps, and for how long; newcomers get them before all else. Default `None`.
     ///
     /// Of messages under a [key](Outgoing::keyed), the latest of each is kept. Together they hold at most 1 MiB, or one
-    /// larger message. A newcomer gets no more of the end than fills half of his outbox.
+    /// larger message. A newcomer gets the end of it that fits into half of its outbox.
     pub history: Option<(usize, Duration)>,
-    /// What the other members are told of who comes and goes. Not part of the history. Default `None`.
+    /// Tells the other members who joins and leaves. Not part of the history. Default `None`.
     pub presence_events: Option<PresenceEvents>,
 }
 

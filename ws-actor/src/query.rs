@@ -1,8 +1,8 @@
-//! What stands behind a path's question mark, as names and values.
+//! The query behind a path's question mark, as names and values.
 //!
 //! As browsers write it (`application/x-www-form-urlencoded` of the URL standard): pairs between `&`, a name and a value
-//! around the first `=`, `+` for a space. A query is the application's to judge, so nothing in it is refused: an escape
-//! that is none stands for itself, bytes that are no UTF-8 become U+FFFD.
+//! around the first `=`, `+` for a space. A query is the application's to judge, so nothing in it is refused: a broken
+//! escape stands for itself, bytes that are not UTF-8 become U+FFFD.
 
 use std::borrow::Cow;
 
@@ -18,7 +18,7 @@ pub struct QueryPairs<'a> {
 }
 
 impl<'a> QueryPairs<'a> {
-    /// Those of a query without its question mark, such as `name=Ann&room=a+b`.
+    /// The pairs of a query, given without its question mark, such as `name=Ann&room=a+b`.
     pub const fn new(query: &'a str) -> Self {
         Self { rest: query }
     }

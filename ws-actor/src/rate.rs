@@ -8,30 +8,30 @@ use std::time::Duration;
 
 use ws_core::Instant;
 
-/// So much in so much time, of which so much may come at once.
+/// An amount per time, of which a burst may come at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rate {
-    /// How much, of whatever is counted; 0 is taken for 1.
+    /// The amount, of whatever is counted; 0 is taken for 1.
     pub amount: u64,
-    /// In what time.
+    /// The time in which that amount is allowed.
     pub per: Duration,
     /// How much of it may come at once, after a pause; 0 is taken for 1. Default: the whole amount.
     pub burst: u64,
 }
 
 impl Rate {
-    /// So much in each second, at once if need be.
+    /// An amount per second, all at once if need be.
     pub const fn per_second(amount: u64) -> Self {
         Self { amount, per: Duration::from_secs(1), burst: amount }
     }
 
-    /// So much in each minute, at once if need be.
+    /// An amount per minute, all at once if need be.
     pub const fn per_minute(amount: u64) -> Self {
         Self { amount, per: Duration::from_secs(60), burst: amount }
     }
 
-    /// The same with no more than this at once.
+    /// The same rate with this burst.
     #[must_use]
     pub const fn burst(self, burst: u64) -> Self {
         Self { burst, ..self }
@@ -145,8 +145,8 @@ mod tests {
     }
 
     proptest! {
-        /// O3: in any stretch of time no more than the burst and what the rate allows in it; and who keeps to that is
-        /// never refused.
+        /// O3: in any stretch of time no more than the burst and what the rate allows in it; and a sender that keeps
+        /// to that is never refused.
         #[test]
         fn never_more_than_it_says(
             amount in 1..1_000_u64,

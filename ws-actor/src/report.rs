@@ -1,4 +1,4 @@
-//! What a log is told: failures of connections, and refusals, so many a second and no more.
+//! What a log is told: failures of connections, and refusals, at a bounded rate.
 //!
 //! RFC 6455, section 7.1.7, would have the user told of a connection that failed "in an appropriate manner". Peers decide
 //! how often that happens, so the telling is metered: each observer has a bucket of [`BURST`] reports, refilled by
@@ -17,21 +17,21 @@ use crate::id::ConnId;
 use crate::supervise::contain;
 use crate::sync::lock;
 
-/// Reports that may come at once.
+/// The number of reports that may come at once.
 const BURST: u32 = 100;
 
-/// A report more may come after each of these: 100 a second.
+/// One more report may come after each of these: 100 per second.
 const INTERVAL: Duration = Duration::from_millis(10);
 
 /// A connection that failed, for a log. Its `Display` is one line, and holds no text of the peer's.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FailureReport {
-    /// Whose connection it was.
+    /// The address of its peer.
     pub remote_addr: SocketAddr,
-    /// Which connection.
+    /// Its id.
     pub id: ConnId,
-    /// What failed: neither [`Reason::Peer`] nor [`Reason::Local`], which are ends and no failures.
+    /// What failed: neither [`Reason::Peer`] nor [`Reason::Local`], which are ends but not failures.
     pub failure: Reason,
     /// The RFC and the section that this rests on, such as `RFC 6455, section 5.2`.
     pub section: &'static str,
@@ -76,7 +76,7 @@ fn section(reason: &Reason) -> Option<&'static str> {
     }
 }
 
-/// Somebody who is told, as often as the meter allows.
+/// A closure that is called as often as the meter allows.
 pub(crate) struct Observer<T> {
     tell: Box<dyn Fn(&T) + Send + Sync>,
     meter: Mutex<Meter>,

@@ -1,14 +1,14 @@
 //! Rooms: named sets of connections.
 //!
 //! A room is where its members are; it begins with the first of them and ends with the last. Members stand in shards
-//! of at most [`MAX_SHARD`], each under its own lock, so that somebody who joins waits for one shard of a broadcast
-//! and not for all. A broadcast frames its message once; the room's broadcasts follow one another, so all
+//! of at most [`MAX_SHARD`], each under its own lock, so that a connection that joins waits for one shard of a
+//! broadcast and not for all. A broadcast frames its message once; the room's broadcasts follow one another, so all
 //! members see them in the same order.
 //!
-//! A room may keep a history for newcomers, and tell its members who comes and goes ([`RoomOptions`]). Joins and leaves then
-//! have their place in the order of its broadcasts: a newcomer gets every message once, as history or live.
+//! A room may keep a history for newcomers, and tell its members who joins and leaves ([`RoomOptions`]). Joins and
+//! leaves then have their place in the order of its broadcasts: a newcomer gets every message once, as history or live.
 //!
-//! Who owns whom: a membership and a [`Room`] handle hold the room, the table of names only knows it; the room
+//! Ownership: a membership and a [`Room`] handle hold the room, the table of names only knows it; the room
 //! holds its members' entries until they leave, and a connection's end makes it leave all. Locks are taken in this
 //! order: a connection's memberships, a room's order of broadcasts, its list of shards, a shard, an outbox.
 
@@ -29,24 +29,24 @@ use crate::outgoing::{Lane, Outgoing, Tally};
 use crate::presence::{Member, Presence, PresenceEvents, RoomOptions, announce};
 use crate::sync::lock;
 
-/// Most members that stand under one lock.
+/// Maximum number of members under one lock.
 const MAX_SHARD: usize = 4_096;
 
-/// Of so many broadcasts of a room, one is timed.
+/// One broadcast in this many is timed.
 const TIMED_EVERY: u32 = 16;
 
-/// Most rooms that a connection is in, unless its route says otherwise
+/// Maximum number of rooms that a connection is in, unless its route says otherwise
 /// ([`Limits::max_rooms`](crate::Limits::max_rooms)).
 pub const MAX_ROOMS: usize = 128;
 
-/// Longest name of a room that can be joined, in bytes.
+/// Maximum length of the name of a room that can be joined, in bytes.
 pub const MAX_ROOM_NAME: usize = 255;
 
 /// Why a connection did not join a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// No connection has this id (any more).
+    /// No connection has this id, or it has ended.
     NotFound,
     /// The connection is in as many rooms as it may be ([`Limits::max_rooms`](crate::Limits::max_rooms)).
     TooManyRooms,
@@ -66,7 +66,7 @@ impl fmt::Display for JoinError {
 
 impl std::error::Error for JoinError {}
 
-/// A handle on the room of a name. Any UTF-8 makes a name.
+/// A handle on the room of this name, which is any UTF-8 text.
 #[derive(Clone)]
 pub struct Room {
     hub: Hub,
@@ -80,13 +80,13 @@ impl fmt::Debug for Room {
 }
 
 impl Hub {
-    /// The room of this name. It need not exist: somebody who joins makes it.
+    /// The room of this name. It need not exist: the first member makes it.
     pub fn room(&self, name: impl AsRef<str>) -> Room {
         Room { hub: self.clone(), inner: self.shared.rooms.inner(name.as_ref(), &self.shared) }
     }
 
     /// The room of this name, with these options from now on. They hold as long as the room does: while it has members, or
-    /// somebody keeps a [`Room`].
+    /// a [`Room`] handle is held.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -111,7 +111,7 @@ impl Hub {
         room
     }
 
-    /// How many rooms there are: those with members, and those that a [`Room`] handle is held of.
+    /// The number of rooms: those with members, and those of which a [`Room`] handle is held.
     pub fn room_count(&self) -> usize {
         self.shared.rooms.names.iter().map(|shard| lock(shard).len()).sum()
     }
@@ -168,17 +168,17 @@ impl Room {
         self.inner.broadcast(&message.into(), None, &self.hub.shared)
     }
 
-    /// Queues a message to every member but one, who is usually the one that said it.
+    /// Queues a message to every member but one, usually the one that said it.
     pub fn broadcast_except(&self, except: ConnId, message: impl Into<Outgoing>) -> Sent {
         self.inner.broadcast(&message.into(), Some(except), &self.hub.shared)
     }
 
-    /// How many members it has.
+    /// The number of members.
     pub fn len(&self) -> usize {
         self.inner.len.load(Ordering::Relaxed)
     }
 
-    /// Whether it has none.
+    /// Whether it has no members.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -208,7 +208,7 @@ impl Room {
         entries.iter().map(|entry| Member::of(entry)).collect()
     }
 
-    /// How things stand with it.
+    /// The present state of the room.
     pub fn info(&self) -> RoomInfo {
         let Tally { sent, accepted, dropped } = &*self.inner.tally;
         RoomInfo {
@@ -221,18 +221,18 @@ impl Room {
     }
 }
 
-/// How things stand with a room: who is there, and what has become of its messages since it began.
+/// The present state of a room: its size, and the fate of its messages since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RoomInfo {
     /// Its members.
     pub members: usize,
-    /// Messages broadcast to it, the news of who comes and goes included.
+    /// Messages broadcast to it, presence events included.
     pub broadcasts: u64,
-    /// Places in outboxes that they got.
+    /// How often one of them was accepted by a member's outbox.
     pub delivered: u64,
-    /// Places that they did not get, or lost again: to the [`Overflow`](crate::Overflow) policy of an outbox, or by a close that
-    /// did not wait for what it held.
+    /// How often one of them was not accepted, or was dropped later: by the [`Overflow`](crate::Overflow) policy of an
+    /// outbox, or by a close that did not wait for what it held.
     pub dropped: u64,
     /// Messages kept for newcomers.
     pub history: usize,
@@ -241,7 +241,7 @@ pub struct RoomInfo {
 /// The rooms that a connection is in. Most are in a few, so a list does.
 pub(crate) enum Memberships {
     Of(Vec<Membership>),
-    /// The connection ended; it joins nothing any more.
+    /// The connection ended; it joins no more rooms.
     Ended,
 }
 
@@ -278,7 +278,7 @@ impl Entry {
     pub(crate) fn leave_rooms(&self) {
         let mut memberships = lock(&self.memberships);
         let left = std::mem::replace(&mut *memberships, Memberships::Ended);
-        // It joins nothing any more, so nothing can come between the ends of its memberships and the news of them.
+        // It joins no more rooms, so nothing can come between the ends of its memberships and the news of them.
         drop(memberships);
         let Memberships::Of(rooms) = left else { return };
         for room in rooms {
@@ -365,7 +365,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         let Some(shared) = self.shared.upgrade() else { return };
         let mut names = lock(shared.rooms.shard(&self.name));
-        // Somebody may have asked for the name between the last handle's end and this line, and made a new room.
+        // Another thread may have asked for the name between the last handle's end and this line, and made a new room.
         if names.get(&self.name).is_some_and(|inner| inner.strong_count() == 0) {
             names.remove(&self.name);
         }
@@ -386,13 +386,13 @@ impl Inner {
         in_order.then(|| lock(&self.order))
     }
 
-    /// What members are told of somebody; no lock may be held.
+    /// What members are told of one that joins or leaves; no lock may be held.
     fn news_of(&self, entry: &Entry, presence: impl FnOnce(Member) -> Presence) -> Option<Lane> {
         let events = lock(&self.extras).presence_events.clone()?;
         announce(&events, presence(Member::of(entry)), &self.tally)
     }
 
-    /// Makes a connection, which is no member, one: it gets the history, and the others the news.
+    /// Makes a connection that is not a member one: it gets the history, and the others the news.
     fn admit(&self, entry: Arc<Entry>, news: Option<&Lane>, gone: &mut Gone) -> Arc<Mutex<Shard>> {
         let Some(mut order) = self.in_order() else { return self.place(entry) };
         gone.past.append(&mut order.history.trim(now()));
@@ -424,8 +424,9 @@ impl Inner {
         shard
     }
 
-    /// Tells the engine and the observers of the first member and of the end of the last. Whoever changes the number calls this
-    /// after it; the last to come sees how it is, so that what was told is right in the end, and alternates.
+    /// Tells the engine and the observers of the first member and of the end of the last. To be called after each
+    /// change of the number; the last call sees the present number, so that what was told is right in the end, and
+    /// alternates.
     fn settle(&self) {
         let mut is_inhabited = lock(&self.is_inhabited);
         let now = self.len.load(Ordering::Acquire) > 0;
@@ -463,7 +464,7 @@ impl Inner {
         sent
     }
 
-    /// Queues a message to all but one; by whoever has the [`Order`] in hand.
+    /// Queues a message to all but one. The caller holds the [`Order`].
     fn tell(&self, lane: &Lane, except: Option<ConnId>, lost: &mut Lost) -> Sent {
         let mut sent = Sent::default();
         let shards = lock(&self.shards).clone();
@@ -484,7 +485,7 @@ impl Inner {
 #[derive(Default)]
 pub(crate) struct Shard {
     members: Vec<Arc<Entry>>,
-    /// Where in `members` a connection stands.
+    /// The place of a connection in `members`.
     places: HashMap<ConnId, usize>,
 }
 

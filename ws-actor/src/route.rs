@@ -1,4 +1,4 @@
-//! Routes: which path leads to which actor, and which pages may come.
+//! Routes: which path leads to which actor, and which pages may connect.
 
 use std::fmt;
 use std::future::Future;
@@ -28,7 +28,7 @@ pub struct Route {
     #[cfg(feature = "deflate")]
     deflate: Option<Option<ws_core::deflate::Settings>>,
     pub(crate) limits: Limits,
-    /// What each connection may do: the same with what the server says, once the route is the server's.
+    /// What each connection may do: the route's limits, merged with the server's once the route is the server's.
     pub(crate) held: Limits,
     pub(crate) gate: Option<Arc<Gate>>,
     /// The server's protocol settings as they are on this route.
@@ -38,7 +38,7 @@ pub struct Route {
     pub(crate) subprotocols: Vec<Arc<str>>,
     pub(crate) require_subprotocol: bool,
     pub(crate) envelope: bool,
-    /// How the last connection came, for the next one to share.
+    /// The way of the last connection, for the next one to share.
     last: Mutex<Option<Arc<Way>>>,
 }
 
@@ -57,9 +57,9 @@ impl Route {
     /// A segment that begins with a colon is a parameter. It takes any one segment that is not empty, and its value
     /// can be read, decoded, in [`Upgrade::params`] and later: `/ws/chat/:room` is at `/ws/chat/a%20b`, where `room`
     /// is `a b`, but neither at `/ws/chatX` nor at `/ws/chat/` or `/ws/chat/a/b`. A value that is escaped wrongly, or is
-    /// no UTF-8, is refused with 400.
+    /// not UTF-8, is refused with 400.
     ///
-    /// Of several routes that a path fits, the one counts that is literal where they first differ, whatever the order in
+    /// Of several routes that fit a path, the one that is literal where they first differ counts, whatever the order in
     /// which they were added: `/ws/lobby` before `/ws/:room`.
     ///
     /// It needs a [`Route::target`], or a [`Route::decide`] that names one; without, upgrades are answered 503.
@@ -87,21 +87,21 @@ impl Route {
         }
     }
 
-    /// One actor takes all connections of this path: a [`Target`](crate::Target), or the one that has a name then.
-    /// Several calls make a pool, dealt round robin.
+    /// Sets the actor that takes all connections of this path: a [`Target`](crate::Target), or the one that has a name
+    /// when a connection comes. Several calls make a pool, dealt round robin.
     #[must_use]
     pub fn target(mut self, target: impl Into<Pool>) -> Self {
         self.pool = self.pool.with(&target.into());
         self
     }
 
-    /// Several actors take the connections of this path in turn; see [`Pool`].
+    /// Sets several actors, which take the connections of this path in turn; see [`Pool`].
     #[must_use]
     pub fn pool(self, members: impl IntoIterator<Item = impl Into<Pool>>) -> Self {
         self.target(Pool::new(members))
     }
 
-    /// Asks the application about each upgrade, after path and origin are found good and before the client is answered.
+    /// Calls a function of yours for each upgrade, after path and origin were checked and before the client is answered.
     /// It may wait, for at most [`Settings::decision_timeout`](crate::Settings::decision_timeout); then, and if it
     /// fails to decide, the client is answered 503 or 500. When the client goes away meanwhile, the future is dropped.
     ///
@@ -131,7 +131,7 @@ impl Route {
         self
     }
 
-    /// Which pages may connect; by default those of the same host. See [`Origins`].
+    /// Sets which pages may connect; by default those of the same host. See [`Origins`].
     #[must_use]
     pub fn origins(mut self, origins: Origins) -> Self {
         self.origins = origins;
@@ -152,8 +152,9 @@ impl Route {
         self
     }
 
-    /// Compresses messages on this path for clients that offer it (permessage-deflate, RFC 7692), and takes compressed ones;
-    /// `None` does neither. Without this, [`Settings::protocol`](crate::Settings::protocol) decides, which is off by default.
+    /// Compresses messages on this path for clients that offer it (permessage-deflate, RFC 7692), and takes compressed
+    /// ones; `None` does neither. Without this, [`Settings::protocol`](crate::Settings::protocol) decides, which is off
+    /// by default.
     ///
     /// A broadcast is compressed at most once for each size of window, when the first of its receivers that has agreed to
     /// compress has it to write, and all others share it. What is live of an idle connection goes back to the
@@ -173,7 +174,7 @@ impl Route {
         self
     }
 
-    /// Has this route's connections under what the route and its server say.
+    /// Puts this route's connections under the limits and settings of the route and of its server.
     pub(crate) fn fit(&mut self, server: &Limits, protocol: &ConfigRef) {
         self.held = self.limits.or(server);
         let mut config = Config::clone(protocol);
@@ -214,11 +215,12 @@ impl Route {
         self
     }
 
-    /// Gives the actor each message in parts, as they arrive ([`Inbound::part`](crate::Inbound::part)): for messages that
-    /// should never be held whole. A part is as large as what was read at once, at most 64 KiB as a rule; parts of a text
-    /// are whole characters. Between two parts the connection may be moved to another actor, which then gets the rest.
+    /// Gives the actor each message in parts, as they arrive ([`Inbound::part`](crate::Inbound::part)): for messages
+    /// that should never be in memory whole. A part is as large as what was read at once, at most 64 KiB as a rule;
+    /// parts of a text are whole characters. Between two parts the connection may be moved to another actor, which then
+    /// gets the rest.
     ///
-    /// Without this a message comes whole. A large binary one is not copied on its way to the actor, and slices of it
+    /// Without this, a message comes whole. A large binary one is not copied on its way to the actor, and slices of it
     /// ([`Bytes::slice`](bytes::Bytes::slice)) cost nothing.
     #[must_use]
     pub fn in_parts(mut self) -> Self {
@@ -226,11 +228,11 @@ impl Route {
         self
     }
 
-    /// The subprotocols that are spoken here, most wanted first: of those that the client offers, the first in this list
-    /// is agreed upon (RFC 6455, section 1.9). The application's [`decide`](Self::decide) sees which, and may choose
-    /// another ([`Relay::subprotocol`](crate::Relay::subprotocol)).
+    /// Sets the subprotocols that are spoken here, most wanted first: of those that the client offers, the first in
+    /// this list is agreed upon (RFC 6455, section 1.9). The application's [`decide`](Self::decide) sees which, and may
+    /// choose another ([`Relay::subprotocol`](crate::Relay::subprotocol)).
     ///
-    /// Where none is in common there is a connection without one, which browsers that offered any end at once. See
+    /// If there is none in common, the connection has none, and browsers that offered any end it at once. See
     /// [`require_subprotocol`](Self::require_subprotocol).
     #[must_use]
     pub fn subprotocols(mut self, names: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Self {
@@ -238,14 +240,14 @@ impl Route {
         self
     }
 
-    /// Refuses clients that offer none of the [`subprotocols`](Self::subprotocols), with 400, before anybody decides.
+    /// Refuses clients that offer none of the [`subprotocols`](Self::subprotocols), with 400, before any decision.
     #[must_use]
     pub fn require_subprotocol(mut self) -> Self {
         self.require_subprotocol = true;
         self
     }
 
-    /// Has connections that come the same way, one after the other, share what there is to say about it.
+    /// Lets connections that come the same way, one after the other, share its description.
     pub(crate) fn share(&self, way: Way) -> Arc<Way> {
         let mut last = lock(&self.last);
         match &mut *last {
@@ -284,14 +286,14 @@ pub type OriginCheck = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
 #[non_exhaustive]
 pub enum Origins {
     /// Pages of the host that the request is addressed to, port included; the scheme does not matter. `null`, which
-    /// sandboxed pages and files send, is no host.
+    /// sandboxed pages and files send, is not a host.
     #[default]
     SameHost,
-    /// These, such as `https://example.com`, in any case.
+    /// These origins, such as `https://example.com`, in any case.
     List(Vec<String>),
     /// Every page on the internet, with its visitors' cookies.
     Any,
-    /// Those for which this says yes. It is given the origin as it was sent.
+    /// The origins for which this returns true. It is given the origin as it was sent.
     Custom(OriginCheck),
 }
 
@@ -307,7 +309,7 @@ impl fmt::Debug for Origins {
 }
 
 impl Route {
-    /// Whether a request may come as far as its origin is concerned, or a sentence that says why not.
+    /// Whether a request's origin is acceptable, or a sentence that says why not.
     ///
     /// 10.2: servers "that are not intended to process input from any web page but only for certain sites SHOULD
     /// verify the |Origin| field is an origin they expect".
@@ -338,5 +340,5 @@ impl Route {
     }
 }
 
-/// An answer, or a log, quotes no more bytes than this of a value that the client sent.
+/// Maximum number of bytes that an answer or a log quotes of a value that the client sent.
 pub(crate) const MAX_QUOTED: usize = 256;

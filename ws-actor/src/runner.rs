@@ -1,12 +1,12 @@
-//! The task that runs one actor: calls it, and sees to what follows when a call fails.
+//! The task that runs one actor: calls it, and does what follows when a call fails.
 //!
 //! Every call is contained: a panic ends the call, and then the actor's [`ActorOptions`] decide. A guard frees the name,
 //! closes the actor's connections with 1011 and tells the monitors, however the task ends: also when the runtime drops
 //! it.
 //!
 //! For an actor that may be made again, the task knows which connections the present instance has been told of. Invariant,
-//! across all instances: a connection of which one was told (and whose `connect` did not fail) is told of to each later
-//! one, until one has been called for its `disconnect`; nothing of any other connection is told but its `connect`.
+//! across all instances: each later instance is told of a connection that one was told of (and whose `connect` did not
+//! fail), until one has been called for its `disconnect`; of any other connection only the `connect` is told.
 
 use std::any::Any;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -103,7 +103,7 @@ enum Then {
     Again,
     /// The actor is not called again.
     Die,
-    /// The actor stops, and is told so much of its connections.
+    /// The actor stops, and is told of the ends of its connections.
     Stop,
 }
 
@@ -120,7 +120,7 @@ struct Runner<A: WsActor> {
     restarts: Restarts,
     /// If the actor may be made again.
     met: Option<HashMap<ConnId, Met>>,
-    /// It has been decided that the actor stops.
+    /// The actor is to stop.
     stopping: bool,
     /// Dropped when the actor has ended.
     stopped: Option<Answer>,
@@ -398,7 +398,7 @@ async fn dispatch<A: WsActor>(actor: &mut A, cx: &mut Context<A>, todo: Todo<A::
     }
 }
 
-/// Runs a call of the actor to its end or to its panic, of which it gives the payload.
+/// Runs a call of the actor to its end, or to its panic, whose payload it returns.
 async fn contained(call: impl Future<Output = ()>) -> Result<(), Box<dyn Any + Send>> {
     let mut call = pin!(call);
     // What a panic leaves half done of the call is not looked at again; what it leaves of the actor, the options decide.
@@ -413,7 +413,7 @@ async fn contained(call: impl Future<Output = ()>) -> Result<(), Box<dyn Any + S
 /// The longest that an actor waits for a loop that lags behind it. It does not wait for a client that is slow.
 const RELIEF: Duration = Duration::from_millis(250);
 
-/// The mailbox is no tokio resource, so a busy actor has to let others run by itself: now and then, and when it fills
+/// The mailbox is not a tokio resource, so a busy actor has to let others run by itself: now and then, and when it fills
 /// outboxes faster than the connections' tasks, or loops, get to write.
 async fn let_others_run(hub: &Hub) {
     let Some(id) = take_half_full() else { return tokio::task::consume_budget().await };

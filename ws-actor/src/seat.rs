@@ -3,16 +3,15 @@
 //! A move is asked for from anywhere ([`Hub::retarget`]) and done by the connection's own task, between two of its
 //! events. In this order, so that nothing is lost, doubled or reordered:
 //!
-//! 1. The connection is attached to the new actor, whose end is the connection's end from now on; that of the old one no
-//!    longer is.
-//! 2. The old actor gets what the connection has in hand, and a `Disconnect` that says [`Reason::Moved`]. The connection
+//! 1. The connection is attached to the new actor, and ends with it from now on, no longer with the old one.
+//! 2. The old actor gets what the connection has in hand, and a `Disconnect` with [`Reason::Moved`]. The connection
 //!    is not read meanwhile.
 //! 3. When the old actor has done with that `Disconnect`, which the drop of a [`Receipt`] tells, the new one gets
 //!    `Connect`, and then what comes.
 //!
 //! So both may be owed at a time: the `Disconnect` to the old actor and the `Connect` to the new one. A connection that
-//! ends between them owes the new one both `Connect` and `Disconnect`: an actor that was told of a move can rely on
-//! somebody being told of the end, unless that one ends before it has heard of the connection. Whoever drops the receipt
+//! ends between them owes the new one both `Connect` and `Disconnect`: an actor that was told of a move can rely on the
+//! next one being told of the end, unless that one ends before it has heard of the connection. The drop of the receipt
 //! posts them then.
 
 use std::fmt;
@@ -30,7 +29,7 @@ use crate::target::Target;
 #[cfg(doc)]
 use crate::event::Reason;
 
-/// A connection's place with an actor. Invariant: whoever has one detaches it, once.
+/// A connection's place with an actor. Invariant: its owner detaches it, once.
 pub(crate) struct Attachment {
     pub(crate) target: Target,
     key: u64,
@@ -55,9 +54,9 @@ pub(crate) struct Seat {
     pub(crate) terms: Terms,
     /// Until the connection ends.
     current: Option<Attachment>,
-    /// Who had it then.
+    /// The actor that had it then.
     last: Option<Target>,
-    /// Boxed, as what is there for a moment only.
+    /// Boxed, as it is there only for a moment.
     next: Option<Box<(Attachment, Relay)>>,
     /// An earlier actor has not yet done with its `Disconnect`.
     farewell: bool,
@@ -108,7 +107,7 @@ impl Seat {
         self.farewell
     }
 
-    /// Ends the connection at once; returns whom to wake for it.
+    /// Ends the connection at once; returns the task to wake for it.
     pub(crate) fn abort(&mut self) -> Option<Waker> {
         self.is_aborted = true;
         self.waker.take()
@@ -141,7 +140,7 @@ impl Seat {
         [self.current.take(), self.next.take().map(|next| next.0)]
     }
 
-    /// Who had the connection when it ended.
+    /// The actor that had the connection when it ended.
     pub(crate) fn last(&self) -> Option<&Target> {
         self.last.as_ref()
     }
@@ -177,7 +176,7 @@ impl Drop for Receipt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RetargetError {
-    /// No connection has this id (any more).
+    /// No connection has this id, or it has ended.
     NotFound,
     /// The connection is closing.
     Closed,
@@ -198,7 +197,7 @@ impl fmt::Display for RetargetError {
 
 impl std::error::Error for RetargetError {}
 
-/// What an actor of a pool has to do with a connection.
+/// The relation of an actor of a pool to a connection.
 enum Choice {
     /// It has it.
     Stay,
@@ -237,7 +236,7 @@ impl Hub {
 }
 
 impl Entry {
-    /// Returns an attachment that is needed no more.
+    /// Returns an attachment that is no longer needed.
     fn retarget(self: &Arc<Self>, hub: &Hub, mut relay: Relay) -> Result<Option<Attachment>, RetargetError> {
         if !self.outbox().is_open() {
             return Err(RetargetError::Closed);

@@ -1,8 +1,8 @@
 //! A listener that speaks WebSocket and, if asked to, plain HTTP on one port.
 //!
-//! The first head of a connection is read by ws-tokio's `Incoming`, under ws-core's limits and its deadline. An upgrade is decided at once; any
-//! other request is given to hyper together with its bytes. hyper keeps that connection; an upgrade that comes on
-//! it later is decided by the same function (`upgrade.rs`).
+//! The first head of a connection is read by ws-tokio's `Incoming`, under ws-core's limits and its deadline. An upgrade
+//! is decided at once; any other request is given to hyper together with its bytes. hyper keeps that connection; an
+//! upgrade that comes on it later is decided by the same function (`upgrade.rs`).
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -48,14 +48,15 @@ type HttpHandler = Box<dyn Fn(http::Request<hyper::body::Incoming>) -> HttpFutur
 pub struct Settings {
     /// Of the protocol: sizes of messages and heads, the handshake's and the connections' timeouts.
     pub protocol: Config,
-    /// How long a socket may take no byte, with some waiting, before it is cut. Default 10 s.
+    /// How long a socket may take no byte, while some wait, before it is cut. Default 10 s.
     pub write_timeout: Duration,
     /// How long an actor may take none of a connection's events before the connection is closed with 1013. Default
     /// 10 s.
     pub mailbox_timeout: Duration,
     /// How long [`Route::decide`] may take before the client is answered 503. Default 10 s.
     pub decision_timeout: Duration,
-    /// Most connections whose head is being read, that are being decided upon, or that are being refused, at a time. Default 4 096.
+    /// Maximum number of connections at a time whose head is being read, that are being decided upon, or that are being
+    /// refused. Default 4 096.
     pub max_handshakes: usize,
 }
 
@@ -78,7 +79,7 @@ impl Default for Settings {
     }
 }
 
-/// Routes, and what else a listener answers with.
+/// A server: its routes, and what else it answers on its listeners.
 pub struct Server {
     pub(crate) shared: Shared,
     pub(crate) http: Option<HttpHandler>,
@@ -101,7 +102,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Has each route's connections under the limits and settings that hold for them.
+    /// Puts each route's connections under the limits and settings that hold for them.
     fn settle(&mut self) {
         for route in &mut self.routes {
             route.fit(&self.limits, &self.config);
@@ -121,7 +122,7 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// A server without routes.
+    /// Creates a server without routes.
     pub fn new(hub: &Hub) -> Self {
         let shared = Shared {
             hub: hub.clone(),
@@ -146,7 +147,7 @@ impl Server {
         self
     }
 
-    /// Limits the connections of all routes together, and what each may do whose route says nothing else. See
+    /// Limits the connections of all routes together, and what each may do unless its route sets other limits. See
     /// [`Limits`].
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -169,12 +170,12 @@ impl Server {
         self
     }
 
-    /// Has connections driven by loops of [`ws_mio`] instead of a tokio task each, once their upgrades are answered. They have
-    /// the same actors, rooms, limits and contracts.
+    /// Has connections driven by loops of [`ws_mio`] instead of a tokio task each, once their upgrades are answered.
+    /// They have the same actors, rooms, limits and contracts.
     ///
-    /// Those over plain TCP, that is: from [`listen`](Self::listen), from [`serve`](Self::serve) with a `TcpStream`, from
-    /// [`upgrade`](Self::upgrade) by a server over hyper. Others, such as TLS, stay tasks; so do those that this program
-    /// [dials](Hub::dial).
+    /// That holds for connections over plain TCP: from [`listen`](Self::listen), from [`serve`](Self::serve) with a
+    /// `TcpStream`, from [`upgrade`](Self::upgrade) by a server over hyper. Others, such as TLS, stay tasks; so do
+    /// those that this program [dials](Hub::dial).
     ///
     /// ```no_run
     /// # async fn run(hub: ws_actor::Hub) -> std::io::Result<()> {
@@ -185,7 +186,7 @@ impl Server {
     /// # Ok(()) }
     /// ```
     ///
-    /// Three things are otherwise there. Deadlines are kept to 20 ms. Time is real: a clock that a test has paused does not
+    /// Three things differ there. Deadlines are kept to 20 ms. Time is real: a clock that a test has paused does not
     /// hold for them. A large message is copied once on its way to the actor.
     #[cfg(feature = "mio")]
     #[must_use]
@@ -194,8 +195,8 @@ impl Server {
         self
     }
 
-    /// Answers requests that are no upgrades to WebSocket, with whom they come from in their extensions ([`Ends`]). Without
-    /// this, they are told that an upgrade is required.
+    /// Sets a handler for requests that are not upgrades to WebSocket. The addresses of both ends are in their extensions
+    /// ([`Ends`]). Without this, they are answered that an upgrade is required.
     #[must_use]
     pub fn on_http<F, R, B>(mut self, handler: F) -> Self
     where
@@ -211,8 +212,8 @@ impl Server {
         self
     }
 
-    /// The same through a tower service, such as axum's `Router`: any method, any body, either way in pieces as they come.
-    /// It is cloned for each request. If it fails, the client is answered 500.
+    /// Sets a tower service for such requests, for example axum's `Router`: any method, any body, either way in pieces
+    /// as they come. It is cloned for each request. If it fails, the client is answered 500.
     ///
     /// A request that is an upgrade to WebSocket does not reach it: routes of this server come first. Its peer is in
     /// the request's extensions ([`Ends`]), which axum hands out as `Extension<Ends>`.
@@ -265,15 +266,15 @@ impl Server {
     /// Answers GET requests for this path with the Hub's metrics, in Prometheus' text format
     /// ([`Metrics::prometheus`](crate::Metrics::prometheus)); the path is compared as it is sent.
     ///
-    /// Whoever can reach the listener can read them. A server of their own, on a port that only the collector reaches, takes
-    /// no more than this: `Server::new(&hub).metrics_at("/metrics").listen("127.0.0.1:9100")`.
+    /// Everybody who can reach the listener can read them. For a port that only the collector reaches, give them a server of
+    /// their own: `Server::new(&hub).metrics_at("/metrics").listen("127.0.0.1:9100")`.
     #[must_use]
     pub fn metrics_at(mut self, path: impl Into<Box<str>>) -> Self {
         self.metrics = Some(path.into());
         self
     }
 
-    /// Answers a request that is no upgrade.
+    /// Answers a request that is not an upgrade.
     pub(crate) async fn answer(
         &self,
         mut request: http::Request<hyper::body::Incoming>,
@@ -295,20 +296,20 @@ impl Server {
         }
     }
 
-    /// Is told of upgrades that are refused, for a log: 100 at once and 100 a second at most, with the number of those
-    /// left out between. It must not block.
+    /// Sets a closure that is called for refused upgrades, for a log: at most 100 at once and 100 per second, with the
+    /// number of those left out between. It must not block. Its panics are caught.
     #[must_use]
     pub fn on_refusal(mut self, report: impl Fn(&Refusal) + Send + Sync + 'static) -> Self {
         self.shared.refused = Some(Observer::new(report));
         self
     }
 
-    /// Is told of connections that fail once they are open, for a log: a rule that the peer broke, a deadline that it
-    /// missed, a socket that was lost or takes nothing, an actor that is busy or gone. Ends that were asked for are no
-    /// failures, nor are tasks that are dropped with their runtime.
+    /// Sets a closure that is called for connections that fail once they are open, for a log: a rule that the peer
+    /// broke, a deadline that it missed, a socket that was lost or takes nothing, an actor that is busy or gone. Ends
+    /// that were asked for are not failures, nor are tasks that are dropped with their runtime.
     ///
-    /// It is told of 100 at once and 100 a second at most, with the number of those left out between, and before the
-    /// actor gets its [`Disconnect`](crate::Disconnect). It must not block.
+    /// It is called at most 100 times at once and 100 times per second, with the number of those left out between,
+    /// and before the actor gets its [`Disconnect`](crate::Disconnect). It must not block. Its panics are caught.
     #[must_use]
     pub fn on_failure(mut self, report: impl Fn(&FailureReport) + Send + Sync + 'static) -> Self {
         self.shared.failed = Some(Arc::new(Observer::new(report)));
@@ -318,15 +319,15 @@ impl Server {
     /// Listens, and serves in the background until [`Listening::stop`] is called, the Hub has shut down or the runtime ends.
     ///
     /// # Errors
-    /// Those of binding the address; `AddrInUse` when somebody listens there already.
+    /// Those of binding the address; `AddrInUse` when another socket listens there already.
     pub async fn listen(self, addr: impl ToSocketAddrs) -> io::Result<Listening> {
         self.listen_on(TcpListener::bind(addr).await?)
     }
 
-    /// Serves on a listener that was made elsewhere.
+    /// Serves on a listener that was created elsewhere.
     ///
     /// # Errors
-    /// When the listener cannot tell its address.
+    /// The listener cannot tell its address.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -337,7 +338,7 @@ impl Server {
         Ok(Listening { local_addr, stop, task })
     }
 
-    /// Takes an upgrade from an HTTP server that runs already: one on hyper, axum, or whatever serves
+    /// Takes an upgrade from an HTTP server that runs already: one on hyper, axum, or anything that serves
     /// [`http::Request`]s with hyper's [`OnUpgrade`](hyper::upgrade::OnUpgrade) in them.
     ///
     /// Send the response whatever it says. If it is a 101, the connection begins when hyper has sent it, for which there

@@ -1,4 +1,4 @@
-//! What becomes of an actor whose code fails: [`Recovery`] says it, [`ActorFailure`] tells of it.
+//! What follows when an actor's code fails: [`Recovery`] decides, [`ActorFailure`] reports.
 //!
 //! A failure is a panic, or an error that the actor reports itself ([`Context::fail`]). It ends the call that it
 //! happened in, and that call alone; what else it ends is up to [`ActorOptions`]. The task that carries this out is in
@@ -46,7 +46,7 @@ pub enum Recovery {
 /// [`Target`](crate::Target). The new actor is told, in this order:
 ///
 /// 1. [`WsActor::started`];
-/// 2. `connect` of each connection that the one before had: of which that one had been told and whose `disconnect` it
+/// 2. `connect` of each connection that the one before had: those that it had been told of, and whose `disconnect` it
 ///    had not been called for. They come in the order in which they were opened, with the same ids, with
 ///    [`Connect::restarted`](crate::Connect::restarted), and with their present topic and values;
 /// 3. what waits in the mailbox, as if nothing had happened.
@@ -55,9 +55,9 @@ pub enum Recovery {
 /// stay. Two things end with the old actor: the event in whose call it failed, which is not repeated, and its timers
 /// ([`Context::after`]): the new one sets its own in `started`. Both are in the report.
 ///
-/// A connection whose `connect` fails is closed with 1011 and not heard of again: a new actor would fail at it as well.
+/// A connection whose `connect` fails is closed with 1011 and not mentioned again: a new actor would fail at it as well.
 ///
-/// A client that can make the actor panic can use up its restarts. Against that, [`Recovery::Close`] is the remedy.
+/// A client that can make the actor panic can use up its restarts. The remedy is [`Recovery::Close`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ActorOptions {
@@ -65,9 +65,9 @@ pub struct ActorOptions {
     pub on_panic: Recovery,
     /// After [`Context::fail`]. By default the connection is closed.
     pub on_error: Recovery,
-    /// Most restarts within [`ActorOptions::restart_window`]; one more failure ends the actor. Default 5.
+    /// Maximum number of restarts within [`ActorOptions::restart_window`]; one more failure ends the actor. Default 5.
     pub max_restarts: u32,
-    /// Default 60 s.
+    /// The time in which restarts are counted. Default 60 s.
     pub restart_window: Duration,
 }
 
@@ -82,7 +82,7 @@ impl ActorOptions {
         }
     }
 
-    /// The defaults, but that an actor that panics is made again and keeps its connections.
+    /// The defaults, except that an actor that panics is made again and keeps its connections.
     pub const fn restarting() -> Self {
         Self { on_panic: Recovery::Restart, ..Self::new() }
     }
@@ -167,7 +167,7 @@ pub enum Fault {
     Error(String),
 }
 
-/// Most bytes of a fault's text that are kept: what an actor says may be what a client said.
+/// Maximum number of bytes of a fault's text that are kept: what an actor says may be what a client said.
 const MAX_TEXT: usize = 512;
 
 impl Fault {
@@ -229,7 +229,7 @@ pub(crate) fn contain<T>(run: impl FnOnce() -> T) -> Option<T> {
 /// two panics in one drop abort the program.
 pub(crate) fn drop_contained<T>(value: T) {
     let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) else { return };
-    // What a destructor panics with may be such a value again, and so on: the second is not looked at.
+    // What a destructor panics with may be such a value again, and so on: the second is not dropped.
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         std::mem::forget(payload);
     }
@@ -252,13 +252,13 @@ impl fmt::Display for Fault {
 pub struct ActorFailure {
     /// The actor's name.
     pub actor: Arc<str>,
-    /// In which call.
+    /// The call in which it failed.
     pub call: Call,
     /// The connection that the call was about.
     pub connection: Option<ConnId>,
-    /// How.
+    /// How it failed.
     pub fault: Fault,
-    /// What followed: as the options say, but that restarts may be used up.
+    /// What followed: as the options say, except that restarts may be used up.
     pub recovery: Recovery,
     /// How often the actor has been made again by now, this time included.
     pub restarts: u64,
@@ -291,12 +291,13 @@ impl fmt::Display for ActorFailure {
     }
 }
 
-/// Who is told of failures of actors.
+/// The closure that is called for failures of actors.
 pub(crate) type Failures = Option<Arc<Observer<ActorFailure>>>;
 
 impl Hub {
-    /// Is told of actors that fail, for a log: 100 at once and 100 a second at most, with the number of those left out
-    /// between. It must not block. The last one that was set counts.
+    /// Sets a closure that is called for actors that fail, for a log: at most 100 times at once and 100 times per
+    /// second, with the number of those left out between. It must not block. Its panics are caught. The last one that
+    /// was set counts.
     pub fn on_actor_failure(&self, report: impl Fn(&ActorFailure) + Send + Sync + 'static) {
         let before = lock(&self.shared.failures).replace(Arc::new(Observer::new(report)));
         drop(before);
@@ -307,7 +308,7 @@ impl Hub {
 mod tests {
     use super::*;
 
-    /// C9: so many restarts within the window, wherever it begins.
+    /// C9: restarts are counted within the window, wherever it begins.
     #[test]
     fn restarts_within_a_window() {
         let second = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! A mutex that is not poisoned, and the waking of whoever waits for what it guards.
+//! A mutex that is not poisoned, and the waking of tasks that wait for what it guards.
 //!
 //! No user code runs under any lock of this crate, so a panic cannot leave a half-changed value behind; and if one
 //! could, one broken connection must not take the Hub with it.
@@ -38,8 +38,8 @@ pub(crate) fn note_half_full(id: ConnId) {
     HALF_FULL.set(Some(id));
 }
 
-/// Whose that was last, since the last look: then others should have a turn. A hint; what an actor did on another thread
-/// before it was moved is not seen.
+/// The connection whose outbox that was last, since the last call: then others should have a turn. A hint; what an actor
+/// did on another thread before it was moved is not seen.
 pub(crate) fn take_half_full() -> Option<ConnId> {
     HALF_FULL.take()
 }

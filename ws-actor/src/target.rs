@@ -1,4 +1,4 @@
-//! Who takes a connection: a [`Target`] is a handle on a running actor, whatever its type, and has a name; a [`Pool`]
+//! What takes a connection: a [`Target`] is a handle on a running actor, whatever its type, and has a name; a [`Pool`]
 //! deals connections to several.
 
 use std::any::{Any, TypeId};
@@ -12,7 +12,7 @@ use crate::mailbox::{CastRefused, Down, Mailbox};
 use crate::monitor::News;
 use crate::sync::lock;
 
-/// A running actor as those who give it work see it. A clone is another handle on the same.
+/// A handle on a running actor, for giving it work. A clone is another handle on the same.
 ///
 /// The handle does not keep the actor alive, and is harmless when the actor has ended.
 #[derive(Clone)]
@@ -48,8 +48,8 @@ impl Target {
         self.inner.mailbox.is_open()
     }
 
-    /// Puts a message of the program's own into the actor's mailbox; it never waits. It stands in line with the
-    /// events of connections.
+    /// Puts a message of the program's own into the actor's mailbox; it never waits. It comes in order with the events of
+    /// connections. While connections wait for room, casts get every second place at most.
     ///
     /// # Errors
     /// [`CastError`] tells the cases.
@@ -112,8 +112,8 @@ impl std::error::Error for CastError {}
 /// Actors that share the connections of a route, or of a decision: each gets the next, in turn. A connection stays
 /// with the actor that it was dealt to. A clone deals from the same place.
 ///
-/// Members are given as [`Target`]s or by name. A name stands for whoever has it when a connection is dealt; members
-/// that do not run are passed over.
+/// Members are given as [`Target`]s or by name. A name stands for the actor that has it when a connection is dealt; members
+/// that do not run are passed over, and so are those whose mailbox holds four times what it should.
 #[derive(Clone, Default)]
 pub struct Pool {
     inner: Arc<Members>,
@@ -238,7 +238,7 @@ impl Names {
         lock(&self.0).values().cloned().collect()
     }
 
-    /// Frees the name, unless it is another's by now.
+    /// Frees the name, unless another actor has it by now.
     pub(crate) fn free(&self, target: &Target) {
         let mut names = lock(&self.0);
         if names.get(&target.inner.name).is_some_and(|other| other.is(target)) {

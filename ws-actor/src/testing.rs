@@ -1,6 +1,6 @@
-//! Tests of your own actors without sockets: a [`Server`] in memory, and [`TestClient`]s that connect to it.
+//! Testing your own actors without sockets: a [`Server`] in memory, and [`TestClient`]s that connect to it.
 //!
-//! What a test sees is the real thing but for the socket: the request is read and decided upon as one that came over TCP,
+//! What a test sees is the real thing except for the socket: the request is read and decided upon as one that came over TCP,
 //! with the server's routes, limits and timeouts, and the client is ws-tokio's. All of it keeps tokio's time. With that
 //! paused, an hour of heartbeats takes no time, and nothing depends on how fast the machine is.
 //!
@@ -56,10 +56,10 @@ use crate::server::Server;
 /// How long a client waits for what it expects, by tokio's clock, before it says that nothing came.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Bytes that a connection in memory holds for each direction, as the buffers of a socket do.
+/// The number of bytes that a connection in memory holds for each direction, as the buffers of a socket do.
 const BUFFER: usize = 64 << 10;
 
-/// A server that is connected to in memory. A clone is the same server.
+/// A server in memory. A clone is the same server.
 #[derive(Clone, Debug)]
 pub struct TestServer {
     server: Arc<Server>,
@@ -116,7 +116,7 @@ impl TestServer {
         Ok(TestClient::new(socket, response))
     }
 
-    /// What makes streams to this server: for connections that are [dialled](crate::Hub::dial) in memory.
+    /// A connector to this server: for connections that are [dialled](crate::Hub::dial) in memory.
     ///
     /// ```
     /// # use ws_actor::testing::TestServer;
@@ -132,7 +132,7 @@ impl TestServer {
         Connector::new(move || std::future::ready(Ok::<_, io::Error>(server.open())))
     }
 
-    /// A stream to the server, to say anything on.
+    /// A stream to the server, for bytes of any kind.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -148,7 +148,7 @@ impl TestServer {
     }
 }
 
-/// Why a test's client has not seen what it was to see.
+/// Why a test's client has not seen what it expected.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TestError {
@@ -175,14 +175,7 @@ impl fmt::Display for TestError {
     }
 }
 
-impl std::error::Error for TestError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unsent(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+impl std::error::Error for TestError {}
 
 /// A client in memory. In the background it reads what the server sends and answers its pings, as clients do, unless it is
 /// [stalled](TestClient::stall). Dropped, it vanishes without a close frame.
@@ -241,7 +234,7 @@ impl TestClient {
     /// The next text or binary message.
     ///
     /// # Errors
-    /// [`TestError::Silent`], or [`TestError::Ended`] when there will be none.
+    /// [`TestError::Silent`], or [`TestError::Ended`] when no more will come.
     pub async fn recv(&mut self) -> Result<Message, TestError> {
         match timeout(PATIENCE, self.messages.recv()).await {
             Ok(Some(message)) => Ok(message),
@@ -273,7 +266,7 @@ impl TestClient {
         }
     }
 
-    /// Lets so much time pass, in which no message comes and the connection does not end.
+    /// Lets this time pass, in which no message may come and the connection may not end.
     ///
     /// # Errors
     /// What came instead.
@@ -285,8 +278,8 @@ impl TestClient {
         }
     }
 
-    /// Waits for the end of the connection, which the server brings about, and tells how it ended: the close frame that came,
-    /// 1005 for one that said nothing, 1006 when there was none.
+    /// Waits for the end of the connection, which the server brings about, and tells how it ended: the close frame that
+    /// came, 1005 for one that said nothing, 1006 when there was none.
     ///
     /// # Errors
     /// [`TestError::Unexpected`] for a message that comes before it, [`TestError::Silent`].
@@ -313,7 +306,7 @@ impl TestClient {
         }
     }
 
-    /// Reads no more, nor answers pings, until it is told to [go on](Self::resume): what the server sends fills the
+    /// Stops reading and answering pings, until it is told to [go on](Self::resume): what the server sends fills the
     /// stream's 64 KiB, then its outbox.
     pub fn stall(&self) {
         self.reads.send_replace(false);
@@ -362,7 +355,7 @@ async fn run(
             Ok(Some(Event::Binary(bytes))) => (&messages, Message::Binary(Bytes::copy_from_slice(bytes))),
             Ok(Some(Event::Ping(bytes))) => (&control, Message::Ping(Bytes::copy_from_slice(bytes))),
             Ok(Some(Event::Pong(bytes))) => (&control, Message::Pong(Bytes::copy_from_slice(bytes))),
-            // Parts come only to who asks for them, and the end says what the close frame did.
+            // Parts come only to clients that ask for them, and the end says what the close frame did.
             Ok(Some(Event::Chunk(_) | Event::Close(_))) => continue,
             Ok(None) | Err(_) => break,
         };

@@ -14,9 +14,9 @@ use crate::rewind::Rewind;
 use crate::server::Server;
 use crate::upgrade::Ends;
 
-/// What a connection is read from and written to.
+/// A stream that a connection is read from and written to.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
-    /// Ready when it can be told that nobody is on the other side any more; nothing is read.
+    /// Ready when it is known that the peer is gone; nothing is read.
     fn poll_gone(&self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Pending
     }
@@ -32,15 +32,15 @@ impl Transport for TcpStream {
     }
 }
 
-/// The form in which a stream comes that is only known to be one.
+/// The form of a stream of unknown type.
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for Rewind<S> {}
 
 impl Server {
-    /// Serves a stream that the program has accepted itself and made something of, such as TLS: what comes over it is
-    /// read as from a socket of [`Server::listen`]. To be called when the stream is ready to be read, that is after
+    /// Serves a stream that the program has accepted itself, over TLS for example: what comes over it is read as from
+    /// a socket of [`Server::listen`]. To be called when the stream is ready to be read, that is after
     /// its own handshake, to which this server's limits do not apply.
     ///
-    /// The future ends with the connection. It belongs into a task of its own, as the accepting does:
+    /// The future ends with the connection. It belongs in a task of its own, as the accepting does:
     ///
     /// ```no_run
     /// # use std::sync::Arc;

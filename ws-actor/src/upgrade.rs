@@ -1,8 +1,8 @@
 //! An upgrade, and what becomes of it: one decision, wherever its head was read.
 //!
 //! A head that ws-core read from the socket and one that an HTTP server read before come to the same [`ask`] and
-//! [`Asked::decide`]. The second kind is written out again and shown to ws-core, so that the rules of RFC 6455, section 4.2.1, stand in one
-//! place. The answer is bytes, or the same bytes as an [`http::Response`].
+//! [`Asked::decide`]. The second kind is written out again and shown to ws-core, so that the rules of RFC 6455, section
+//! 4.2.1, stand in one place. The answer is bytes, or the same bytes as an [`http::Response`].
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -31,20 +31,20 @@ use crate::report::write_suppressed;
 use crate::route::{MAX_QUOTED, Route};
 use crate::server::Shared;
 
-/// Of a stream that is no socket.
+/// The address of a stream that is not a socket.
 pub(crate) const UNKNOWN_ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-/// The two ends of a socket. In the extensions of the requests that [`Server::on_http`](crate::Server::on_http) and
-/// [`Server::http_service`](crate::Server::http_service) get.
+/// The addresses of a connection's two ends. In the extensions of the requests that
+/// [`Server::on_http`](crate::Server::on_http) and [`Server::http_service`](crate::Server::http_service) get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
-    /// The peer's. Behind a proxy this is the proxy's.
+    /// The peer's address. Behind a proxy this is the proxy's.
     pub remote: SocketAddr,
-    /// This program's.
+    /// This program's address.
     pub local: SocketAddr,
 }
 
-/// A client that asks for a connection: what [`Route::decide`](crate::Route::decide) decides upon. Path and origin
+/// A client's request for a connection, on which [`Route::decide`](crate::Route::decide) decides. Path and origin
 /// are checked already.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -55,9 +55,9 @@ pub struct Upgrade {
     pub local_addr: SocketAddr,
     /// The path, as sent.
     pub path: Arc<str>,
-    /// What the parameters in the route's path say, decoded.
+    /// The values of the parameters in the route's path, decoded.
     pub params: Params,
-    /// What stood behind the path's question mark, as sent; empty when there was nothing.
+    /// The query: what followed the path's question mark, as sent; empty if there was none.
     pub query: Arc<str>,
     /// The header fields of the request.
     pub headers: HeaderMap,
@@ -69,7 +69,7 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// `wants_all`: somebody will look at the fields.
+    /// `wants_all`: the fields will be looked at.
     pub(crate) fn new(
         request: &Request<'_>,
         ends: Ends,
@@ -111,13 +111,13 @@ impl Upgrade {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// Who asked.
+    /// The peer that asked.
     pub remote_addr: SocketAddr,
-    /// What for: the request's target, its first 256 bytes, escaped; empty when there was no telling.
+    /// The request's target, its first 256 bytes, escaped; empty if it is unknown.
     pub target: String,
     /// The status it was answered with.
     pub status: u16,
-    /// Why, in a word.
+    /// The kind of refusal, for metrics.
     pub kind: RefusalKind,
     /// Why, in the words of the answer's body.
     pub reason: String,
@@ -142,7 +142,7 @@ pub(crate) struct Asked<'a> {
     places: Places,
 }
 
-/// Looks at an upgrade that obeys the protocol, without waiting: is there such a route, may this page come.
+/// Looks at an upgrade that obeys the protocol, without waiting: is there such a route, may this page connect.
 pub(crate) fn ask<'a>(
     server: &'a Shared,
     request: &Request<'_>,
@@ -274,7 +274,7 @@ pub(crate) fn report_malformed(server: &Shared, ends: Ends, rejection: Rejection
     report(server, &[], ends, rejection.status(), kind, &reason, rejection.section());
 }
 
-/// Reports a refusal, to whoever wants to know.
+/// Reports a refusal, to observers and to the log.
 fn report(
     server: &Shared,
     target: &[u8],
@@ -300,7 +300,7 @@ fn report(
 /// An answer for an HTTP server to send, with the connection if it is a 101.
 pub(crate) type Answered = (http::Response<Full<Bytes>>, Option<(Link, Negotiated)>);
 
-/// The same on a head that an HTTP server has read: `None` when it is no upgrade to WebSocket.
+/// The same on a head that an HTTP server has read: `None` if it is not an upgrade to WebSocket.
 pub(crate) fn read_http<B>(server: &Shared, request: &http::Request<B>) -> Option<HttpHead> {
     if !request.headers().contains_key(http::header::UPGRADE) {
         return None;
@@ -387,7 +387,7 @@ fn encode(mut write: impl FnMut(&mut [u8]) -> Result<usize, AnswerError>) -> Res
     }
 }
 
-/// The head as it may have come. `Expect` has been dealt with by whoever read it.
+/// The head as it may have come. The HTTP server that read it has dealt with `Expect`.
 fn head<B>(request: &http::Request<B>) -> Vec<u8> {
     let version = if request.version() == http::Version::HTTP_11 { "HTTP/1.1" } else { "HTTP/1.0" };
     let mut head = format!("{} {} {version}\r\n", request.method(), request.uri()).into_bytes();

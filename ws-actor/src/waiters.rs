@@ -1,8 +1,8 @@
 //! A queue of tasks that wait for room in a bounded queue: first come, first woken, none forgotten.
 //!
-//! The bounded queue owns a [`Waiters`] under its own lock. Whoever finds no room takes a [`Ticket`] and stays in line
-//! under it until he got room or gave up. Invariant: as long as there is room and somebody waits, at least one of
-//! those who wait has been woken and has not yet come back. It holds because each of the three events that could
+//! The bounded queue owns a [`Waiters`] under its own lock. A task that finds no room takes a [`Ticket`] and stays in
+//! line under it until it gets room or gives up. Invariant: as long as there is room and a task waits, at least one of
+//! those that wait has been woken and has not yet come back. It holds because each of the three events that could
 //! break it (room appears, a woken task takes its room, a woken task gives up) wakes the next in line.
 
 use std::collections::BTreeMap;
@@ -14,8 +14,8 @@ use crate::sync::store;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticket(u64);
 
-/// The line. It takes a pointer until somebody waits, for mostly nobody ever does, and stays then: numbers must not begin
-/// again while somebody may have one.
+/// The line. It takes a pointer until a task waits, for mostly none ever does, and stays then: numbers must not begin again
+/// while a task may have one.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters(Option<Box<Line>>);
 
@@ -45,7 +45,7 @@ impl Waiters {
         }
     }
 
-    /// Whether `ticket` (or a newcomer) has nobody before it.
+    /// Whether nothing is in line before `ticket` (or a newcomer).
     pub(crate) fn is_first(&self, ticket: Option<Ticket>) -> bool {
         match (self.first(), ticket) {
             (None, _) => true,
@@ -54,7 +54,7 @@ impl Waiters {
         }
     }
 
-    /// Whose turn is next.
+    /// The ticket whose turn is next.
     pub(crate) fn first(&self) -> Option<Ticket> {
         Some(*self.0.as_ref()?.line.first_key_value()?.0)
     }
@@ -64,7 +64,7 @@ impl Waiters {
         self.0.as_mut()?.line.first_entry()?.get_mut().take()
     }
 
-    /// Everybody, when waiting has become pointless.
+    /// All tasks in line, when waiting has become pointless.
     pub(crate) fn all(&mut self) -> Vec<Waker> {
         let line = self.0.as_mut().map(|waiters| std::mem::take(&mut waiters.line));
         line.into_iter().flat_map(BTreeMap::into_values).flatten().collect()

@@ -96,7 +96,7 @@ async fn too_fast_closes() {
     assert_eq!((u16::from(reason.code()), reason), (1008, Reason::OverRate));
 }
 
-/// O3: messages, or bytes, that come too fast are dropped and counted, and whoever slows down is heard again.
+/// O3: messages, or bytes, that come too fast are dropped and counted, and a client that slows down is heard again.
 #[tokio::test(start_paused = true)]
 async fn too_fast_drops() {
     let table = [
@@ -158,7 +158,8 @@ async fn too_fast_is_slowed_down() {
     assert_eq!(hub.inspect(id).unwrap().over_rate, 0);
 }
 
-/// O3: whose user nobody names in time is closed with 3502; naming him in the decision, or later, is in time.
+/// O3: a connection whose user is not named in time is closed with 3502; naming the user in the decision, or later, is
+/// in time.
 #[tokio::test(start_paused = true)]
 async fn authentication_in_time() {
     let hub = Hub::new();

@@ -1,4 +1,4 @@
-//! Connections over real sockets: events, sends, closes, and who harms whom.
+//! Connections over real sockets: events, sends, closes, and that none harms another.
 
 mod support;
 
@@ -225,7 +225,7 @@ async fn dead_ids() {
     assert!(hub.inspect(id).is_none());
 }
 
-/// B11: a broadcast counts whom it reached; a client that reads nothing delays nobody, and is cut at the end.
+/// B11: a broadcast counts the clients that it reached; a client that reads nothing delays nobody, and is cut at the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stuck_client_delays_nobody() {
     let (hub, mut log, addr) = serve(false).await;
@@ -284,7 +284,7 @@ async fn a_burst_is_not_slowness() {
     }
 }
 
-/// A payload whose owner has dealings with the Hub when it goes.
+/// A payload whose owner calls the Hub when it is dropped.
 struct Owned(Hub, ConnId);
 
 impl AsRef<[u8]> for Owned {

@@ -1,4 +1,4 @@
-//! Decisions before the 101: who comes, to whom, and with what.
+//! Decisions before the 101: which client comes to which actor, and with what.
 
 mod support;
 
@@ -132,7 +132,8 @@ async fn terms() {
     assert_eq!(chat.rest().len(), 0);
 }
 
-/// A11: a decision that panics, takes too long, or answers what may not be sent concerns its client alone, who gets an answer.
+/// A11: a decision that panics, takes too long, or answers what may not be sent concerns its client alone, which gets
+/// an answer.
 #[tokio::test]
 async fn decisions_that_fail() {
     let hub = Hub::new();

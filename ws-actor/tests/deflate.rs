@@ -140,8 +140,8 @@ async fn page(_: http::Request<hyper::body::Incoming>) -> http::Response<String>
     http::Response::new("page".to_owned())
 }
 
-/// A6: agreed on where the route has it on, by the server's own upgrade, by one on a kept connection, and by one that another
-/// HTTP server hands over; messages of all sizes come back, and are compressed on their way.
+/// A6: agreed on where the route has it on, by the server's own upgrade, by one on a kept connection, and by one that
+/// another HTTP server hands over; messages of all sizes come back, and are compressed on their way.
 #[tokio::test]
 async fn negotiated_by_every_upgrade() {
     let hub = Hub::new();
@@ -182,8 +182,8 @@ async fn negotiated_by_every_upgrade() {
     }
 }
 
-/// A6: off means not offered an answer, and a compressed frame is a violation; on is on only for who offers it. A route's own
-/// word counts more than the server's, in whatever order they are said.
+/// A6: off means not offered an answer, and a compressed frame is a violation; on is on only for clients that offer it.
+/// A route's own word counts more than the server's, in whatever order they are said.
 #[tokio::test]
 async fn off_means_off() {
     let hub = Hub::new();
@@ -227,8 +227,8 @@ async fn off_means_off() {
     }
 }
 
-/// A6, B11: a broadcast is compressed once for each window in use, whoever takes part and how many, and everybody reads it right,
-/// between messages of his own.
+/// A6, B11: a broadcast is compressed once for each window in use, however many clients take part, and each reads it
+/// right, between messages of its own.
 #[tokio::test]
 async fn a_broadcast_is_compressed_once_for_each_window() {
     let (settings, pool) = server();
@@ -278,7 +278,7 @@ async fn a_broadcast_is_compressed_once_for_each_window() {
     }
 }
 
-/// A6: nobody agreed to compress: nothing is.
+/// A6: if no client agreed to compress, nothing is compressed.
 #[tokio::test]
 async fn nothing_is_compressed_for_nobody() {
     let (settings, pool) = server();

@@ -120,7 +120,7 @@ async fn per_dial() {
     }
 }
 
-/// A6, K1: dropped while the server compresses what nobody reads, an unattached connection still ends as one should.
+/// A6, K1: dropped while the server compresses what is never read, an unattached connection still ends as one should.
 #[tokio::test]
 async fn dropped_unattached() {
     let hub = Hub::new();

@@ -1,4 +1,4 @@
-//! Graceful shutdown over sockets: who is told what, in which order, and what is lost.
+//! Graceful shutdown over sockets: what actors and clients are told, in which order, and what is lost.
 
 mod support;
 
@@ -240,8 +240,8 @@ async fn clients_of_all_kinds() {
     assert!(matches!(log.disconnect().await.1, Reason::Peer(_) | Reason::Local(_)));
 }
 
-/// O2, K4: connections that were dialled are closed as the others, and nobody dials again: neither one that waits to, nor
-/// one that would.
+/// O2, K4: connections that were dialled are closed as the others, and not dialled again: neither one that waits to be,
+/// nor one that would be.
 #[tokio::test]
 async fn dialled_connections() {
     let service = Hub::new();
@@ -377,8 +377,8 @@ async fn under_load(clients: usize, load: Duration) {
     assert!(accepted >= clients as u64, "each was told of the end, at least");
 }
 
-/// O2: what was accepted arrives, whoever sends how much meanwhile. `DRAIN_CLIENTS` says how many there are, and `.ci/run drain`
-/// that they are a thousand.
+/// O2: what was accepted arrives, however much is sent meanwhile. `DRAIN_CLIENTS` says how many there are, and `.ci/run
+/// drain` that they are a thousand.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost() {
     match std::env::var("DRAIN_CLIENTS").ok().and_then(|text| text.parse().ok()) {

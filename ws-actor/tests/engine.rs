@@ -97,7 +97,7 @@ async fn what_concerns_others() {
     assert_eq!(engine.take(), ["leave room"]);
 }
 
-/// N2: whoever joins and leaves at the same time, an engine hears of it in turns, and right in the end.
+/// N2: with members that join and leave at the same time, an engine hears of it in turns, and right in the end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn joins_and_leaves_alternate() {
     let engine = Recorder::new();

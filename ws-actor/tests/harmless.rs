@@ -1,4 +1,4 @@
-//! The application's own values and closures, where they panic outside of an actor's calls: what they harm is nobody's.
+//! The application's own values and closures, when they panic outside of an actor's calls: they harm nobody.
 
 mod support;
 
@@ -14,8 +14,8 @@ use ws_actor::{
     WsActor,
 };
 
-/// B14: closures that are told of refusals and failures may panic, as `eprintln!` does when nobody reads its pipe: the client
-/// is answered and the actor told all the same.
+/// B14: closures that are told of refusals and failures may panic, as `eprintln!` does when nobody reads its pipe: the
+/// client is answered and the actor told all the same.
 #[tokio::test]
 async fn logs_that_panic() {
     let (hub, told) = (Hub::new(), Arc::<AtomicU64>::default());
@@ -81,8 +81,8 @@ impl WsActor for Keeper {
     }
 }
 
-/// B14, C8: casts and timers that an actor did not live to see are dropped when it ends, and may panic then: its end is told,
-/// its connections are closed, and an actor that stops is told of theirs.
+/// B14, C8: casts and timers that an actor did not live to see are dropped when it ends, and may panic then: its end is
+/// told, its connections are closed, and an actor that stops is told of theirs.
 #[tokio::test]
 async fn values_that_nobody_takes() {
     let table = [

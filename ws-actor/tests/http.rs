@@ -1,4 +1,4 @@
-//! Plain HTTP beside WebSocket: a router of somebody else's, with bodies that come in pieces.
+//! Plain HTTP beside WebSocket: a router of another crate, with bodies that come in pieces.
 
 mod support;
 
@@ -33,8 +33,8 @@ impl Body for Pieces {
     }
 }
 
-/// A1: a router beside WebSocket routes: any method, bodies in pieces either way, on connections that are kept, and an upgrade
-/// after them.
+/// A1: a router beside WebSocket routes: any method, bodies in pieces either way, on connections that are kept, and an
+/// upgrade after them.
 #[tokio::test]
 async fn a_router_beside_routes() {
     let hub = Hub::new();

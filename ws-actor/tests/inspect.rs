@@ -8,7 +8,7 @@ use support::{Client, frame, listen, until, witness};
 use ws_actor::{ConnInfo, Hub, Meta, OutboxLimits, Relay, Route, Server};
 use ws_core::frame::Opcode;
 
-/// B15: who it is, whose it is, and numbers that move with the traffic and with nothing else.
+/// B15: its id, its user, and numbers that move with the traffic and with nothing else.
 #[tokio::test]
 async fn one_connection() {
     let hub = Hub::new();

@@ -307,7 +307,7 @@ async fn no_place_is_lost() {
     }
 }
 
-/// A8: who a connection is of may be said later; his places are counted from then on.
+/// A8: the user of a connection may be named later; their places are counted from then on.
 #[tokio::test]
 async fn users_named_later() {
     let hub = Hub::new();

@@ -1,5 +1,5 @@
-//! What is special about connections on loops: which ones are, what they are held to by the loops' clock, when the loops end.
-//! What they have in common with others is tested by `on_loops.rs`.
+//! What is special about connections on loops: which ones are, what they are held to by the loops' clock, when the
+//! loops end. What they have in common with others is tested by `on_loops.rs`.
 
 mod support;
 
@@ -29,8 +29,8 @@ fn threads() -> usize {
     names.filter(|name| name.starts_with("ws-mio")).count()
 }
 
-/// Plain TCP goes to the loops, whoever accepted it; what is no socket stays a task. All are in the same Hub, and reach each
-/// other.
+/// Plain TCP goes to the loops, however it was accepted; a stream that is not a socket stays a task. All are in the
+/// same Hub, and reach each other.
 #[tokio::test]
 async fn which_are_on_loops() {
     let _turn = TURN.lock().await;
@@ -73,7 +73,7 @@ async fn which_are_on_loops() {
     }
 }
 
-/// Threads are there as long as somebody has a use for them: a handle, a server, a connection.
+/// Threads live as long as something uses them: a handle, a server, a connection.
 #[tokio::test]
 #[cfg(target_os = "linux")]
 async fn loops_end() {

@@ -8,7 +8,7 @@ use ws_actor::{
     Response, RouteSpec, SpawnError, Upgrade, Value, WsActor,
 };
 
-/// Says who it is, and what it knows of who comes.
+/// Says its name, and what it knows of a new connection.
 struct Greeter {
     greeting: String,
     seen: u64,
@@ -145,7 +145,7 @@ fn no_runtime() {
     assert!(hub.lookup("plain").is_none());
 }
 
-/// C11: `server` leaves the listening to others, who may add to it.
+/// C11: `server` leaves the listening to the caller, who may add to it.
 #[tokio::test]
 async fn with_more_than_data() {
     let hub = Hub::new();

@@ -206,7 +206,7 @@ async fn a_scripted_run() {
     assert_eq!(samples.get(&*node), Some(&1.0));
 }
 
-/// O4: counts never go back, whoever comes and goes while they are read.
+/// O4: counts never go back, even while connections come and go as they are read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn counts_only_grow() {
     let hub = Hub::new();

@@ -1,4 +1,5 @@
-//! Dialled connections that are lost: who is dialled again, when, and what the actor hears. On a virtual clock, in memory.
+//! Dialled connections that are lost: which are dialled again, when, and what the actor hears. On a virtual clock, in
+//! memory.
 
 mod support;
 
@@ -21,11 +22,11 @@ use ws_tokio::{Refusal, WebSocket, accept_with};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What a server does with those who dial it.
+/// What a server does with clients that dial it.
 #[derive(Clone, Copy)]
 enum Behaviour {
     Accept,
-    /// The network has nobody there.
+    /// There is no server at the address.
     Unreachable,
     /// It swallows everything.
     Swallow,
@@ -259,8 +260,8 @@ async fn stopped_between_connections() {
     }
 }
 
-/// K4, C8: with its actor gone, the next connection goes to whoever has the name by then; an actor that was given as such
-/// is gone for good, and nobody is dialled for it.
+/// K4, C8: with its actor gone, the next connection goes to the actor that has the name by then; an actor that was given
+/// as a handle is gone for good, and there is no dial for it.
 #[tokio::test(start_paused = true)]
 async fn actors_that_end() {
     let hub = Hub::new();
@@ -291,7 +292,7 @@ async fn actors_that_end() {
     }
 }
 
-/// K4, O2: a Hub that shuts down closes what it has dialled, and dials no more; whoever waits to dial gives up at once.
+/// K4, O2: a Hub that shuts down closes what it has dialled, and dials no more; one that waits to dial gives up at once.
 #[tokio::test(start_paused = true)]
 async fn shutdown() {
     let hub = Hub::new();
@@ -326,8 +327,8 @@ async fn shutdown() {
     assert_eq!(far.attempts(), attempts);
 }
 
-/// K4: no storm. A server with 1 000 clients restarts, is away for a minute, and comes back: nobody dials it faster than
-/// full jitter lets him, and they come back spread out. It is dropped again at once: they do not begin anew.
+/// K4: no storm. A server with 1 000 clients restarts, is away for a minute, and comes back: no client dials it faster
+/// than full jitter lets it, and they come back spread out. It is dropped again at once: they do not begin anew.
 #[tokio::test(start_paused = true)]
 async fn no_storm() {
     const CLIENTS: usize = 1_000;

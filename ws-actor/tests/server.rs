@@ -137,7 +137,8 @@ async fn hand_over_from_a_hyper_server() {
     assert!(response.head.to_ascii_lowercase().contains("upgrade: websocket"));
 }
 
-/// A1, B3: an upgrade whose response an HTTP server holds back is no connection for ever, and no actor waits for its end.
+/// A1, B3: an upgrade whose response an HTTP server holds back does not stay a connection for ever, and no actor waits
+/// for its end.
 #[tokio::test]
 async fn a_hand_over_that_does_not_come() {
     let hub = Hub::new();
@@ -304,7 +305,7 @@ async fn malformed_upgrades() {
     }
 }
 
-/// HS-31: who does not finish his request in time is told so, and others are served meanwhile.
+/// HS-31: a client that does not finish its request in time is told so, and others are served meanwhile.
 #[tokio::test]
 async fn handshake_deadline() {
     let hub = Hub::new();

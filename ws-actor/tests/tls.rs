@@ -31,7 +31,7 @@ fn client() -> Arc<ClientConfig> {
     Arc::new(client_config(roots).unwrap())
 }
 
-/// A listener of the program's own, whose streams the server is given when they are secure.
+/// A listener of the program's own, which gives its streams to the server when they are secure.
 async fn serve(server: Server) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let local = listener.local_addr().unwrap();

@@ -1,6 +1,6 @@
-//! The actor of those who only look: at the list of rooms before they go into one, or at how the server fares.
+//! The actor for viewers: of the list of rooms before they enter one, or of the server's state.
 //!
-//! It puts each of them into the room of what he looks at, and has nothing to do with them any more.
+//! It puts each of them into the room of what they look at, and has no more to do with them.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,7 @@ use ws_actor::{CloseFrame, Connect, Context, Hub, Inbound, Room, SpawnError, Tar
 
 use crate::chat::remembering;
 
-/// What there is to look at: the topic of a connection, and the room of those who look at it.
+/// What a viewer can look at: the topic of the connection, and the room of its viewers.
 #[derive(Clone, Copy)]
 pub(crate) enum Watch {
     Lobby,
@@ -72,7 +72,7 @@ impl Board {
     }
 }
 
-/// What the charts are drawn of. Messages and bytes are counts; the page makes rates of them.
+/// What the charts are drawn from. Messages and bytes are counts; the page makes rates of them.
 fn metrics(hub: &Hub) -> String {
     let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let metrics = hub.metrics();

@@ -1,4 +1,4 @@
-//! The actor of all who chat.
+//! The actor of everybody who chats.
 //!
 //! It sees every coming and going in order, so it knows exactly who is here. It does not tell each member of each
 //! change, which would be n² messages when n people come; it tells them a few times a second what has changed, in a
@@ -18,13 +18,13 @@ use crate::board::Watch;
 use crate::names::Names;
 
 pub(crate) const MAX_TEXT: usize = 2_000;
-/// Most names in one message. Of more people, the page shows how many they are.
+/// Maximum number of names in one message. If there are more people, the page shows how many.
 pub(crate) const MAX_SHOWN: usize = 50;
-/// What newcomers to a room get of what was said before they came.
+/// How much newcomers to a room get of what was said before they came.
 pub(crate) const HISTORY: (usize, Duration) = (50, Duration::from_secs(3_600));
-/// Rooms that nobody is in, whose history is kept for those who come back.
+/// Maximum number of empty rooms whose history is kept for people who come back.
 const MAX_EMPTY: usize = 64;
-/// How long changes are gathered before a room is told of them, and the lobby.
+/// How long changes are gathered before a room, and the lobby, are told of them.
 const ROOM_PAUSE: Duration = Duration::from_millis(200);
 const LOBBY_PAUSE: Duration = Duration::from_millis(500);
 
@@ -36,9 +36,9 @@ pub(crate) struct Chat {
     names: Names,
     people: HashMap<ConnId, Person>,
     halls: BTreeMap<String, Hall>,
-    /// Those that are empty, the longest first. One that somebody came back to may still be listed.
+    /// Empty rooms, the longest empty first. One that has members again may still be listed.
     empty: VecDeque<String>,
-    /// The latest list of rooms is what whoever looks at the lobby gets first.
+    /// Newcomers to the lobby get the latest list of rooms first.
     lobby: Room,
     lobby_is_due: bool,
     last_at: u64,
@@ -57,7 +57,7 @@ struct Hall {
     /// What is only true now: who is here, who is typing. Newcomers need no history of it.
     live: Room,
     here: BTreeSet<String>,
-    /// Who has come (`true`) or gone since the room was told. Who goes and comes back at once was never away.
+    /// People who came (`true`) or left since the room was told. Somebody who leaves and comes back at once was never away.
     changes: BTreeMap<String, bool>,
     typing: BTreeSet<String>,
     is_due: bool,
@@ -82,7 +82,7 @@ impl WsActor for Chat {
                 let _ = cx.close(old, CloseFrame::new(TAKEN_OVER, "You came in again."));
             }
             Ok(None) => {}
-            // Somebody was faster, between the decision and this.
+            // Another was faster, between the decision and this.
             Err(refused) => {
                 let _ = cx.close(id, CloseFrame::new(TAKEN, refused.to_string()));
                 return;
@@ -232,7 +232,7 @@ impl Hall {
         self.here.iter().take(MAX_SHOWN).collect()
     }
 
-    /// Tells everybody what is new, or how things stand where that is shorter.
+    /// Tells everybody what is new, or the whole state where that is shorter.
     fn tell(&mut self) {
         self.is_due = false;
         let (changes, typing) = (take(&mut self.changes), take(&mut self.typing));
@@ -255,7 +255,7 @@ pub(crate) fn remembering(messages: usize, time: Duration) -> RoomOptions {
     options
 }
 
-/// What somebody says, without control characters but line ends, if it is neither empty nor too long.
+/// What somebody says, without control characters except line ends, if it is neither empty nor too long.
 fn said(text: &Value) -> Option<String> {
     let text: String = text.as_str()?.chars().filter(|c| !c.is_control() || *c == '\n').collect();
     let text = text.trim();

@@ -1,4 +1,4 @@
-//! A chat with rooms: who is here, who is typing, what was said before, and a view for whoever runs it.
+//! A chat with rooms: who is here, who is typing, what was said before, and a view for its operator.
 //!
 //! ```text
 //! cargo run --release --example chat [ADDRESS]        the default is 127.0.0.1:8080
@@ -30,12 +30,12 @@ mod page;
 #[cfg(test)]
 mod tests;
 
-/// The whole server, but for the address. Whoever knows the token may look at `/admin`.
+/// The whole server, except for the address. Knowing the token opens `/admin`.
 fn server(hub: &Hub, token: &str) -> Result<Server, SpawnError> {
     let names = Names::default();
     let (chat, board) = (Chat::spawn(hub, &names)?, Board::spawn(hub)?);
 
-    // Nobody says more than this; who tries is read no faster, and the others notice nothing of it.
+    // The most that anybody can say; a client that tries more is read no faster, and the others notice nothing.
     let mut limits = Limits::new();
     limits.max_connections = Some(10_000);
     limits.max_message = Some(16 << 10);
@@ -63,7 +63,7 @@ fn server(hub: &Hub, token: &str) -> Result<Server, SpawnError> {
         .on_refusal(|refusal| eprintln!("chat: {refusal}")))
 }
 
-/// What is no WebSocket: the page, and the reason why somebody was refused.
+/// Plain HTTP: the page, and the reason for a refusal.
 fn plain<B>(names: &Names, request: &Request<B>) -> Response<String> {
     match request.uri().path() {
         "/" | "/admin" => page(include_str!("page.html")),
@@ -85,7 +85,7 @@ async fn main() -> ExitCode {
         Ok(listening) => {
             let url = format!("http://{}", listening.local_addr());
             println!("Open {url}/ in a browser, or in two. Ctrl-C ends it.");
-            // Behind the # it is sent to nobody but the page.
+            // Behind the # only the page sees it.
             println!("Its view from above: {url}/admin#{token}");
             listening.stopped().await;
             ExitCode::SUCCESS

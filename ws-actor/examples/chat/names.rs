@@ -1,7 +1,7 @@
-//! Who is called what. A name belongs to one person at a time, whatever the room.
+//! Names of people. A name belongs to one person at a time, whatever the room.
 //!
 //! The decision before the `101` asks here, and so does the page when it was refused: a browser does not tell a page
-//! why. Between that decision and the connection somebody else may take the name, so the actor asks again, and takes it.
+//! why. Between that decision and the connection another person may take the name, so the actor asks again, and takes it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,7 +20,8 @@ pub(crate) struct Names {
 
 struct Holder {
     id: ConnId,
-    /// A secret of the page. Who lost the connection comes back with it, while the lost one still seems to be here.
+    /// A secret of the page. With it a person who lost the connection can come back while the lost one still seems to
+    /// be here.
     key: String,
 }
 

@@ -1,4 +1,4 @@
-//! Clients that mean well, and clients that mean harm, and what the others notice of it.
+//! Well-behaved and malicious clients, and what the others notice of them.
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -97,7 +97,7 @@ async fn who_may_come_in() {
     let _ = join(addr, shown, &long(MAX_ROOM)["é".len()..]).await;
 }
 
-/// Of two who were both told that a name is free, one gets it.
+/// Of two people who were both told that a name is free, one gets it.
 #[test]
 fn one_name_for_two() {
     let (names, [a, b]) =
@@ -115,7 +115,7 @@ fn one_name_for_two() {
     assert_eq!(names.take("Ann", "l", a), Ok(None));
 }
 
-/// Who comes back while the lost connection still seems to be here has the name at once, and was never away.
+/// A person who comes back while the lost connection still seems to be here has the name at once, and was never away.
 #[tokio::test]
 async fn coming_back() {
     let (_, addr) = chat().await;
@@ -159,7 +159,7 @@ async fn history() {
     assert_eq!(told(&mut eve, "said").await["text"], "first");
 }
 
-/// A crowd that comes costs each who is here a few messages of bounded size, and the count is right in the end.
+/// A crowd that comes costs each person here a few messages of bounded size, and the count is right in the end.
 #[tokio::test]
 async fn crowd() {
     const CROWD: usize = 300;
@@ -190,7 +190,7 @@ async fn crowd() {
     );
 }
 
-/// Who types is told to the others until he has said it.
+/// The others are told who types, until the text is sent.
 #[tokio::test]
 async fn typing() {
     let (_, addr) = chat().await;
@@ -224,7 +224,7 @@ async fn texts() {
     }
     say(&mut eve, " two\r\nlines\u{1} <b> ").await;
     assert_eq!(told(&mut eve, "said").await["text"], "two\nlines <b>");
-    // What is no JSON at all ends the connection, and no other.
+    // A message that is not JSON ends its connection, and no other.
     let mut ann = join(addr, "Ann", "r").await;
     eve.text("{").await;
     assert_eq!(eve.close_frame().await.0, 1003);
@@ -232,7 +232,7 @@ async fn texts() {
     while told(&mut ann, "said").await["text"] != "still here" {}
 }
 
-/// Somebody who says a lot at once is slowed down, and costs nobody else the connection.
+/// A client that says a lot at once is slowed down, and costs nobody else the connection.
 #[tokio::test]
 async fn flood() {
     let (_, addr) = chat().await;
@@ -277,7 +277,7 @@ async fn lobby() {
     while brief(&told(&mut late, "rooms").await) != [list("cellar", 1), list("garden", 1)] {}
 }
 
-/// Only who knows the token sees the metrics, and they move.
+/// The metrics are shown only to clients that know the token, and they move.
 #[tokio::test]
 async fn admin() {
     let (_, addr) = chat().await;
@@ -300,7 +300,7 @@ async fn admin() {
     assert_eq!(admin.close_frame().await.0, 1008);
 }
 
-/// The page's scripts are the page's own: they bear a nonce, another each time.
+/// The page's scripts are the page's own: they bear a nonce, a new one each time.
 #[tokio::test]
 async fn page() {
     let (_, addr) = chat().await;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 use ws_actor::{CloseFrame, Connect, Context, Hub, Inbound, Outgoing, Room, SpawnError, Target, WsActor};
 
-/// Name and unit of what is measured, and about where it is.
+/// Name and unit of what is measured, and its usual value.
 pub(crate) const SERIES: [(&str, &str, f64); 5] = [
     ("North", "°C", 61.0),
     ("East", "°C", 54.0),
@@ -23,7 +23,7 @@ const PAST: usize = 600;
 pub(crate) struct Feed {
     viewers: Room,
     past: VecDeque<Sample>,
-    /// How often has been measured.
+    /// The number of measurements so far.
     n: u64,
 }
 

@@ -1,4 +1,4 @@
-//! A dashboard: numbers, twenty times a second, to as many browsers as care to look.
+//! A dashboard: numbers, twenty times a second, to any number of browsers.
 //!
 //! ```text
 //! cargo run --release --example dashboard [ADDRESS]        the default is 127.0.0.1:8080

@@ -46,7 +46,7 @@ async fn in_time() {
     assert_eq!(late.close_frame().await.0, 1008);
 }
 
-/// Who stops reading for 10 000 values of each series finds a few old ones, which the systems held, and then the
+/// A viewer that stops reading for 10 000 values of each series finds a few old ones, which the systems held, and then the
 /// newest of each; of the others, the server has kept none.
 #[tokio::test]
 async fn keep_latest() {

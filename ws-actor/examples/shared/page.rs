@@ -3,8 +3,8 @@
 use http::Response;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY};
 
-/// Serves a page. Only the script and the style that bear the nonce of this one answer are run, so that no text of
-/// somebody else's can become a script; in the file the nonce is written `{nonce}`.
+/// Serves a page. Only the script and the style that bear the nonce of this one answer are run, so that no other
+/// person's text can become a script; in the file the nonce is written `{nonce}`.
 pub(crate) fn page(html: &str) -> Response<String> {
     let nonce = secret();
     let policy = format!(

@@ -34,7 +34,7 @@ use crate::places::Places;
 use crate::target::Pool;
 use crate::upgrade::{Ends, UNKNOWN_ADDR};
 
-/// An open connection that nobody drives.
+/// An open connection that no task drives.
 pub(super) struct Held {
     pub(super) plan: Plan,
     pub(super) socket: Socket,
@@ -204,7 +204,7 @@ impl Plan {
         driving.await
     }
 
-    /// Makes the connection that follows another, with the actor that had it last, or else as it was dealt at first.
+    /// Makes the connection that follows another, with the actor that had it last, or else dealt as it was at first.
     async fn open_again(&self, last: &Entry, pool: &Pool) -> Result<(Socket, Link), DialError> {
         // An actor that it was moved to just before its end may be owed its events still.
         poll_fn(|cx| last.poll_settled(cx)).await;
@@ -274,7 +274,7 @@ pub(super) async fn run(held: Held, mut link: Link, pool: Pool) {
     }
 }
 
-/// Dials until there is a connection, or there is no more hope of one.
+/// Dials until there is a connection, or no hope of one.
 async fn seek(
     plan: &Plan,
     last: &Entry,

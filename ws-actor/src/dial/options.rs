@@ -1,4 +1,4 @@
-//! What may be asked for of a dial: where its connection goes, what is sent, over which streams, and what follows a loss.
+//! The options of a dial: where its connection goes, what is sent, over which streams, and what follows a loss.
 
 use std::fmt;
 use std::future::Future;
@@ -20,7 +20,7 @@ use crate::outbox::OutboxLimits;
 #[cfg(doc)]
 use crate::Dialled;
 
-/// What can be set about dialling.
+/// The options of [`Hub::dial`](crate::Hub::dial).
 ///
 /// ```
 /// use ws_actor::{Backoff, DialOptions};
@@ -35,7 +35,7 @@ use crate::Dialled;
 #[non_exhaustive]
 pub struct DialOptions {
     /// Where the connection goes and what goes with it: its actor, and topic, values and heartbeat. Without an actor it
-    /// waits for [`Dialled::attach`]. Default: nothing said.
+    /// waits for [`Dialled::attach`]. Default: nothing set.
     pub relay: Relay,
     /// Header fields to send with the request.
     pub headers: HeaderMap,
@@ -47,7 +47,7 @@ pub struct DialOptions {
     pub redirects: usize,
     /// Shared by the dials that wait for each other, so that one address gets one at a time. Default: none.
     pub limiter: Option<Limiter>,
-    /// What makes the streams, instead of TCP to the host. Default: none.
+    /// Makes the streams, instead of TCP to the host. Default: none.
     pub connector: Option<Connector>,
     /// For `wss`: certificates of your own, say. Default: the roots that the system trusts.
     #[cfg(feature = "tls")]
@@ -62,17 +62,18 @@ pub struct DialOptions {
     pub mailbox_timeout: Duration,
     /// Bounds the outgoing queue.
     pub outbox: OutboxLimits,
-    /// What the server may do: the size of its messages, their rate, how long nothing may be said, and rooms. Those on how
-    /// many connections there may be are not asked. Default: nothing that `protocol` does not limit anyway.
+    /// What the server may do: the size of its messages, their rate, how long nothing may be said, and rooms. Limits on the
+    /// number of connections do not apply. Default: nothing that `protocol` does not limit anyway.
     pub limits: Limits,
     /// Whether the actor sees the server's control frames too, as with
     /// [`Route::control_frames`](crate::Route::control_frames). Default: no.
     pub control_frames: bool,
     /// Whether the connection is dialled again when it is lost, and after what delays. Default: it is not.
     ///
-    /// Lost is what ends by a transport that fails, a deadline that passes, or with 1001, 1005, 1006, 1011 to 1014, 3000
-    /// to 3499, 4000 to 4499; what this program closes, a rule that is broken, and any other code are the end. So is an
-    /// attempt that is answered with a status other than 408, 425, 429 and 5xx, or fails for a reason that stays.
+    /// A connection is lost if it ends by a transport that fails, a deadline that passes, or with 1001, 1005, 1006,
+    /// 1011 to 1014, 3000 to 3499, 4000 to 4499; what this program closes, a rule that is broken, and any other code
+    /// are the end. So is an attempt that is answered with a status other than 408, 425, 429 and 5xx, or fails for a
+    /// reason that stays.
     pub reconnect: Option<Backoff>,
     /// Where the random part of those delays comes from. Default: the system's entropy.
     pub jitter: Option<Jitter>,
@@ -148,7 +149,7 @@ pub(super) type Making = Pin<Box<dyn Future<Output = io::Result<Io>> + Send>>;
 pub struct Connector(pub(super) Arc<dyn Fn() -> Making + Send + Sync>);
 
 impl Connector {
-    /// Streams that this function makes.
+    /// A connector that calls this function for each stream.
     pub fn new<F, R, S>(connect: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,

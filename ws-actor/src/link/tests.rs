@@ -166,8 +166,8 @@ fn payloads_that_panic() {
 
 proptest! {
     /// B3, B4, C7: connections that come, speak, move and go in any order, among three mailboxes that are full or
-    /// nearly so: one actor has a connection at a time, every message is seen once and in order, and whoever is
-    /// told of a move is not the last to be told.
+    /// nearly so: one actor has a connection at a time, every message is seen once and in order, and an actor
+    /// that is told of a move is not the last to be told.
     #[test]
     fn moves_in_order(steps in proptest::collection::vec((0..9_u8, 0..8_usize, 0..3_usize), 0..400)) {
         let hub = Hub::new();

@@ -28,14 +28,14 @@ const ROOM: usize = 64 << 10;
 /// Messages above this size are cut into fragments of it, so that pongs can overtake them.
 const FRAGMENT: usize = 64 << 10;
 
-/// Most messages that are taken from an outbox in one turn; then others have theirs.
+/// Maximum number of messages that are taken from an outbox in one turn; then other connections have theirs.
 const A_TURN: usize = 1_024;
 
 /// After so many events in a row, answers are looked for: an actor that is as fast as its client would fill the outbox while
 /// the loop still reads.
 const EVENTS: u8 = 32;
 
-/// One loop's side of it: all there is to know is with the connections.
+/// One loop's side of it, without a state of its own: that is with the connections.
 pub(super) struct Driver;
 
 type Peer<'a> = ws_mio::Peer<'a, Box<Attached>>;
@@ -58,7 +58,7 @@ pub(super) struct Attached {
     discarding: bool,
     /// Events since the outbox was looked at.
     heard: u8,
-    /// Boxed, for most have nobody to tell.
+    /// Boxed, for most have no observer.
     watch: Option<Box<Watch>>,
 }
 
@@ -222,7 +222,7 @@ impl Handler for Driver {
     fn drained(&mut self, peer: &mut Peer<'_>) {
         peer.state.set_lags(true);
         contained(peer, turn);
-        // What waited here may be more than the socket takes, which nobody tells a second time.
+        // What waited here may be more than the socket takes, and there is no second report of that.
         if peer.stalled_since().is_some() {
             peer.state.set_lags(false);
         }
@@ -239,7 +239,7 @@ impl Handler for Driver {
     }
 
     fn closed(&mut self, _: ConnId, state: Self::State, end: Result<(), Error>) {
-        // A panic of whoever is told concerns nobody else.
+        // A panic of an observer concerns nobody else.
         let _ = catch_unwind(AssertUnwindSafe(|| state.finish(end)));
     }
 }
@@ -361,7 +361,7 @@ fn pump(peer: &mut Peer<'_>, now: Instant) {
                 let _ = peer.close(frame.as_ref().map(CloseFrame::borrow));
                 let ending = peer.state.link.as_ref().and_then(Link::ending);
                 if !matches!(ending, Some(Reason::Local(_))) {
-                    // Cut: nobody wants what the peer may still say.
+                    // Cut: what the peer may still say is not wanted.
                     peer.discard_data();
                     peer.state.discarding = true;
                 }

@@ -118,7 +118,7 @@ fn control_lane() {
     assert_eq!(outbox.ending(), Some(Reason::SlowConsumer));
 }
 
-/// B10: senders that wait get room in the order in which they came, and one that gives up loses nobody his turn.
+/// B10: senders that wait get room in the order in which they came, and one that gives up costs no other its turn.
 #[test]
 fn waiting_senders_take_turns() {
     let outbox = outbox(1, 1 << 10, Overflow::Close);
@@ -146,7 +146,7 @@ fn waiting_senders_take_turns() {
     assert_eq!(poll(2, &mut tickets[2]), Poll::Ready(Ok(())));
 }
 
-/// B10: senders that wait fill half of an outbox, and leave the rest to those who do not.
+/// B10: senders that wait fill half of an outbox, and leave the rest to those that do not.
 #[test]
 fn waiting_senders_leave_room() {
     let outbox = outbox(8, 1 << 10, Overflow::Close);
@@ -162,7 +162,7 @@ fn waiting_senders_leave_room() {
     assert_eq!(push(&outbox, "b"), Err(Refused::Full));
 }
 
-/// B10: the end of a connection is told to those who wait for room.
+/// B10: senders that wait for room learn of the end of the connection.
 #[test]
 fn waiting_senders_learn_of_the_end() {
     for end in [

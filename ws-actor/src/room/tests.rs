@@ -33,7 +33,7 @@ fn members_follow_joins_and_leaves() {
     assert_eq!(hub.room("kitchen").members(), [b]);
 }
 
-/// D2: a broadcast reaches the members and says how many; the sender may be left out; who closes is not counted.
+/// D2: a broadcast reaches the members and says how many; the sender may be left out; a member that closes is not counted.
 #[test]
 fn broadcast_counts() {
     let hub = Hub::new();

@@ -41,13 +41,14 @@ const POOL: usize = 3;
 
 const ROOMS: u64 = 12;
 
-/// B3, B4, B14, C7, D4, A8: two thousand connections, or as many as `SOAK_CONNECTIONS` says; `.ci/run soak` says a hundred thousand.
+/// B3, B4, B14, C7, D4, A8: two thousand connections, or as many as `SOAK_CONNECTIONS` says; `.ci/run soak` says a
+/// hundred thousand.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_end() {
     soak(2_000).await;
 }
 
-/// What an observer is told, whose counts are those of the connections: nobody there panics.
+/// What an observer is told, whose counts are those of the connections: no actor panics there.
 #[derive(Clone, Default)]
 struct Watched {
     open: Arc<Mutex<HashMap<ConnId, bool>>>,

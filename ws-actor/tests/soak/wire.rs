@@ -23,7 +23,7 @@ pub(super) struct Wire<S> {
     pub(super) is_torn: bool,
 }
 
-/// Writes, unless nobody reads.
+/// Writes, unless the peer does not read.
 pub(super) async fn say(wire: &mut Wire<impl AsyncWrite + Unpin>, bytes: &[u8]) -> bool {
     wire.is_torn = wire.is_torn || !matches!(timeout(WHILE, wire.io.write_all(bytes)).await, Ok(Ok(())));
     !wire.is_torn

@@ -1,4 +1,4 @@
-//! Actors that fail, stop and are made again; and those who watch them.
+//! Actors that fail, stop and are made again; and their watchers.
 
 mod fixture;
 #[path = "../support/mod.rs"]
@@ -236,8 +236,8 @@ async fn restarts_are_limited() {
     assert!(fixture.reports()[2].contains("(in cast); it has ended"));
 }
 
-/// C9: who stops, stops, restarts or not, and is told of the ends of its connections; but a panic in the same call is a
-/// panic.
+/// C9: an actor that stops, stops, restarts or not, and is told of the ends of its connections; but a panic in the same
+/// call is a panic.
 #[tokio::test]
 async fn stops_are_final() {
     let fixture = Fixture::new(ActorOptions::restarting()).await;
@@ -464,8 +464,8 @@ impl WsActor for Watcher {
     }
 }
 
-/// C8, C4: the end of an actor and its cause reach whoever waits for it, and the mailbox of whoever asked for that:
-/// before the end or after it, and not when an actor is made again.
+/// C8, C4: the end of an actor and its cause reach every task that waits for it, and the mailbox of every actor that
+/// asked for it: before the end or after it, and not when an actor is made again.
 #[tokio::test]
 async fn monitors() {
     let fixture = Fixture::new(ActorOptions::restarting()).await;

@@ -27,7 +27,8 @@ pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Waits until no connection is left, nor anything of one: it leaves the list first, and then its place, its rooms, the counts.
+/// Waits until no connection is left, nor anything of one: it leaves the list first, and then its place, its rooms, the
+/// counts.
 pub async fn gone(hub: &Hub) {
     let is_gone = || {
         let metrics = hub.metrics();
@@ -175,7 +176,7 @@ impl Hold {
 
 /// A payload that blocks the loop which has done with it.
 struct Held {
-    /// Who made it, and must not be blocked: the loop may be faster than the one who sends.
+    /// The thread that made it, which must not be blocked: the loop may be faster than the sender.
     of: std::thread::ThreadId,
     parts: Mutex<Option<(tokio::sync::oneshot::Sender<()>, std::sync::mpsc::Receiver<()>)>>,
 }

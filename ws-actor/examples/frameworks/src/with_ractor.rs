@@ -27,7 +27,7 @@ pub enum Error {
 
 struct Counter;
 
-/// What has happened on a connection, and who waits for this actor to have done with it.
+/// What has happened on a connection, and the way to say that this actor has done with it.
 struct Told(Event, RpcReplyPort<()>);
 
 impl Actor for Counter {
