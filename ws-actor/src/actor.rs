@@ -118,7 +118,7 @@ impl<A: WsActor> Context<A> {
         &self.me
     }
 
-    /// [`Hub::send`].
+    /// Calls [`Hub::send`].
     ///
     /// # Errors
     /// As there.
@@ -126,17 +126,17 @@ impl<A: WsActor> Context<A> {
         self.hub.send(to, message)
     }
 
-    /// [`Hub::broadcast`]: to all connections of the Hub, also those of other actors.
+    /// Calls [`Hub::broadcast`]: to all connections of the Hub, also those of other actors.
     pub fn broadcast(&self, message: impl Into<Outgoing>) -> Sent {
         self.hub.broadcast(message)
     }
 
-    /// [`Hub::room`].
+    /// Calls [`Hub::room`].
     pub fn room(&self, name: impl AsRef<str>) -> Room {
         self.hub.room(name)
     }
 
-    /// [`Hub::close`].
+    /// Calls [`Hub::close`].
     ///
     /// # Errors
     /// As there.
@@ -144,7 +144,7 @@ impl<A: WsActor> Context<A> {
         self.hub.close(id, frame)
     }
 
-    /// [`Hub::retarget`].
+    /// Calls [`Hub::retarget`].
     ///
     /// # Errors
     /// As there.

@@ -49,7 +49,7 @@ impl Hub {
 }
 
 impl<A: WsActor> Context<A> {
-    /// [`Hub::authenticate`].
+    /// Calls [`Hub::authenticate`].
     ///
     /// # Errors
     /// As there.

@@ -25,7 +25,7 @@ use crate::id::ConnId;
 use crate::mailbox::Down;
 use crate::meta::Meta;
 
-/// Why there is no connection.
+/// Why a dial failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DialError {

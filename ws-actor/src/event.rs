@@ -267,7 +267,7 @@ impl Reason {
     pub(crate) const UNAUTHENTICATED: u16 = 3502;
 
     /// The close code of the end (RFC 6455, section 7.1.5): 1005 stands for a close frame without one, 1006 for an end
-    /// without a close frame. [`Reason::Moved`] is no end and has 1005 too.
+    /// without a close frame. [`Reason::Moved`], which is not an end, has 1005 too.
     pub fn code(&self) -> CloseCode {
         match self {
             Self::Peer(frame) | Self::Local(frame) => {

@@ -55,7 +55,7 @@
 //!
 //! The example is a whole program. The rest of this page is what it grows into, in the order in which you will need it.
 //!
-//! # Who comes, and to whom
+//! # Accepting connections
 //!
 //! A [`Route`] leads from a path, with parameters if need be (`/ws/chat/:room`), to an actor, or to a [`Pool`] of them
 //! in turn. [`Route::decide`] asks an async function of yours about every upgrade before it is answered. The function
@@ -70,7 +70,7 @@
 //! All of that can be data: a [`Manifest`] says where to listen, which actors run and which paths lead to them, and starts
 //! them.
 //!
-//! # What a message is
+//! # Messages
 //!
 //! Text or bytes ([`Message`]). With a [`Codec`] between, an actor deals in types of its own ([`Typed`], [`Json`]), and what
 //! cannot be read closes the connection, is dropped, or is told. For clients that expect `{"topic": …, "data": …}`,
@@ -85,7 +85,7 @@
 //! who joins and leaves; [`Room::roster`] has the members with their values, [`Room::info`] what was delivered and
 //! dropped.
 //!
-//! # Who waits for whom
+//! # Backpressure
 //!
 //! ```text
 //!  socket ──read──▶ one event in hand ──▶ mailbox ──▶ actor     reading waits: the actor is slow, TCP pushes back
@@ -113,7 +113,7 @@
 //! it is made again and told of them ([`Recovery`]). [`Hub::on_actor_failure`] tells a log; [`Target::ended`] and
 //! [`Target::monitor`] tell what depends on an actor.
 //!
-//! # What is safe by default, and what you say
+//! # What is safe by default, and what you set
 //!
 //! Pages from other hosts are refused ([`Origins`]); messages are limited to 1 MiB, heads to 16 KiB and 10 s; upgrades
 //! to paths without a route are answered 404, malformed ones are refused by the rule that they break, before any `101`.
@@ -152,7 +152,7 @@
 //! [`testing`] has a server in memory and clients for it, through the same code as over TCP and on tokio's clock, which
 //! a test may pause: an hour of heartbeats takes no time.
 //!
-//! # Where is what
+//! # Where to find what
 //!
 //! | to | look at |
 //! |---|---|

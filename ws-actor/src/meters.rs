@@ -130,7 +130,7 @@ kinds! {
 }
 
 impl Reason {
-    /// The same without its details; `None` for [`Reason::Moved`], which is no end.
+    /// The reason without its details; `None` for [`Reason::Moved`], which is not an end.
     pub fn ending(&self) -> Option<Ending> {
         Some(match self {
             Self::Peer(_) => Ending::Peer,

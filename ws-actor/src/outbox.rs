@@ -65,8 +65,8 @@ pub enum Overflow {
     /// new one, whether there is room or not: of each key at most one waits, the latest, and none waits longer for
     /// being renewed. If none waits and there is no room, as [`Overflow::DropNew`].
     ///
-    /// While the socket takes nothing, all but what was being written stays to be replaced. What the system has taken
-    /// does not: a small send buffer on the listening socket bounds that, as in the `dashboard` example.
+    /// While the socket takes nothing, everything except the message that was being written can be replaced. What the
+    /// system has taken cannot: a small send buffer on the listening socket bounds that, as in the `dashboard` example.
     Conflate,
 }
 

@@ -156,11 +156,12 @@ impl Route {
     /// ones; `None` does neither. Without this, [`Settings::protocol`](crate::Settings::protocol) decides, which is off
     /// by default.
     ///
-    /// A broadcast is compressed at most once for each size of window, when the first of its receivers that has agreed to
-    /// compress has it to write, and all others share it. What is live of an idle connection goes back to the
+    /// A broadcast is compressed at most once for each size of window, when the first of the receivers that
+    /// agreed to compress writes it, and all others share it. The compression state of an idle connection goes back to the
     /// [`Pool`](ws_core::deflate::Pool).
     ///
-    /// Messages that have secrets beside what an attacker chooses should not be compressed: their lengths tell (section 8).
+    /// Messages that contain secrets beside text that an attacker chooses should not be compressed: their lengths tell
+    /// (section 8).
     ///
     /// ```
     /// use ws_actor::{Route, deflate};

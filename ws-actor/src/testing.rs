@@ -246,7 +246,7 @@ impl TestClient {
     /// The next message, a text.
     ///
     /// # Errors
-    /// As for [`TestClient::recv`]; [`TestError::Unexpected`] when it is no text.
+    /// As for [`TestClient::recv`]; [`TestError::Unexpected`] when it is not a text.
     pub async fn recv_text(&mut self) -> Result<String, TestError> {
         match self.recv().await? {
             Message::Text(text) => Ok(text.as_str().to_owned()),

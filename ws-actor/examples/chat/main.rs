@@ -7,9 +7,9 @@
 //! | file | is |
 //! |---|---|
 //! | `main.rs` | the routes, and who may come in by them |
-//! | `names.rs` | who is called what: the decision before the `101` |
-//! | `chat.rs` | the actor of all who chat: rooms, presence, typing |
-//! | `board.rs` | the actor of those who only look: the list of rooms, the metrics |
+//! | `names.rs` | the names of people: the decision before the `101` |
+//! | `chat.rs` | the actor of everybody who chats: rooms, presence, typing |
+//! | `board.rs` | the actor for viewers of the list of rooms and of the metrics |
 //! | `page.html` | the page; the wire is described at the top of its script |
 
 use std::process::ExitCode;
