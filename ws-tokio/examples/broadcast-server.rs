@@ -106,7 +106,7 @@ async fn serve(stream: TcpStream, config: ConfigRef, hub: Hub) {
 
 async fn talk(stream: TcpStream, config: ConfigRef, hub: Hub) -> Result<(), Box<dyn std::error::Error>> {
     stream.set_nodelay(true)?;
-    // A member from here on, so that nothing is missed which is said once the client knows that it is connected.
+    // It is a member from here on, so that it misses nothing that is sent once it knows that it is connected.
     let (place, mut inbox) = hub.join();
     let mut ws = accept_with(stream, config, |_| Ok(Acceptance::default())).await?;
     loop {

@@ -54,7 +54,7 @@ pub(crate) struct Pace {
     glance: u8,
     /// The peer's close frame.
     pub(crate) closed: Option<Box<CloseReason>>,
-    /// Why the connection failed, until it is reported, which is when the transport is done with.
+    /// Why the connection failed, until it is reported, which is when the transport has ended.
     failed: Option<Box<Error>>,
     /// Since when the transport takes less than there is, as far as this was noticed.
     stuck_since: Moment,
@@ -95,7 +95,7 @@ impl Pace {
         self.failed.get_or_insert_with(|| Box::new(error.into()));
     }
 
-    /// What `recv` says when the transport is done with: the failure, once, or that there is nothing.
+    /// What `recv` returns when the transport has ended: the failure, once, or that there is nothing.
     pub(crate) fn verdict(&mut self) -> Result<bool, Error> {
         match self.failed.take() {
             Some(error) => Err(*error),
@@ -157,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
         }
     }
 
-    /// One turn without an event: lets out what waits, keeps time, and reads; `false`: the transport is done with.
+    /// One turn without an event: lets out what waits, keeps time, and reads; `false`: the transport has ended.
     #[inline(never)]
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, need: usize) -> Poll<bool> {
         if std::mem::take(&mut self.wire.waited) {
@@ -228,7 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
         }
     }
 
-    /// While our ping is stuck with the rest of the output nobody can answer it (C-08).
+    /// While our ping is stuck with the rest of the output the peer cannot answer it (C-08).
     fn hold_pong_deadline(&mut self) {
         let Some(stuck) = self.pace.stuck_since.get() else { return };
         if self.session.connection_ref().awaits_pong_since().is_some_and(|since| since >= stuck) {
@@ -335,7 +335,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
         loop {
             self.session.connection().queue_control(self.beside, self.wire);
             match self.wire.poll_flush(cx) {
-                // After a failed write nothing leaves any more, whatever is still owed.
+                // After a failed write nothing more leaves, whatever is still owed.
                 Poll::Ready(Ok(()))
                     if self.session.connection_ref().pending(self.beside) == 0 || self.wire.broken =>
                 {
@@ -362,8 +362,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, C: Drive> Driver<'_, S, C> {
         }
     }
 
-    /// The transport takes nothing any more. The peer may have said more before it went: reading goes on, and finds the
-    /// end by itself. One that took nothing for too long has had its time.
+    /// The transport takes nothing more. The peer may have said something before it went: reading goes on, and finds the
+    /// end by itself. A peer that took nothing for too long has had its time.
     #[cold]
     fn lose(&mut self, error: Error) {
         if matches!(error, Error::Timeout(_)) {

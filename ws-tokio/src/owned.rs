@@ -177,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<OwnedMessage> for WebSocket<S> {
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.get_mut().poll_half(WRITER, cx, |this, cx| {
-            // Room may not come any more.
+            // Room may never come.
             if !this.session.connection_ref().can_send() {
                 return Poll::Ready(Err(SendError::Closed.into()));
             }

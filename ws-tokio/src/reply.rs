@@ -144,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Reply<'_, S> {
                 }
                 ready!(flushed)?;
                 if self.wire.is_stuck() {
-                    // Nothing leaves any more, and what waited did not.
+                    // Nothing more leaves, and what waited has not left.
                     return Poll::Ready(Err(self.wire.lost()));
                 }
                 if self.connection.pending() == 0 {

@@ -32,7 +32,7 @@ pub struct CloseReason {
 
 /// A WebSocket connection.
 ///
-/// One task reads and writes; [`split`](Self::split) is for two. Nothing happens while nobody calls: no hidden task
+/// One task reads and writes; [`split`](Self::split) is for two. It works only while a method is awaited: no hidden task
 /// answers pings or keeps time. As long as `recv` or `close` is awaited, pings are answered, the keepalive ping is sent
 /// and deadlines are kept. A `send` or `flush` that waits reads nothing meanwhile; a peer that takes nothing for
 /// [`Timeouts::write`](ws_core::Timeouts::write) is given up.
@@ -301,7 +301,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         loop {
             self.wire.queue_control(self.session.connection());
             match self.wire.poll_flush(cx) {
-                // After a failed write nothing leaves any more, and what waited did not.
+                // After a failed write nothing more leaves, and what waited has not left.
                 Poll::Ready(Ok(())) if self.wire.is_stuck() => return Poll::Ready(Err(self.wire.lost())),
                 Poll::Ready(Ok(())) if self.session.connection_ref().pending() == 0 => {
                     return Poll::Ready(Ok(()));

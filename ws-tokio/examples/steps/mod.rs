@@ -74,7 +74,7 @@ impl Plan {
     }
 }
 
-/// A message in so many parts.
+/// Cuts a message into this many parts.
 pub(crate) fn parts(message: Message<'_>, count: usize) -> impl Iterator<Item = (Message<'_>, Part)> {
     let at = move |n: usize| message.as_bytes().len() * n / count;
     (0..count).map(move |n| {

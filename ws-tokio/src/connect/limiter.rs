@@ -40,7 +40,7 @@ impl Limiter {
     }
 }
 
-/// The turn, or the place in the queue; dropped, the next has it.
+/// The turn, or the place in the queue. When it is dropped, the next in the queue has the turn.
 #[derive(Debug)]
 pub(super) struct Turn {
     limiter: Limiter,

@@ -154,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ReadHalf<S> {
         }
     }
 
-    /// One turn without an event, with the transport in hand; `false`: it is done with.
+    /// One turn without an event, with the transport in hand; `false`: it has ended.
     #[inline(never)]
     fn poll_read(&mut self, cx: &mut Context<'_>, need: usize) -> Poll<bool> {
         let Self { session, pace, shared, owes } = self;

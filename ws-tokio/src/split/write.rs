@@ -83,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WriteHalf<S> {
 
     fn poll_room(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
         self.poll_inner(cx, |inner, cx| {
-            // Also if a close frame was queued during the wait: room may not come any more.
+            // Also if a close frame was queued during the wait: room may never come.
             if !inner.sender.is_open() {
                 return Poll::Ready(Err(SendError::Closed.into()));
             }
