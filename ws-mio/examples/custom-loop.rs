@@ -25,7 +25,7 @@ struct Server {
     buffers: Buffers,
     sockets: Vec<Option<Socket<TcpStream>>>,
     free: Vec<usize>,
-    /// Those that have more to do than one turn allows.
+    /// Sockets that have more to do than one turn allows.
     again: Vec<usize>,
 }
 

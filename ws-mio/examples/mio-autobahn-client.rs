@@ -1,7 +1,7 @@
-//! `mio-autobahn-client URL`: the client for the Autobahn test suite's `fuzzingserver`. Runs all cases that the suite at
-//! that address has, and has the report written. What goes wrong in a case is in the report, and no reason to stop.
+//! `mio-autobahn-client URL`: the client for the Autobahn test suite's `fuzzingserver`. Runs all cases of the suite at that
+//! address, and has the report written. What goes wrong in a case is in the report, and no reason to stop.
 //!
-//! It is a program of clients alone: one loop without a listener, on which each end begins the next connection.
+//! It is only a client: one loop without a listener, on which the end of each connection begins the next.
 
 use std::error::Error as StdError;
 use std::net::SocketAddr;
@@ -48,7 +48,7 @@ struct Run {
     addresses: Vec<SocketAddr>,
     remote: Remote,
     cases: u64,
-    /// Those that ended with an error.
+    /// Number of cases that ended with an error.
     ended: u64,
 }
 
@@ -60,7 +60,7 @@ impl Run {
         }
     }
 
-    /// One is over: the next begins.
+    /// A case is over: the next begins.
     fn go_on(&mut self, task: Task, is_good: bool) {
         let next = match task {
             Task::Count => 1,
@@ -92,7 +92,7 @@ impl Handler for Run {
             }
             return;
         }
-        // What cannot be sent has a reason that comes at the connection's end.
+        // If it cannot be sent, the reason comes at the connection's end.
         let _ = match event {
             Event::Text(text) => peer.send(text),
             Event::Binary(bytes) => peer.send(&*bytes),

@@ -1,8 +1,9 @@
-//! What one says, all hear: `mio-broadcast-server [ADDRESS [THREADS [MIB]]]`.
+//! Sends every message to all connections: `mio-broadcast-server [ADDRESS [THREADS [MIB]]]`.
 //!
-//! One topic, and everybody is in it. To the others a message goes framed once, and compressed at most once for each window
-//! in use, whatever the number of members and of threads; back to the one who said it, as a message of its own. So each
-//! connection's stream has both, in any order. Who falls behind by more than 4 MiB, or so many, is closed with 1013.
+//! There is one topic, and every connection is a member. For the others a message is framed once, and compressed at most
+//! once for each window in use, whatever the number of members and of threads; the sender gets it back as a message of its
+//! own. So each connection's stream has both, in any order. A member that falls more than 4 MiB behind, or MIB, is closed
+//! with 1013.
 //!
 //! One thread unless told otherwise, each with a loop of its own. It prints one line when it listens.
 
@@ -11,7 +12,7 @@ use std::io;
 use ws_mio::core::{Config, Event, Message, deflate};
 use ws_mio::{Acceptance, ConnId, Error, Handler, Overflow, Peer, Refusal, Server, Settings, Visitor};
 
-/// Where everybody is.
+/// The topic of all connections.
 const TOPIC: &str = "all";
 
 struct Broadcast;
@@ -38,7 +39,7 @@ impl Handler for Broadcast {
         if let Err(error) = peer.publish(TOPIC, message) {
             eprintln!("{error}");
         }
-        // What cannot be sent has a reason that comes at the connection's end.
+        // If it cannot be sent, the reason comes at the connection's end.
         let _ = peer.send(message);
     }
 

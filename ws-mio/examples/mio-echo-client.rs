@@ -1,5 +1,5 @@
 //! `mio-echo-client URL [STEP ...]`: opens one connection, and does the steps in their order, as `echo-client` of ws-tokio
-//! does, and says the same of them. Without a step it sends `hello`, shows the echo and closes with 1000.
+//! does, with the same output. Without a step it sends `hello`, shows the echo and closes with 1000.
 //!
 //! It is a loop without a listener. Each step begins when the one before has ended, in the callback that tells so.
 //!
@@ -76,7 +76,7 @@ impl Client {
         Ok(())
     }
 
-    /// What came, held against what the step waits for; whether that is all of it.
+    /// Checks an event against what the step waits for; whether that is all of it.
     fn hold(&self, event: &Event<'_>) -> Result<bool, String> {
         let message = match event {
             Event::Text(text) => Some(Message::Text(text)),
@@ -107,7 +107,7 @@ impl Client {
                 let is_due = got.code.0 == *code && got.reason == *reason;
                 if is_due { Ok(true) } else { Err(format!("expected {code} {reason}")) }
             }
-            // What comes before the answer to a close is nobody's; pings are answered by themselves.
+            // Events before the answer to a close are ignored; pings are answered without our help.
             (Some(Step::Close(..)) | None, _) | (Some(_), Event::Ping(_) | Event::Pong(_)) => Ok(false),
             (Some(_), event) => Err(format!("instead came {:.80}", format!("{event:?}"))),
         }
@@ -115,7 +115,7 @@ impl Client {
 }
 
 impl Handler for Client {
-    /// Until when what the step waits for is to come.
+    /// Until when the step's answer is to come.
     type State = Instant;
 
     fn connected(&mut self, answer: &Answer<'_>) -> Option<Instant> {

@@ -19,7 +19,7 @@ impl Handler for Echo {
     }
 
     fn event(&mut self, event: Event<'_>, peer: &mut Peer<'_, ()>) {
-        // What cannot be sent has a reason that comes at the connection's end.
+        // If it cannot be sent, the reason comes at the connection's end.
         let _ = match event {
             Event::Text(text) => peer.send(text),
             Event::Binary(bytes) => peer.send(&*bytes),

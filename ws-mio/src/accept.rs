@@ -1,6 +1,6 @@
-//! Taking connections from the listening socket, also when there are no descriptors left.
+//! Accepting connections, also when there are no file descriptors left.
 //!
-//! Out of descriptors, a server that goes on asking spins, and one that stops asking leaves peers waiting for nothing.
+//! Out of descriptors, a server that keeps calling `accept` spins, and one that stops leaves its peers waiting for nothing.
 //! So one descriptor is kept in reserve: it is given up to accept a connection and end it at once, which tells the
 //! peer; then there is a pause.
 
@@ -11,28 +11,28 @@ use std::time::Duration;
 use mio::net::{TcpListener, TcpStream};
 use ws_core::Instant;
 
-/// How long nobody is let in after an error that more tries do not mend.
+/// How long nothing is accepted after an error that retrying does not cure.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Most connections that are accepted in one turn of the loop; the others have waited, too.
+/// Maximum number of connections accepted in one turn of the loop: the open ones have waited, too.
 const A_TURN: u32 = 64;
 
 #[derive(Debug)]
 pub(crate) struct Door {
     listener: TcpListener,
     reserve: Option<File>,
-    /// There may be somebody: edges are reported once.
+    /// A connection may wait to be accepted: edges are reported once.
     pub(crate) knocked: bool,
     shut_until: Option<Instant>,
-    /// How many more this turn takes.
+    /// How many more connections this turn accepts.
     left: u32,
 }
 
-/// What came of asking for a connection.
+/// The outcome of an attempt to accept a connection.
 #[derive(Debug)]
 pub(crate) enum Arrival {
     Stream(TcpStream),
-    /// Nobody, or nobody in this turn.
+    /// There is none, or no more in this turn.
     Nobody,
     /// The system refuses; the door is shut for a while.
     Failed(io::Error),
@@ -101,7 +101,7 @@ fn open_reserve() -> Option<File> {
     File::open(if cfg!(windows) { "NUL" } else { "/dev/null" }).ok()
 }
 
-/// The connection that was to be accepted is gone or broken, and the next one may be well.
+/// Whether the connection to be accepted is gone or broken, while the next one may be fine.
 fn is_about_one_connection(error: &io::Error) -> bool {
     use ErrorKind::{
         ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkDown,

@@ -1,7 +1,7 @@
-//! Connections that were opened elsewhere, and go on here.
+//! Connections that were opened elsewhere and are moved to a loop.
 //!
-//! An HTTP server has its own idea of sockets, and a decision may take another service's time. Who has one of these
-//! answers the request there, and gives the open connection to a loop. Its times count from
+//! An HTTP server has its own idea of sockets, and a decision may take another service's time. Such a program answers the
+//! request there, and gives the open connection to a loop. Its times count from
 //! [`Settings::epoch`](crate::Settings::epoch) before and after.
 
 use std::any::Any;
@@ -26,13 +26,13 @@ impl fmt::Debug for Arrival {
     }
 }
 
-/// A connection that no loop takes any more, as it was [given](Remote::adopt).
+/// A connection that was [given](Remote::adopt) to loops which have ended, returned unchanged.
 pub struct NotAdopted {
-    /// What it runs over.
+    /// Its transport.
     pub stream: TcpStream,
-    /// The connection, and what was received.
+    /// The connection, and the bytes received on it.
     pub session: Session<Vec<u8>>,
-    /// What was to be kept with it.
+    /// The state that was to be kept with it.
     pub state: Box<dyn Any + Send>,
 }
 
@@ -51,19 +51,20 @@ impl fmt::Display for NotAdopted {
 impl std::error::Error for NotAdopted {}
 
 impl Remote {
-    /// Gives a connection whose opening handshake is done to the loop that has the fewest. What was received behind the
-    /// handshake is in the session already; both directions of the stream are the loop's from here on, and it is made
-    /// one that does not block.
+    /// Moves a connection whose opening handshake is done to the loop that has the fewest connections. What was received
+    /// behind the handshake is in the session already; from here on both directions of the stream belong to the loop, which
+    /// makes it non-blocking.
     ///
-    /// [`Handler::adopt`](crate::Handler::adopt) gets `state`. [`Settings::max_connections`](crate::Settings::max_connections) does not hold it back, nor does
-    /// [`Settings::max_inbox`](crate::Settings::max_inbox): whoever opens connections bounds them.
+    /// [`Handler::adopt`](crate::Handler::adopt) gets `state`. Neither
+    /// [`Settings::max_connections`](crate::Settings::max_connections) nor
+    /// [`Settings::max_inbox`](crate::Settings::max_inbox) limits it: the caller bounds the connections that it opens.
     ///
-    /// Its owner hears of its end once, by [`Handler::closed`](crate::Handler::closed): also when the loop has no room for it, or
-    /// ends before it gets there, and it was never [opened](crate::Handler::open). A loop that is shut down opens it, and closes it
-    /// with 1001. Only where a handler panics, all that was given to its loop is dropped.
+    /// [`Handler::closed`](crate::Handler::closed) reports its end once: also if the loop has no room for it, or ends before
+    /// it gets there, and it was never [opened](crate::Handler::open). A loop that is shutting down opens it, and closes it
+    /// with 1001. Only if a handler panics is everything that was given to its loop dropped.
     ///
     /// # Errors
-    /// The loops have ended, and all that was given comes back.
+    /// The loops have ended; everything that was given is returned.
     pub fn adopt(
         &self,
         stream: TcpStream,
@@ -87,8 +88,8 @@ impl Remote {
         }
     }
 
-    /// Lets nobody in any more, and ends each loop when its last connection has ended.
-    /// [`Server::run`](crate::Server::run) returns then.
+    /// Stops accepting connections, and ends each loop when its last connection has ended.
+    /// [`Server::run`](crate::Server::run) then returns.
     pub fn wind_down(&self) {
         for inbox in &*self.inboxes {
             // A loop that has ended has done it already.

@@ -7,16 +7,16 @@
 /// The size of a buffer: one read takes what a batch of small messages, or one of 16 KiB, is made of.
 pub(crate) const SIZE: usize = 64 << 10;
 
-/// Most buffers of that size that are kept.
+/// Maximum number of buffers of that size that are kept.
 const MOST: usize = 8;
 
-/// Most bytes of larger buffers that are kept.
+/// Maximum number of bytes in larger buffers that are kept.
 const MOST_LARGE: usize = 8 << 20;
 
-/// What all connections of a loop share: memory to receive into and to send from.
+/// The memory that all connections of a loop share, to receive into and to send from.
 ///
-/// Make one for each loop and lend it to every call. Of what connections leave behind it keeps at most 8 buffers of
-/// 64 KiB, and 8 MiB of larger ones.
+/// Make one per loop and lend it to every call. Of the buffers that connections give back it keeps at most 8 of 64 KiB,
+/// and 8 MiB of larger ones.
 #[derive(Debug, Default)]
 pub struct Buffers {
     spare: Vec<Vec<u8>>,
@@ -25,7 +25,7 @@ pub struct Buffers {
 }
 
 impl Buffers {
-    /// Without a buffer yet: the first connection makes it.
+    /// Makes an empty set: the first connection makes the first buffer.
     pub const fn new() -> Self {
         Self { spare: Vec::new(), large: Vec::new() }
     }

@@ -39,7 +39,7 @@ pub(crate) struct Dial {
     stands_by: Instant,
     /// Why the request could not be written. The server may have said why before it went.
     lost: Option<io::Error>,
-    /// Whether we offered permessage-deflate, and not the caller something of his own.
+    /// Whether we offered permessage-deflate, and the caller named no extensions.
     offers: bool,
     pub(crate) agreement: Option<Agreement>,
     /// When the answer came.
@@ -86,14 +86,14 @@ impl Dial {
 }
 
 impl<S: Stream> Socket<S> {
-    /// The client's side of a stream that is connected, or is about to be: `mio::net::TcpStream::connect` does not wait.
+    /// Makes the client's side of a stream that is connected or about to be: `mio::net::TcpStream::connect` does not wait.
     ///
-    /// Drive it like any socket, registered for reading and writing. When the server has agreed it is
+    /// Drive it like any socket, registered for reading and writing. When the server has agreed, the state is
     /// [`State::Answered`], once; otherwise it ends with [`Error::Connect`].
-    /// [`Timeouts::handshake`](ws_core::Timeouts::handshake) is one deadline for all of connecting, from `now` on.
+    /// [`Timeouts::handshake`](ws_core::Timeouts::handshake) is one deadline for all of connecting, counted from `now`.
     ///
-    /// permessage-deflate is offered as the configuration says, unless the request names extensions by itself. The
-    /// stream is taken as it is: behind `wss` it is one with TLS. A redirect is a refusal like any other.
+    /// permessage-deflate is offered as the configuration says, unless the request itself names extensions. The stream is
+    /// used as it is: for `wss` give it one with TLS. A redirect is a refusal like any other.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -110,8 +110,8 @@ impl<S: Stream> Socket<S> {
     /// ```
     ///
     /// # Errors
-    /// [`ConnectError::Request`]: a part of the request that may not be sent. [`ConnectError::Entropy`]: there is none
-    /// for the key and the masks.
+    /// [`ConnectError::Request`]: a part of the request that may not be sent. [`ConnectError::Entropy`]: the system has
+    /// none for the key and the masks.
     pub fn connect(
         stream: S,
         request: ClientRequest<'_>,
@@ -150,14 +150,14 @@ impl<S: Stream> Socket<S> {
         Ok(socket)
     }
 
-    /// Gives up earlier when the transport does not stand by then.
+    /// Gives up earlier if the transport is not connected by then.
     pub(crate) fn stand_by(&mut self, at: Instant) {
         if let Some(dial) = &mut self.dial {
             dial.stands_by = at;
         }
     }
 
-    /// What the server answered, while it is [`State::Answered`]: its fields, the subprotocol that it chose.
+    /// The server's response, while the state is [`State::Answered`]: its fields and the subprotocol that it chose.
     pub fn response(&mut self) -> Option<Response<'_>> {
         self.answered().map(|(response, _)| response)
     }
@@ -275,7 +275,7 @@ impl<S: Stream> Socket<S> {
         let Some(dial) = self.dial.as_mut() else { return Ok(true) };
         if !self.readable {
             return match dial.lost.take() {
-                // Nobody is left who would answer.
+                // The server has gone, and will not answer.
                 Some(error) if self.wire.broken => Err(ConnectError::Lost(error)),
                 lost => {
                     dial.lost = lost;

@@ -1,9 +1,9 @@
-//! Connecting from a server's loops: what to ask for, what comes of it, and why it failed.
+//! Connecting from a server's loops: what to ask for, how it turns out, and why it failed.
 //!
-//! [`ConnectError`] looks like that of ws-tokio, and is not the same. What two adapters have in common here is in the core
-//! already (`UriError`, `RequestError`, `HandshakeError`): errors that are `Copy`. The rest holds what the core does not
-//! know, a system's error, and what only one of them has: a refusal in `http`'s words and redirects there, limits and the
-//! end of a loop here.
+//! [`ConnectError`] resembles that of ws-tokio, and is not the same type. What the two adapters have in common is in the
+//! core already (`UriError`, `RequestError`, `HandshakeError`): errors that are `Copy`. The rest is what the core does not
+//! know, system errors, and what only one of them has: refusals as types of `http` and redirects there, limits and the end
+//! of a loop here.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 #[cfg(feature = "tls")]
@@ -17,9 +17,9 @@ use crate::handler::Refusal;
 use crate::link::Link;
 use crate::remote::ConnId;
 
-/// Where to connect to, and what to ask for; for [`Remote::connect`](crate::Remote::connect).
+/// A request to connect to a server, for [`Remote::connect`](crate::Remote::connect).
 ///
-/// A loop does not resolve names, which takes as long as it takes: the addresses come with it.
+/// A loop does not resolve names, because that may block: the addresses come with the request.
 ///
 /// ```
 /// let mut connect = ws_mio::Connect::new("ws://example.com/chat", "192.0.2.1:80".parse().unwrap());
@@ -29,43 +29,45 @@ use crate::remote::ConnId;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Connect {
-    /// The address as the server knows it: `ws://host[:port]/path?query`, or `wss` with the feature `tls`. Its host goes
-    /// into the request, and into TLS.
+    /// The URL: `ws://host[:port]/path?query`, or `wss` with the feature `tls`. Its host goes into the request, and into
+    /// TLS.
     pub url: String,
-    /// Where that is. They are tried one after the other, each with its share of the time.
+    /// The host's addresses. They are tried one after the other, each with its share of the time.
     pub addresses: Vec<SocketAddr>,
-    /// Comes back with the answer, and with the failure. Default 0.
+    /// A number of your choice that is returned with the answer or the failure. Default 0.
     pub tag: u64,
-    /// Subprotocols on offer, most wanted first.
+    /// Subprotocols on offer, in order of preference.
     pub protocols: Vec<String>,
-    /// Whether a server that chooses none of them fails the handshake, as browsers have it. Default: no.
+    /// Whether the handshake fails if the server chooses none of them, as in browsers. Default: no.
     pub require_protocol: bool,
     /// Header fields of the request, such as `Authorization`, `Cookie` or `Origin`.
     pub headers: Vec<(String, Vec<u8>)>,
     /// Limits and deadlines of the connection. [`Timeouts::handshake`](ws_core::Timeouts::handshake) is one deadline for
     /// all of connecting: TCP, TLS, and the response. Default: [`Settings::client`](crate::Settings::client).
     pub config: Option<ConfigRef>,
-    /// Whether it waits until nobody else who does so is connecting to the same address, as browsers must ("There MUST be
-    /// no more than one connection in a CONNECTING state", RFC 6455, section 4.1). It keeps clients from flooding a host; those
-    /// that are servers themselves rather do without. Default: no.
+    /// Whether it waits while another request with this setting is connecting to the same address, as browsers must ("There
+    /// MUST be no more than one connection in a CONNECTING state", RFC 6455, section 4.1). It keeps clients from flooding a
+    /// host; a client that is itself a server had better do without. Default: no.
     ///
-    /// What counts is the address that is being tried, the first or a later one, on whatever loop. Waiting is in order, and
+    /// What counts is the address being tried, the first or a later one, on any loop. Requests wait in order, and waiting
     /// does not count against the deadline.
     pub one_at_a_time: bool,
     /// Whether small writes leave at once (`TCP_NODELAY`). Default: yes.
     pub tcp_nodelay: bool,
-    /// For `wss`: certificates of your own, say. Default: [`Settings::tls_client`](crate::Settings::tls_client).
+    /// The TLS configuration for `wss`, with your own certificates for example. Default:
+    /// [`Settings::tls_client`](crate::Settings::tls_client).
     #[cfg(feature = "tls")]
     pub tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 impl Connect {
-    /// A plain request for this URL at this address.
+    /// Makes a plain request for this URL at this address.
     pub fn new(url: impl Into<String>, address: SocketAddr) -> Self {
         Self::at(url.into(), vec![address])
     }
 
-    /// The same, with the addresses that the system knows for the URL's host. It waits for them: not on a loop's thread.
+    /// Makes a plain request, with the addresses that the system finds for the URL's host. It blocks: do not call it on a
+    /// loop's thread.
     ///
     /// # Errors
     /// [`ConnectError::Uri`], and [`ConnectError::Resolve`] when the host has no address.
@@ -110,7 +112,7 @@ impl Connect {
     }
 }
 
-/// A server has agreed to what it was asked for.
+/// A server's answer to a [`Connect`] that it agreed to.
 #[derive(Debug)]
 pub struct Answer<'a> {
     pub(crate) id: ConnId,
@@ -122,36 +124,36 @@ pub struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// The name that the connection will have.
+    /// The id that the connection will have.
     pub fn id(&self) -> ConnId {
         self.id
     }
 
-    /// The [tag](Connect::tag) that it was asked with.
+    /// The request's [tag](Connect::tag).
     pub fn tag(&self) -> u64 {
         self.tag
     }
 
-    /// What it sent: its fields, and the subprotocol that it chose.
+    /// The response: its fields, and the subprotocol that the server chose.
     pub fn response(&self) -> &Response<'a> {
         &self.response
     }
 
-    /// What TLS knows, if it is behind a `wss` address.
+    /// The TLS connection, for a `wss` URL.
     #[cfg(feature = "tls")]
     pub fn tls(&self) -> Option<&rustls::Connection> {
         self.link.tls()
     }
 
-    /// Where it is.
+    /// The server's address.
     ///
     /// # Errors
-    /// It has gone.
+    /// The server has gone.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.link.peer_addr()
     }
 
-    /// What was agreed on about permessage-deflate.
+    /// The agreement on permessage-deflate, if there is one.
     #[cfg(feature = "deflate")]
     pub fn agreement(&self) -> Option<ws_core::deflate::Agreement> {
         self.agreement
@@ -162,7 +164,7 @@ impl<'a> Answer<'a> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The address is none of a WebSocket. Nothing was sent.
+    /// The URL is not one of a WebSocket. Nothing was sent.
     Uri(UriError),
     /// The request has a field or a subprotocol that may not be sent. Nothing was sent.
     Request(RequestError),
@@ -170,11 +172,11 @@ pub enum ConnectError {
     Entropy(io::Error),
     /// The host's name has no address.
     Resolve(io::Error),
-    /// None of the addresses takes the connection, or there is none; this is what the last said.
+    /// None of the addresses accepts the connection, or there is none; this is the error of the last.
     Connect(io::Error),
     /// TLS failed: a certificate that is not trusted, or not for this host.
     Tls(io::Error),
-    /// The address is `wss`, and the crate was built without its feature `tls`.
+    /// The URL is `wss`, and the crate was built without its feature `tls`.
     TlsUnavailable,
     /// The transport broke during the handshake.
     Lost(io::Error),

@@ -1,6 +1,6 @@
 //! permessage-deflate (RFC 7692): accepted as [`Config::deflate`](ws_core::Config) says, and parked when it lies idle.
 //!
-//! All that depends on the feature `deflate` stands here; without it nothing is ever agreed on.
+//! Everything that depends on the feature `deflate` is in this file; without the feature nothing is ever agreed on.
 
 #[cfg(feature = "deflate")]
 pub(crate) use with::*;
@@ -15,8 +15,8 @@ mod with {
     use ws_core::deflate::{Line, Pool, PoolLimits};
     use ws_core::{Config, ConfigRef, Connection, HandshakeError, Part, Request, Response, Session};
 
-    /// The configuration of one of several loops. Without a pool that was asked for, it has one to itself: what a
-    /// connection compresses with was last used on the same core, and nobody waits for another loop.
+    /// The configuration of one of several loops. Unless a pool was asked for, each loop has a pool to itself: then the
+    /// state that a connection compresses with was last used on the same core, and no loop waits for another.
     pub(crate) fn for_a_loop(config: &ConfigRef, loops: usize) -> ConfigRef {
         let mut own = Config::clone(config);
         let Some(deflate) = own.deflate.as_mut().filter(|deflate| deflate.pool.is_none()) else {
@@ -30,7 +30,7 @@ mod with {
         own.into()
     }
 
-    /// A server's answer to what the client offers.
+    /// A server's answer to a client's offer.
     pub(crate) fn accept(config: &Config, request: &Request<'_>) -> Option<(Agreement, Line)> {
         config.deflate.as_ref()?.accept(request.extensions())
     }
@@ -40,7 +40,7 @@ mod with {
         Some(config.deflate.as_ref()?.offer())
     }
 
-    /// What the server made of it.
+    /// Checks the server's answer to it.
     pub(crate) fn check(
         config: &Config,
         response: &Response<'_>,

@@ -5,7 +5,7 @@ use std::{fmt, io};
 use crate::connect::ConnectError;
 use ws_core::{AnswerError, CloseCode, Failure, Rejection, SendError, Timer, Violation};
 
-/// Why a connection ended, or a call on it was refused. A clean end is no error but [`State::Closed`](crate::State).
+/// Why a connection ended, or a call on it was refused. A clean end is not an error, but [`State::Closed`](crate::State).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -17,15 +17,15 @@ pub enum Error {
     Answer(AnswerError),
     /// There is no connection: the server was not reached, or did not agree to one.
     Connect(Box<ConnectError>),
-    /// The peer broke the protocol or a limit. It was told so by a close frame.
+    /// The peer broke the protocol or exceeded a limit. A close frame told it so.
     Violation(Violation),
     /// The peer let a deadline pass.
     Timeout(Timer),
-    /// The transport ended or broke without a close frame (code 1006). At its plain end the kind is `UnexpectedEof`.
+    /// The transport ended or broke without a close frame (code 1006). If it just ended, the kind is `UnexpectedEof`.
     Lost(io::Error),
     /// The application ended it at once ([`Peer::abort`](crate::Peer::abort)).
     Aborted,
-    /// The call was refused, and the connection is as it was before. A closing connection refuses all messages.
+    /// The call was refused, and the connection is unchanged. A closing connection refuses all messages.
     Refused(SendError),
     /// The call was refused: the opening handshake is not done, and no frame may precede the 101.
     NotOpen,

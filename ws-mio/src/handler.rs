@@ -1,4 +1,4 @@
-//! What an application implements: one value for each loop, called with what happens there.
+//! The trait that an application implements: one value per loop, called with that loop's events.
 
 use std::any::Any;
 use std::io;
@@ -14,7 +14,7 @@ use crate::remote::{ConnId, Remote};
 use crate::reply::Reply;
 use crate::topics::{Published, TopicError, Topics};
 
-/// The application's side of a loop. Everything is called on the loop's thread, and nothing may wait there.
+/// The application's side of a loop: its callbacks. All of them are called on the loop's thread and must not block.
 ///
 /// ```
 /// use ws_mio::core::Event;
@@ -39,25 +39,26 @@ use crate::topics::{Published, TopicError, Topics};
 /// }
 /// ```
 pub trait Handler {
-    /// What is kept with each connection; `()` takes no memory.
+    /// The application's state of each connection; `()` takes no memory.
     type State;
 
-    /// Somebody asks for a WebSocket, and the request is well-formed. Any path and any origin is for you to judge.
-    /// Without this there is nothing to be found here, which is well for a program of clients alone.
+    /// Answers a well-formed request for a WebSocket. Whether its path and its origin are acceptable is for you to judge.
+    /// By default every request gets 404, which suits a program that is only a client.
     ///
     /// # Errors
-    /// The refusal that he gets.
+    /// The refusal that the client gets.
     fn request(&mut self, _visitor: &Visitor<'_>) -> Result<Acceptance<Self::State>, Refusal> {
         Err(Refusal::new(404, "there is no WebSocket here\n"))
     }
 
-    /// As [`request`](Self::request), which it asks; for those whose answer may come [later](Decision::Later).
+    /// Answers a request like [`request`](Self::request), which it calls by default, or says that the answer comes
+    /// [later](Decision::Later).
     fn decide(&mut self, visitor: &Visitor<'_>) -> Decision<Self::State> {
         self.request(visitor).into()
     }
 
-    /// He who was told [later](Decision::Later) is gone: he did not wait, or no answer came in time. Told once, where none
-    /// was given before. By default this is [`failed`](Self::failed).
+    /// A client whose answer was to come [later](Decision::Later) is gone: it did not wait, or there was no answer in time.
+    /// Called once, if no answer was given before. By default it calls [`failed`](Self::failed).
     fn left(&mut self, _id: ConnId, error: Error) {
         self.failed(error);
     }
@@ -65,57 +66,58 @@ pub trait Handler {
     /// A connection is open. What is sent here leaves with the 101.
     fn open(&mut self, _peer: &mut Peer<'_, Self::State>) {}
 
-    /// Something arrived. It is a view of the loop's buffer; what is sent in answer is encoded at once, and all answers to
-    /// what came together leave in one write.
+    /// An event of the connection, such as a message: a view of the loop's buffer. What is sent in answer is encoded at
+    /// once, and all answers to what arrived together leave in one write.
     ///
-    /// Pings and close frames have their answers without your help.
+    /// Pings and close frames are answered without your help.
     fn event(&mut self, event: Event<'_>, peer: &mut Peer<'_, Self::State>);
 
-    /// Somebody has [woken](Remote::waker) it. Called once for any number of calls before it.
+    /// The connection was [woken](Remote::waker). Called once for all calls of the waker before it.
     fn woken(&mut self, _peer: &mut Peer<'_, Self::State>) {}
 
-    /// Output has to wait, because the peer does not read. How long is known ([`Peer::stalled_since`]), and for you to judge.
+    /// Output has to wait because the peer does not read. [`Peer::stalled_since`] says since when; how long is too long is
+    /// for you to judge.
     fn stalled(&mut self, _peer: &mut Peer<'_, Self::State>) {}
 
-    /// Output that had to wait has left, all of it: there is room for more.
+    /// All output that had to wait has left: there is room for more.
     fn drained(&mut self, _peer: &mut Peer<'_, Self::State>) {}
 
-    /// When [`tick`](Self::tick) is to be called for a connection; asked whenever something was done with it.
+    /// The time at which [`tick`](Self::tick) is to be called for a connection; asked after every call that concerned it.
     fn deadline(&self, _state: &Self::State) -> Option<Instant> {
         None
     }
 
-    /// The [deadline](Self::deadline) has passed, by up to 20 ms as a rule.
+    /// The [deadline](Self::deadline) has passed, usually by no more than 20 ms.
     fn tick(&mut self, _peer: &mut Peer<'_, Self::State>) {}
 
-    /// Makes what is kept with a connection from what came with it from [elsewhere](Remote::adopt). It is
-    /// [opened](Self::open) then. `None`: it is dropped. So is what comes with an [answer](Remote::answer) to a request.
+    /// Turns what came with a connection from [elsewhere](Remote::adopt), or with an [answer](Remote::answer) to a request,
+    /// into its state. Then the connection is [opened](Self::open). `None`: it is dropped.
     fn adopt(&mut self, _state: Box<dyn Any + Send>) -> Option<Self::State> {
         None
     }
 
-    /// A connection is over: `Ok` after a clean close. Called once for each that was opened, as soon as nothing can be sent
-    /// or received any more; the loop waits by itself for the peer to end the transport. So is one that was
-    /// [adopted](Self::adopt), whether it came to be opened or not.
+    /// A connection is over: `Ok` after a clean close. Called once for each connection that was opened or
+    /// [adopted](Self::adopt), as soon as nothing more can be sent or received; the loop itself waits for the peer to end
+    /// the transport.
     fn closed(&mut self, _id: ConnId, _state: Self::State, _end: Result<(), Error>) {}
 
-    /// A connection ended before it was one: no request in time, a broken or a refused one.
+    /// A connection ended before it was opened: no request in time, or one that was malformed or refused.
     fn failed(&mut self, _error: Error) {}
 
-    /// A server has agreed to what [`Remote::connect`] asked for. Returns what is kept with the connection, which is
-    /// [open](Self::open) then; `None`: it is not wanted any more, and closed.
+    /// A server has agreed to a request of [`Remote::connect`]. Returns the connection's state, and it is
+    /// [opened](Self::open); `None`: it is no longer wanted, and closed.
     fn connected(&mut self, _answer: &Answer<'_>) -> Option<Self::State> {
         None
     }
 
-    /// Nothing came of a connection that [`Remote::connect`] asked for, with this [tag](crate::Connect::tag).
+    /// A request of [`Remote::connect`] with this [tag](crate::Connect::tag) has failed.
     fn not_connected(&mut self, _tag: u64, _error: ConnectError) {}
 
-    /// The system has no room for another connection, descriptors mostly. Nobody is let in for 100 ms.
+    /// The system has no room for another connection, mostly for want of descriptors. Nothing is accepted for 100 ms.
     fn accept_failed(&mut self, _error: io::Error) {}
 }
 
-/// Who asks.
+/// A request for a WebSocket, and the client that sent it.
 #[derive(Debug)]
 pub struct Visitor<'a> {
     pub(crate) id: ConnId,
@@ -126,42 +128,42 @@ pub struct Visitor<'a> {
 }
 
 impl<'a> Visitor<'a> {
-    /// The name that the connection will have.
+    /// The id that the connection will have.
     pub fn id(&self) -> ConnId {
         self.id
     }
 
-    /// What he sent.
+    /// The request.
     pub fn request(&self) -> &Request<'a> {
         &self.request
     }
 
-    /// What TLS knows of him, where the server speaks it.
+    /// The TLS connection, if the server has TLS.
     #[cfg(feature = "tls")]
     pub fn tls(&self) -> Option<&rustls::Connection> {
         self.link.tls()
     }
 
-    /// Where he is.
+    /// The client's address.
     ///
     /// # Errors
-    /// He has gone.
+    /// The client has gone.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.link.peer_addr()
     }
 
-    /// What a consent agrees to about permessage-deflate: as [`Settings::config`](crate::Settings::config) says, if he
-    /// offers it.
+    /// What an acceptance would agree on about permessage-deflate: as [`Settings::config`](crate::Settings::config) says, if
+    /// the client offers it.
     #[cfg(feature = "deflate")]
     pub fn agreement(&self) -> Option<ws_core::deflate::Agreement> {
         Some(crate::deflate::accept(self.config, &self.request)?.0)
     }
 }
 
-/// An application's consent.
+/// The acceptance of a request.
 #[derive(Clone, Debug, Default)]
 pub struct Acceptance<D> {
-    /// What is kept with the connection.
+    /// The state of the connection.
     pub state: D,
     /// One of the subprotocols that the client offered.
     pub protocol: Option<String>,
@@ -170,13 +172,13 @@ pub struct Acceptance<D> {
 }
 
 impl<D> Acceptance<D> {
-    /// A plain consent.
+    /// A plain acceptance.
     pub fn new(state: D) -> Self {
         Self { state, protocol: None, headers: Vec::new() }
     }
 }
 
-/// A refusal: the application's, or that of a server that was [asked](Remote::connect).
+/// The refusal of a request: by the application, or by a server that was asked to [connect](Remote::connect).
 #[derive(Clone, Debug)]
 pub struct Refusal {
     /// The HTTP status; the application's is 300 to 599.
@@ -195,29 +197,29 @@ impl Refusal {
     }
 }
 
-/// A connection in hand.
+/// A connection during a callback, to send on it and to control it.
 #[derive(Debug)]
 pub struct Peer<'a, D> {
     pub(crate) reply: Reply<'a, Link>,
     pub(crate) id: ConnId,
-    /// What was [accepted](Acceptance::state) for it.
+    /// Its state, which came with its [acceptance](Acceptance::state).
     pub state: &'a mut D,
     pub(crate) remote: &'a Remote,
     pub(crate) topics: &'a mut Topics,
 }
 
 impl<D> Peer<'_, D> {
-    /// Its name, by which it can be reached from elsewhere.
+    /// Its id, by which it can be reached from elsewhere.
     pub fn id(&self) -> ConnId {
         self.id
     }
 
-    /// The way to other connections, of this loop too: they get it before the loop waits again.
+    /// The handle to other connections, also on this loop: those get what is sent before the loop waits again.
     pub fn remote(&self) -> &Remote {
         self.remote
     }
 
-    /// Where it leads.
+    /// The peer's address.
     ///
     /// # Errors
     /// The peer has gone.
@@ -253,7 +255,7 @@ impl<D> Peer<'_, D> {
         self.reply.send_prepared(prepared)
     }
 
-    /// Which of the messages from now on are compressed; see [`Reply::set_compress`].
+    /// Sets which messages are compressed from now on; see [`Reply::set_compress`].
     #[cfg(feature = "deflate")]
     pub fn set_compress(&mut self, compress: ws_core::deflate::Compress) {
         self.reply.set_compress(compress);
@@ -277,17 +279,17 @@ impl<D> Peer<'_, D> {
         self.reply.close(frame)
     }
 
-    /// Bytes that wait for the peer to read.
+    /// The number of bytes that wait for the peer to read.
     pub fn queued(&self) -> usize {
         self.reply.queued()
     }
 
-    /// Makes it a member of a topic: it gets what is published from now on. A topic is there as long as it has members,
-    /// its name is any text of at most [`MAX_TOPIC`](crate::MAX_TOPIC) bytes, and names are compared byte by byte.
+    /// Makes it a member of a topic: it gets what is published from now on. A topic exists as long as it has members. Its
+    /// name is any text of at most [`MAX_TOPIC`](crate::MAX_TOPIC) bytes, compared byte by byte.
     ///
     /// A connection leaves all its topics when it ends, or begins to.
     ///
-    /// Returns whether it was none before.
+    /// Returns `true` if it was not a member before.
     ///
     /// # Errors
     /// [`TopicError::TooLong`] and [`TopicError::TooMany`].
@@ -295,22 +297,21 @@ impl<D> Peer<'_, D> {
         self.topics.subscribe(self.id.slot, topic)
     }
 
-    /// Ends its membership, if it is a member: what was published before still comes. Returns whether it was.
+    /// Ends its membership of a topic: what was published before still comes. Returns whether it was a member.
     pub fn unsubscribe(&mut self, topic: &str) -> bool {
         self.topics.unsubscribe(self.id.slot, topic)
     }
 
-    /// The topics that it is in, in no particular order.
+    /// The names of its topics, in no particular order.
     pub fn topics(&self) -> impl Iterator<Item = &str> {
         self.topics.names(self.id.slot)
     }
 
-    /// Publishes a message to all other members of a topic, on all loops; it need not be one itself.
+    /// Publishes a message to all other members of a topic, on all loops; it need not be a member itself.
     ///
-    /// All members of a loop get a topic's messages in the same order, and each gets them in the order of the calls,
-    /// what it is sent for itself included. What is published in a turn of the loop leaves at its end, for each member in
-    /// one write, or as soon as 64 KiB have come together. The message is framed once, and compressed at most once
-    /// for each window in use.
+    /// All members on a loop get a topic's messages in the same order, which is that of the calls, also relative to what is
+    /// sent to one of them alone. What is published in a turn of the loop leaves at its end, in one write per member, or as
+    /// soon as there are 64 KiB of it. The message is framed once, and compressed at most once for each window in use.
     ///
     /// # Errors
     /// [`TopicError::TooLong`] and [`TopicError::Full`].
@@ -322,7 +323,8 @@ impl<D> Peer<'_, D> {
         self.topics.publish(&self.remote.inboxes, self.id.slot, topic, message.into(), None)
     }
 
-    /// As [`publish`](Self::publish); if it is a member itself, it gets the message, too.
+    /// Publishes a message to all members of a topic, including this connection if it is one; otherwise as
+    /// [`publish`](Self::publish).
     ///
     /// # Errors
     /// As for [`publish`](Self::publish).
@@ -335,7 +337,7 @@ impl<D> Peer<'_, D> {
         self.topics.publish(&self.remote.inboxes, self.id.slot, topic, message.into(), own)
     }
 
-    /// What was published for it before goes before what it sends.
+    /// What was published to it before goes before what is sent on it.
     #[inline]
     pub(crate) fn catch_up(&mut self) {
         self.topics.catch_up(self.id.slot, &mut self.reply);

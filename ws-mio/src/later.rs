@@ -1,9 +1,9 @@
 //! Answers to requests that are not known at once: a token is looked up, another service is asked.
 //!
-//! Nothing may wait on a loop. So a handler may say [later](Decision::Later), and the answer comes from wherever it is
-//! found ([`Remote::answer`]); the loop goes on with its other connections. Meanwhile the visitor's early bytes are kept,
-//! within the bound of HS-32, so that his leaving is noticed; and he waits for
-//! [`Timeouts::handshake`](ws_core::Timeouts::handshake) at most.
+//! Nothing may block a loop. So a handler may say [later](Decision::Later), and any thread gives the answer
+//! ([`Remote::answer`]); the loop goes on with its other connections. Meanwhile the client's early bytes are kept,
+//! within the bound of HS-32, so that its leaving is noticed; and it waits for at most
+//! [`Timeouts::handshake`](ws_core::Timeouts::handshake).
 
 use std::any::Any;
 use std::fmt;
@@ -19,7 +19,7 @@ use crate::remote::{ConnId, Remote, RemoteError};
 use crate::socket::Socket;
 use crate::stream::Stream;
 
-/// What a [`Handler`](crate::Handler) says to a request.
+/// A [`Handler`](crate::Handler)'s answer to a request: now, or later.
 ///
 /// ```
 /// use ws_mio::core::Event;
@@ -37,7 +37,7 @@ use crate::stream::Stream;
 ///         let Some(token) = visitor.request().field("authorization") else {
 ///             return Decision::Reject(Refusal::new(401, "who are you?\n"));
 ///         };
-///         // The request is lent, and what it takes to decide is copied.
+///         // The request is borrowed: what the decision needs is copied.
 ///         let (id, token, remote) = (visitor.id(), token.to_vec(), self.remote.clone());
 ///         std::thread::spawn(move || {
 ///             let answer = match look_up(&token) {
@@ -54,7 +54,7 @@ use crate::stream::Stream;
 ///         state.downcast().ok().map(|user| *user)
 ///     }
 ///
-///     /// He did not wait, or it took too long: whatever looks for an answer may stop.
+///     /// The client did not wait, or it took too long: whatever looks for an answer may stop.
 ///     fn left(&mut self, _id: ConnId, error: Error) {
 ///         eprintln!("{error}");
 ///     }
@@ -70,12 +70,12 @@ use crate::stream::Stream;
 /// ```
 #[derive(Clone, Debug)]
 pub enum Decision<D> {
-    /// Yes.
+    /// The connection is opened.
     Accept(Acceptance<D>),
-    /// No.
+    /// The request is refused.
     Reject(Refusal),
-    /// The answer comes by [`Remote::answer`]. If none does within
-    /// [`Timeouts::handshake`](ws_core::Timeouts::handshake) from here, he gets 503.
+    /// The answer comes by [`Remote::answer`]. If there is none within
+    /// [`Timeouts::handshake`](ws_core::Timeouts::handshake) from now, the client gets 503.
     Later,
 }
 
@@ -101,7 +101,7 @@ impl fmt::Debug for Answered {
 }
 
 impl Answered {
-    /// The memory that it takes, in bytes, without what is behind the application's state.
+    /// Its memory, in bytes, without what the application's state refers to.
     pub(crate) fn size(&self) -> usize {
         let (headers, rest) = match &self.answer {
             Ok(Acceptance { headers, protocol, .. }) => {
@@ -117,15 +117,15 @@ impl Answered {
 
 impl Remote {
     /// Answers a request to which a handler said [later](Decision::Later), from any thread, or from another connection's
-    /// callback; and does not wait.
+    /// callback, without blocking.
     ///
-    /// [`Handler::adopt`](crate::Handler::adopt) makes what is kept with the connection from the state of a consent (without
-    /// that it is answered with 500), then it is [opened](crate::Handler::open). The first answer counts. One that comes too
-    /// late is dropped with its state: [`Handler::left`](crate::Handler::left) was told when it was too late.
+    /// [`Handler::adopt`](crate::Handler::adopt) turns the state of an acceptance into that of the connection (if it does
+    /// not, the client gets 500); then the connection is [opened](crate::Handler::open). The first answer counts. One that
+    /// comes too late is dropped with its state: [`Handler::left`](crate::Handler::left) was called before.
     ///
-    /// What this thread [sends](Self::send) behind a consent comes after it, and so does a [close](Self::close). For
-    /// [`Settings::max_inbox`](crate::Settings::max_inbox) an answer counts with its headers and its body, but not with what its
-    /// state holds elsewhere: whoever makes such states bounds them.
+    /// What this thread [sends](Self::send) after an acceptance comes after it, and so does a [close](Self::close). Towards
+    /// [`Settings::max_inbox`](crate::Settings::max_inbox) an answer counts with its headers and its body, but not with what
+    /// its state refers to: the application bounds that.
     ///
     /// # Errors
     /// [`RemoteError::Full`] and [`RemoteError::Stopped`]; nothing is answered then.
@@ -139,7 +139,7 @@ impl Remote {
             Acceptance { state, protocol, headers }
         });
         let mut answered = Some(Answered { id, answer });
-        // Dropped, if it is, outside of the lock: nobody knows what that does.
+        // Dropped, if it is, outside of the lock: its drop may do anything.
         let result = self.inbox(id)?.answer(&mut answered);
         drop(answered);
         result
@@ -157,7 +157,7 @@ pub(crate) enum Meanwhile {
 }
 
 impl<S: Stream> Socket<S> {
-    /// The answer to the request comes later: by [`agree`](Self::agree), say, and [`proceed`](Self::proceed) behind it.
+    /// The answer to the request comes later: by [`agree`](Self::agree), for example, and then [`proceed`](Self::proceed).
     pub(crate) fn put_off(&mut self, now: Instant) {
         let within = self.session.connection_ref().config().timeouts.handshake;
         if let Some(opening) = &mut self.opening {
@@ -165,7 +165,7 @@ impl<S: Stream> Socket<S> {
         }
     }
 
-    /// What is done with the peer of a request that is complete.
+    /// What to do next about a request that is complete.
     pub(crate) fn meanwhile(&mut self) -> Meanwhile {
         let Some(opening) = self.opening.as_ref().filter(|opening| opening.decide_by.is_set()) else {
             return Meanwhile::Ask;
@@ -186,7 +186,7 @@ impl<S: Stream> Socket<S> {
     pub(crate) fn tick_put_off(&mut self, buffers: &mut Buffers, now: Instant) {
         let due = self.opening.as_ref().and_then(|opening| opening.decide_by.get());
         if due.is_some_and(|due| due <= now) && self.request(now).is_some() {
-            // Ours is the fault, and not the peer's: no 408.
+            // The fault is ours, not the peer's: no 408.
             self.fail(Error::Timeout(Timer::Handshake));
             let text: [(&str, &[u8]); 1] = [("Content-Type", b"text/plain; charset=utf-8")];
             let _ = self.reject(buffers, now, 503, &text, b"no answer was found in time\n");

@@ -1,24 +1,25 @@
 //! WebSocket for [mio](https://docs.rs/mio): a thin, non-blocking adapter over [`ws_core`].
 //!
 //! # What is here
-//! [`Server`], the whole of a server: a loop per core with a [`Handler`] that is called with messages where they stand,
-//! and a [`Remote`] to send from other threads. It has timers, limits, an orderly end. Its loops make connections of
-//! their own, too ([`Remote::connect`]); a program of clients alone has loops [without a listener](Server::unbound).
+//! [`Server`] is a complete server: one event loop per core, a [`Handler`] that is called with borrowed messages, and a
+//! [`Remote`] to send from other threads, with timers, limits and an orderly shutdown. Its loops can make connections
+//! themselves ([`Remote::connect`]); a program that is only a client has loops [without a listener](Server::unbound).
 //!
-//! Where messages go on to somebody who may be slow: a connection can be held back ([`Peer::pause`]), woken by whoever it
-//! waits for ([`Remote::waker`]), told when its output has left ([`Handler::drained`]), and have times of its own
-//! ([`Handler::deadline`]). The answer to a request may come later, from elsewhere ([`Decision`]). One that was opened elsewhere, by an HTTP server, say, can go on here ([`Remote::adopt`]).
+//! If messages are passed on to something slow, a connection can be paused ([`Peer::pause`]), woken by what it waits for
+//! ([`Remote::waker`]), told when its output has left ([`Handler::drained`]), and have deadlines of its own
+//! ([`Handler::deadline`]). The answer to a request may come later, from another thread ([`Decision`]). A connection that
+//! was opened elsewhere, by an HTTP server for example, can be moved to a loop ([`Remote::adopt`]).
 //!
-//! [`Socket`], for a loop that you already have. It reads and writes when the loop says that it can, and calls you back
-//! with messages that stand in the loop's one receive buffer. The opening handshake is part of it, a server's
-//! ([`Socket::accept`]) and a client's ([`Socket::connect`]).
+//! [`Socket`] is a single connection for a loop that you already have. It reads and writes when the loop says that it
+//! can, and hands messages to a callback as views of the loop's single receive buffer. It includes the opening handshake,
+//! as a server ([`Socket::accept`]) and as a client ([`Socket::connect`]).
 //!
 //! # Topics
-//! What one says, all members get, on all loops: [`Peer::subscribe`], [`Peer::publish`], and [`Remote::publish`] from
-//! anywhere. A message is framed once, and compressed at most once for each window in use; it is written at the end of the
-//! loop's turn, with all that was published in it: one write for each member. Members that do not read are dealt with as
-//! [`Settings::overflow`] says, [`Published`] and [`Remote::deliveries`] count what they miss. There is no allocation for a
-//! message, and a connection without topics owns nothing for them.
+//! What is published to a topic goes to all its members, on all loops: [`Peer::subscribe`], [`Peer::publish`], and
+//! [`Remote::publish`] from any thread. A message is framed once, and compressed at most once for each window in use. It is
+//! written at the end of the loop's turn together with everything else published in that turn: one write per member. Members
+//! that do not read are treated as [`Settings::overflow`] says; [`Published`] and [`Remote::deliveries`] count what they
+//! miss. There is no allocation per message, and a connection without topics owns no memory for them.
 //!
 //! ```
 //! use ws_mio::core::Event;
@@ -45,21 +46,20 @@
 //! }
 //! ```
 //!
-//! # What is not
-//! Nothing resolves names on a loop: [`Connect::resolve`] does it before, where waiting harms nobody. Redirects are not
-//! followed: [`ConnectError::Status`] has what it takes to connect again.
+//! # What is not here
+//! Loops do not resolve names: [`Connect::resolve`] does so beforehand, on a thread that may block. Redirects are not
+//! followed: [`ConnectError::Status`] has all that is needed to connect again.
 //!
 //! # TLS
-//! Anything beyond loopback should have it. The feature `tls` is rustls with the ring provider: servers get a
-//! configuration (`Settings::tls`), clients a `wss` address, and loops of your own `tls::Stream`. [`Stream`] can be implemented
-//! for another one.
+//! Use it for anything beyond loopback. The feature `tls` is rustls with the ring provider: servers take a configuration
+//! (`Settings::tls`), clients a `wss` address, and your own loops `tls::Stream`. [`Stream`] can be implemented for another
+//! TLS library.
 //!
 //! # permessage-deflate
-//! The feature `deflate` (default) has it, and [`Config::deflate`](ws_core::Config) turns it on: it is agreed on in the
-//! opening handshake, and off it is not accepted. [`Visitor`] tells a handler what will be agreed on, [`Peer`] and
-//! [`Reply`] say what is compressed. A connection at rest keeps its windows and 300 bytes, and nothing without context
-//! takeover; its live state is parked by the loop's timers. What comes compressed is bounded by what it inflates to,
-//! message by message and turn by turn.
+//! The feature `deflate` (default) provides it and [`Config::deflate`](ws_core::Config) turns it on; then it is negotiated
+//! in the opening handshake. [`Visitor`] tells a handler what will be agreed on; [`Peer`] and [`Reply`] choose what is
+//! compressed. An idle connection keeps its windows and 300 bytes, or nothing without context takeover; its live state is
+//! parked by the loop's timers. Compressed input is bounded by its inflated size, per message and per turn.
 //!
 //! # A loop of your own
 //! ```no_run
@@ -107,7 +107,7 @@
 //! # }
 //! ```
 //!
-//! The example `custom-loop` is a whole echo server for any number of connections.
+//! The example `custom-loop` is a complete echo server for any number of connections.
 #![forbid(unsafe_code)]
 
 mod accept;

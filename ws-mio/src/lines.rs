@@ -1,10 +1,10 @@
-//! At most one connection in the making for each address (RFC 6455, section 4.1), for those who want it so, on all loops of
-//! a server together.
+//! At most one connection being made per address (RFC 6455, section 4.1), for requests that ask for that, on all loops of a
+//! server together.
 //!
 //! 4.1: "If the client already has a WebSocket connection to the remote host (IP address) […], even if the remote host is
 //! known by another name, the client MUST wait until that connection has been established or for that connection to have
-//! failed." So what counts is the address that is being tried, be it the first of its call or a later one. Who waits for
-//! an address holds none.
+//! failed." So what counts is the address that is being tried, be it the first of its call or a later one. A call that
+//! waits for an address holds none.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ pub(crate) struct Turn {
     pub(crate) address: SocketAddr,
 }
 
-/// Who waits for whom. An address is in here as long as somebody is connecting to it.
+/// The calls that wait for an address. It is in here as long as a call is connecting to it.
 #[derive(Debug, Default)]
 pub(crate) struct Lines(Mutex<HashMap<SocketAddr, VecDeque<Ticket>>>);
 
@@ -46,7 +46,7 @@ impl Lines {
         true
     }
 
-    /// Whoever held the address is connected, or has failed: the next in its line holds it.
+    /// The call that held the address is connected, or has failed: the next in its line holds it.
     pub(crate) fn leave(&self, address: SocketAddr) -> Option<Ticket> {
         let mut lines = self.lock();
         let next = lines.get_mut(&address).and_then(VecDeque::pop_front);

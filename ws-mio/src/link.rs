@@ -1,4 +1,4 @@
-//! What a server's connections run over.
+//! The transport of a server's connections.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::SocketAddr;

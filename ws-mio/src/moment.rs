@@ -1,4 +1,4 @@
-//! A point in time that may not have been, in eight bytes: a connection has several, and most are never set.
+//! An optional point in time in eight bytes: a connection has several, and most are never set.
 
 use std::num::NonZeroU64;
 

@@ -49,13 +49,13 @@ impl Opening {
         self.input.len().saturating_sub(self.head_len)
     }
 
-    /// How much is read at once. While an answer is looked for, no more than may still come early (HS-32); before that, a
-    /// head and what is behind it.
+    /// How much is read at once: a head and what is behind it; while an answer is awaited, no more than may still come early
+    /// (HS-32).
     fn space(&self) -> usize {
         if self.decide_by.is_set() { MAX_EARLY_BYTES.saturating_sub(self.early()) } else { MAX_EARLY_BYTES }
     }
 
-    /// Keeps what came, in memory that is bounded like it.
+    /// Keeps what came, in memory with the same bound.
     fn keep(&mut self, bytes: &[u8]) {
         let Self { input, head_len, .. } = self;
         let len = input.len() + bytes.len();
@@ -74,7 +74,7 @@ impl Opening {
 }
 
 impl<S: Stream> Socket<S> {
-    /// The request that waits for an answer: after [`State::Asked`], until [`agree`](Self::agree),
+    /// The request that awaits an answer: after [`State::Asked`], until [`agree`](Self::agree),
     /// [`reject`](Self::reject) or [`reject_as`](Self::reject_as).
     pub fn request(&mut self, now: Instant) -> Option<Request<'_>> {
         let opening = self.opening.as_mut()?;
@@ -90,7 +90,7 @@ impl<S: Stream> Socket<S> {
 
     /// Answers 101. Then call [`proceed`](Self::proceed), which writes it: frames may already be there.
     ///
-    /// permessage-deflate is agreed on as the configuration says, unless `accept` names extensions by itself.
+    /// permessage-deflate is agreed on as the configuration says, unless `accept` itself names extensions.
     ///
     /// # Errors
     /// An acceptance that may not be sent, such as a subprotocol that was not offered. Nothing was sent, and another
@@ -126,7 +126,7 @@ impl<S: Stream> Socket<S> {
         Ok(())
     }
 
-    /// Answers no, with a status from 300 to 599. Then call [`proceed`](Self::proceed), which says it to the end.
+    /// Refuses the request with a status from 300 to 599. Then call [`proceed`](Self::proceed), which writes the answer.
     ///
     /// # Errors
     /// An answer that may not be sent. Nothing was sent, and another answer may be given.
@@ -146,11 +146,11 @@ impl<S: Stream> Socket<S> {
         Ok(())
     }
 
-    /// Answers a request that breaks a rule which only the application can tell, such as [`Request::rejection`]
-    /// finds, with that rule's answer. Then call [`proceed`](Self::proceed).
+    /// Refuses a request that breaks a rule which only the application can check, such as [`Request::rejection`]
+    /// finds, with that rule's status. Then call [`proceed`](Self::proceed).
     ///
     /// # Errors
-    /// [`AnswerError::NotWaiting`] when there is nothing to answer.
+    /// [`AnswerError::NotWaiting`]: no request awaits an answer.
     pub fn reject_as(
         &mut self,
         buffers: &mut Buffers,
@@ -216,14 +216,14 @@ impl<S: Stream> Socket<S> {
         if !self.readable || self.eof || space == 0 {
             return false;
         }
-        // No more at a time than may come early: what is kept is bounded by the head's limit and one read.
+        // No more at once than may come early: what is kept is bounded by the head's limit and one read.
         let mut lease = buffers.lease();
         let mut came = true;
         match self.wire.io.read(&mut lease[..space]) {
             Ok(0) => {
                 self.eof = true;
                 opening.handshake.recv_eof(now);
-                // Nothing where there is a reason already.
+                // Not recorded if there is a reason already.
                 self.fail(Error::Lost(ErrorKind::UnexpectedEof.into()));
             }
             Ok(n) if opening.handshake.transport() == Transport::Open => {

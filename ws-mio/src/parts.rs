@@ -1,6 +1,6 @@
-//! A message for many, sent in parts: one so large that control frames should overtake it.
+//! A prepared message sent in parts: one so large that control frames should overtake it.
 //!
-//! Its frame is made once for all connections; who sends it cuts it. Invariant: from the moment that the frame is lent,
+//! Its frame is made once for all connections; the sender cuts it. Invariant: from the moment that the frame is lent,
 //! the connection's message is open, and nothing of another one gets in before the last part (RFC 6455, section 5.4);
 //! and the parts are what was lent, neither more nor less.
 
@@ -43,15 +43,15 @@ impl Parts {
 }
 
 impl<D> Peer<'_, D> {
-    /// The frame of a message for many, as this connection has to send it: compressed for its window, or plain. It counts as
-    /// sent. So [`put_frame`](Self::put_frame) all of it, whole or cut (RFC 6455, section 5.4): until then the message is
-    /// open, and the connection takes no other, neither from here nor from elsewhere.
+    /// The frame of a prepared message as this connection has to send it: compressed for its window, or plain. It counts as
+    /// sent. So [`put_frame`](Self::put_frame) all of it, whole or in parts (RFC 6455, section 5.4): until then the message
+    /// is open, and the connection accepts no other, neither here nor from other threads.
     ///
-    /// It is for frames so large that control frames should overtake parts of them;
-    /// [`send_prepared`](Self::send_prepared) is for all others.
+    /// Use it for frames so large that control frames should overtake parts of them, and
+    /// [`send_prepared`](Self::send_prepared) for all others.
     ///
     /// # Errors
-    /// [`Error::Refused`], when the connection is closing, or another message is open.
+    /// [`Error::Refused`]: the connection is closing, or another message is open.
     pub fn prepared_frame<'p>(&mut self, prepared: &'p Prepared) -> Result<&'p [u8], Error> {
         self.catch_up();
         let (connection, wire) = (&mut *self.reply.connection, &mut *self.reply.wire);
@@ -64,13 +64,13 @@ impl<D> Peer<'_, D> {
         Ok(frame)
     }
 
-    /// Queues a part of what [`prepared_frame`](Self::prepared_frame) gave, as a frame with this header.
+    /// Queues a part of what [`prepared_frame`](Self::prepared_frame) returned, as a frame with this header.
     ///
     /// # Errors
     /// [`Error::Refused`]: the connection is closing, or this is not the next part of a frame that was lent: its first
     /// opcode and reserved bits, then [`Opcode::Continuation`] without them; the length of `payload`, no mask; FIN where
-    /// the frame ends, and not before. Otherwise as for [`send`](Self::send). Nothing was queued, and the same part can be put
-    /// again; without its last one the message cannot go on, and neither can the connection.
+    /// the frame ends, and not before. Otherwise as for [`send`](Self::send). Nothing was queued, and the same part can be
+    /// put again; without its last one the message cannot go on, and neither can the connection.
     pub fn put_frame(&mut self, header: Header, payload: &[u8]) -> Result<(), Error> {
         let reply = &mut self.reply;
         if !reply.connection.can_send() {

@@ -1,7 +1,7 @@
-//! A connection at rest: what is left of a [`Socket`] that has nothing in hand.
+//! An idle connection: what is left of a [`Socket`] that has nothing to do.
 //!
-//! A socket has places for a request, a buffer, a queue, an error. Nearly all connections of a busy server need none of
-//! them at any moment, and a loop keeps only this of those. Live compression state is in hand, too, until it is parked.
+//! A socket has room for a request, a buffer, a queue, an error. At any moment nearly all connections of a busy server need
+//! none of them, and a loop keeps only this of those. Live compression state counts as something to do, until it is parked.
 
 use std::mem;
 
@@ -17,7 +17,7 @@ pub(crate) struct Quiet<S> {
 }
 
 impl<S: Stream> Socket<S> {
-    /// Whether there is nothing to it but the connection and the stream.
+    /// Whether it consists of the connection and the stream alone.
     pub(crate) fn is_quiet(&self) -> bool {
         let connection = self.session.connection_ref();
         self.opening.is_none()

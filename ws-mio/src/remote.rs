@@ -1,7 +1,7 @@
-//! From other threads into a loop: messages, closes, the end.
+//! The way into a loop from other threads: messages, closes, the shutdown.
 //!
-//! What is sent is copied, once, into memory that belongs to the target's loop and is used again; the loop is woken if
-//! it sleeps. It takes all that has come at once, in order, and each connection gets its share in one write.
+//! What is sent is copied, once, into memory that belongs to the target's loop and is reused; the loop is woken if it
+//! sleeps. It takes everything that has come at once, in order, and each connection gets its share in one write.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ use crate::lines::{Lines, Turn};
 use crate::topics::{self, Deliveries, Directory, Published, Spares, TopicError, TopicId};
 use crate::wake::Wake;
 
-/// Which connection. It is never used again for another one, and nothing is sent to the wrong one.
+/// The id of a connection. It is never reused, so nothing is sent to the wrong one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnId {
     pub(crate) loop_index: u16,
@@ -28,28 +28,28 @@ pub struct ConnId {
 }
 
 impl ConnId {
-    /// A name that no connection has, for one that never got one.
+    /// An id that no connection has, for one that never got any.
     pub(crate) fn nobodys(loop_index: usize) -> Self {
         Self { loop_index: loop_index as u16, generation: 0, slot: u32::MAX }
     }
 
-    /// The number of its loop.
+    /// The index of its loop.
     pub fn loop_index(self) -> usize {
         usize::from(self.loop_index)
     }
 }
 
-/// Why nothing was sent from another thread.
+/// Why a call of [`Remote`] did nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RemoteError {
-    /// The loop has as much to do as [`Settings::max_inbox`](crate::Settings::max_inbox) allows.
+    /// As much waits for the loop as [`Settings::max_inbox`](crate::Settings::max_inbox) allows.
     Full,
     /// The loop has ended.
     Stopped,
     /// A close frame that may not travel.
     Unsendable(SendError),
-    /// A topic that nobody can be in.
+    /// A topic that cannot exist.
     Topic(TopicError),
 }
 
@@ -184,7 +184,7 @@ impl Inbox {
         self.batch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The loop is about to wait; whether it may. From here on whoever leaves something wakes it.
+    /// The loop is about to wait; whether it may. From here on whatever is left for it wakes it.
     pub(crate) fn may_sleep(&self) -> bool {
         self.awake.store(false, Ordering::SeqCst);
         !self.any.load(Ordering::SeqCst)
@@ -207,8 +207,8 @@ impl Inbox {
         true
     }
 
-    /// The loop has ended: nobody will look any more. What nobody has looked at is handed back, to be told; dropped, if it
-    /// is, without the lock, for it may want to say so here.
+    /// The loop has ended, and takes nothing more. What it has not taken is returned, to be reported; dropped, if it is,
+    /// without the lock, for its drop may call this again.
     pub(crate) fn stop(&self) -> Batch {
         mem::replace(&mut *self.lock(), Batch { stopped: true, ..Batch::default() })
     }
@@ -257,7 +257,7 @@ impl Inbox {
         Ok(())
     }
 
-    /// Leaves a message to a topic of this loop's.
+    /// Leaves a message for a topic of this loop.
     pub(crate) fn publish(&self, topic: TopicId, message: Prepared) -> Result<(), RemoteError> {
         self.leave(|batch| {
             if !batch.orders.is_empty() && batch.size() + message.len() + size_of::<Order>() > self.max {
@@ -284,47 +284,45 @@ impl Inbox {
     }
 }
 
-/// A server's loops as other threads see them. Cheap to clone.
+/// A handle to a server's loops for other threads. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Remote {
     pub(crate) inboxes: Arc<[Inbox]>,
-    /// Whose turn it is to connect.
+    /// Which loop connects next.
     pub(crate) turn: Arc<AtomicUsize>,
-    /// Who waits for whom before it connects.
+    /// The calls that wait for others before they connect.
     pub(crate) lines: Arc<Lines>,
-    /// For `wss` addresses that bring none.
+    /// For `wss` URLs without a configuration of their own.
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 impl Remote {
-    /// Sends a message on a connection of any loop, and does not wait. Messages of one thread to one connection keep
-    /// their order.
+    /// Sends a message on a connection of any loop, without blocking. Messages from one thread to one connection keep their
+    /// order.
     ///
-    /// That it was accepted says nothing about the peer: the connection may have ended, and a peer that does not read
-    /// is dealt with as [`Settings::overflow`](crate::Settings::overflow) says. A connection that is in the middle of a
-    /// message in parts takes no other (RFC 6455, section 5.4): the message is dropped.
+    /// `Ok` says nothing about the peer: the connection may have ended, and a peer that does not read is treated as
+    /// [`Settings::overflow`](crate::Settings::overflow) says. A connection in the middle of a message in parts takes no
+    /// other (RFC 6455, section 5.4): the message is dropped.
     ///
     /// # Errors
-    /// [`RemoteError::Full`] and [`RemoteError::Stopped`]; nothing was sent then.
+    /// [`RemoteError::Full`] and [`RemoteError::Stopped`]; then nothing was sent.
     pub fn send<'m>(&self, id: ConnId, message: impl Into<Message<'m>>) -> Result<(), RemoteError> {
         let message = message.into();
         self.inbox(id)?.order(id, Action::Send(message.kind()), message.as_bytes())
     }
 
-    /// Publishes a message to a topic's members on all loops, and does not wait. Messages of one thread keep their
-    /// order, those that it [sends](Self::send) to a member included. It is framed once for all loops; one that has no
+    /// Publishes a message to a topic's members on all loops, without blocking. Messages from one thread keep their order,
+    /// including those that it [sends](Self::send) to a member. The message is framed once for all loops; a loop without
     /// members is not woken.
     ///
-    /// What each loop could deliver is counted: see [`deliveries`](Self::deliveries).
+    /// [`deliveries`](Self::deliveries) counts what could be delivered.
     ///
-    /// In a handler, [`Peer::publish`](crate::Peer::publish) goes before this, which is done at the end of the turn;
-    /// but this works everywhere, also where there is no connection in hand.
+    /// It also works in a handler, but is done at the end of the turn only, after [`Peer::publish`](crate::Peer::publish).
     ///
     /// # Errors
-    /// [`RemoteError::Topic`] for a name that is too long; [`RemoteError::Full`] when no loop that has members takes
-    /// it (where some do, [`Published::dropped`] says how many members of others do not get it);
-    /// [`RemoteError::Stopped`].
+    /// [`RemoteError::Topic`] for a name that is too long; [`RemoteError::Full`] if no loop with members takes it (if some
+    /// do, [`Published::dropped`] says how many members of the others do not get it); [`RemoteError::Stopped`].
     pub fn publish<'m>(
         &self,
         topic: &str,
@@ -333,12 +331,12 @@ impl Remote {
         topics::publish(&self.inboxes, topic, message.into())
     }
 
-    /// How many members a topic has, on all loops.
+    /// The number of members that a topic has, on all loops.
     pub fn topic_len(&self, topic: &str) -> usize {
         self.inboxes.iter().filter_map(|inbox| inbox.topics.find(topic)).map(|entry| entry.members).sum()
     }
 
-    /// What became of all that was published since the server began, on all loops.
+    /// Counts the messages delivered to members, and those dropped, on all loops since the server began.
     pub fn deliveries(&self) -> Deliveries {
         let mut sum = Deliveries::default();
         for inbox in &*self.inboxes {
@@ -360,13 +358,13 @@ impl Remote {
         self.inbox(id)?.order(id, Action::Close(frame.map(|frame| frame.code)), reason.as_bytes())
     }
 
-    /// Connects to a server, on one of the loops in turn (those to the same address that go
-    /// [one at a time](Connect::one_at_a_time) on the same, in order), and does not wait. What comes of it the loop's handler learns,
-    /// once: [`Handler::connected`](crate::Handler::connected) or
+    /// Connects to a server, without blocking, on each loop in turn (requests to the same address that go
+    /// [one at a time](Connect::one_at_a_time) use the same loop, in order). The loop's handler is told the outcome, once:
+    /// [`Handler::connected`](crate::Handler::connected) or
     /// [`Handler::not_connected`](crate::Handler::not_connected).
     ///
     /// # Errors
-    /// [`RemoteError::Full`] and [`RemoteError::Stopped`]; nothing comes of it then.
+    /// [`RemoteError::Full`] and [`RemoteError::Stopped`]; then nothing is done, and the handler is not told.
     pub fn connect(&self, connect: Connect) -> Result<(), RemoteError> {
         let turn = match connect.addresses.first() {
             // On one loop they keep their order.
@@ -380,11 +378,11 @@ impl Remote {
         self.connect_on(turn % self.inboxes.len().max(1), connect)
     }
 
-    /// The same, on the loop of this number: on that of another connection
-    /// ([`ConnId::loop_index`]), say, whose messages are passed on.
+    /// Connects to a server like [`connect`](Self::connect), on the loop with this index: for example on that of another
+    /// connection ([`ConnId::loop_index`]) whose messages are passed on.
     ///
     /// # Errors
-    /// As for [`connect`](Self::connect); there is no such loop, it has ended.
+    /// As for [`connect`](Self::connect); a loop that does not exist counts as one that has ended.
     pub fn connect_on(&self, loop_index: usize, connect: Connect) -> Result<(), RemoteError> {
         let inbox = self.inboxes.get(loop_index).ok_or(RemoteError::Stopped)?;
         #[cfg(feature = "tls")]
@@ -392,7 +390,7 @@ impl Remote {
         inbox.connect(connect)
     }
 
-    /// The roots of the system are read here, once, and not while others wait for the loop.
+    /// The roots of the system are read here, once, where that does not block the loop.
     #[cfg(feature = "tls")]
     fn with_tls(&self, mut connect: Connect) -> Connect {
         if connect.tls.is_none() && ws_core::Uri::parse(&connect.url).is_ok_and(|uri| uri.is_secure()) {
@@ -401,8 +399,8 @@ impl Remote {
         connect
     }
 
-    /// Ends the server: nobody is let in any more, each connection is closed with 1001, and after `grace` those that
-    /// are left are dropped. [`Server::run`](crate::Server::run) returns then.
+    /// Ends the server: nothing more is accepted, each connection is closed with 1001, and after `grace` those that are left
+    /// are dropped. [`Server::run`](crate::Server::run) then returns.
     pub fn shutdown(&self, grace: Duration) {
         for inbox in &*self.inboxes {
             // A loop that has ended has done it already.
@@ -413,8 +411,8 @@ impl Remote {
         }
     }
 
-    /// How many connections there are, those in their opening handshake included, and not those that only wait for their peers
-    /// to hang up.
+    /// The number of connections on all loops, including those in their opening handshake, but not those that only wait for
+    /// their peers to hang up.
     pub fn connection_count(&self) -> usize {
         self.inboxes.iter().map(|inbox| inbox.connections.load(Ordering::Relaxed)).sum()
     }

@@ -1,4 +1,4 @@
-//! The handle that comes with a lent event, to answer it.
+//! The handle that comes with an event, to answer it.
 
 use ws_core::{CloseCode, CloseFrame, Connection, Instant, Message, Part, Prepared};
 
@@ -7,8 +7,8 @@ use crate::error::Error;
 use crate::stream::Stream;
 use crate::wire::{Overflow, Wire};
 
-/// Sends on a connection while one of its messages is lent. What is sent leaves together, in one write, when
-/// everything that was received has been looked at, or when 64 KiB wait.
+/// Sends on a connection while one of its messages is borrowed. What is sent leaves together, in one write, when
+/// everything received has been handled, or when 64 KiB wait.
 #[derive(Debug)]
 pub struct Reply<'a, S> {
     pub(crate) connection: &'a mut Connection,
@@ -20,18 +20,17 @@ pub struct Reply<'a, S> {
 }
 
 impl<S: Stream> Reply<'_, S> {
-    /// Encodes a message into the output, and never waits. A server's payload of 32 KiB and more, or of 8
-    /// KiB where nothing else seems to follow, is written at once, from where it stands, and only what the transport does
-    /// not take is copied.
+    /// Encodes a message into the output, and never blocks. A server's payload of 32 KiB or more, or of 8 KiB if nothing
+    /// else seems to follow, is written at once, from where it is, and only what the transport does not take is copied.
     ///
-    /// What is compressed counts as long as it was before.
+    /// These lengths are those before compression.
     ///
     /// The first message sent in answer to an event always finds room, unless the queue was filled from outside.
     ///
     /// # Errors
-    /// [`Error::QueueFull`] when more than 64 KiB wait, and with this message it would be more than
-    /// [`Limits::max_queue`](ws_core::Limits::max_queue), unless [`Overflow`] says otherwise; [`Error::Refused`] when the connection is closing;
-    /// [`Error::Lost`] when the transport failed. In each case nothing was sent.
+    /// [`Error::QueueFull`]: more than 64 KiB wait, and with this message it would be more than
+    /// [`Limits::max_queue`](ws_core::Limits::max_queue), unless [`Overflow`] says otherwise. [`Error::Refused`]: the
+    /// connection is closing. [`Error::Lost`]: the transport failed. In each case nothing was sent.
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Error> {
         self.send_part(message, Part::Whole)
@@ -49,11 +48,11 @@ impl<S: Stream> Reply<'_, S> {
         }
     }
 
-    /// Sends a message that was prepared for many: its frame, which is made and compressed once for all of them. A
+    /// Sends a message that was prepared for many connections: its frame is made and compressed once for all of them. A
     /// client, which has to mask, sends the message in it.
     ///
-    /// Which connections get it compressed, and what that does to their own messages, is said at
-    /// [`Sender::prepared`](ws_core::Sender::prepared).
+    /// [`Sender::prepared`](ws_core::Sender::prepared) says which connections get it compressed, and what that does to their
+    /// other messages.
     ///
     /// # Errors
     /// As for [`send`](Self::send).
@@ -75,7 +74,7 @@ impl<S: Stream> Reply<'_, S> {
         Error::QueueFull
     }
 
-    /// Which of the messages from now on are compressed, where that was agreed on; it stays so until it is set again.
+    /// Sets which messages are compressed from now on, if compression was agreed on.
     #[cfg(feature = "deflate")]
     pub fn set_compress(&mut self, compress: ws_core::deflate::Compress) {
         self.connection.set_compress(compress);
@@ -84,12 +83,12 @@ impl<S: Stream> Reply<'_, S> {
     /// Queues a ping of at most 125 bytes.
     ///
     /// # Errors
-    /// [`Error::Refused`]: too long, too many wait, or the connection is closing.
+    /// [`Error::Refused`]: it is too long, too many wait, or the connection is closing.
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), Error> {
         Ok(self.connection.ping(payload)?)
     }
 
-    /// Queues our close frame. Messages that come before the peer's are still reported, unless the code says that
+    /// Queues our close frame. Messages that come before the peer's are still delivered, unless the code says that
     /// something is wrong; see [`Connection::close`].
     ///
     /// # Errors
@@ -105,7 +104,7 @@ impl<S: Stream> Reply<'_, S> {
         Reply { connection: self.connection, wire: self.wire, buffers: self.buffers, now, buffered }
     }
 
-    /// Bytes that wait for the peer to read.
+    /// The number of bytes that wait for the peer to read.
     pub fn queued(&self) -> usize {
         self.wire.queued()
     }

@@ -1,4 +1,4 @@
-//! A server: a loop per core, each with its own listening socket, connections and buffers.
+//! A server: one loop per core, each with its own listening socket, connections and buffers.
 //!
 //! The kernel spreads new connections over the loops (`SO_REUSEPORT`), and a connection stays with its loop. Loops share
 //! nothing that a message touches.
@@ -21,49 +21,51 @@ use crate::remote::{Inbox, Remote};
 use crate::wire::Overflow;
 use crate::worker::{LISTENER, WAKER, Worker};
 
-/// What can be set about a server.
+/// The settings of a server.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Loops, and threads. Default: as many as there are cores.
+    /// Number of loops, and of threads. Default: the number of cores.
     pub loops: usize,
-    /// Limits and deadlines of each connection. Default: [`Config::server`].
+    /// Limits and deadlines of each accepted connection. Default: [`Config::server`].
     ///
     /// With permessage-deflate and no pool in its settings, each loop has a pool of its own, with its share of the
     /// default limits.
     pub config: ConfigRef,
-    /// The same for connections that the loops make. Default: [`Config::client`].
+    /// Limits and deadlines of each connection that the loops make. Default: [`Config::client`].
     pub client: ConfigRef,
-    /// Whoever comes shakes hands for TLS. Default: nobody does.
+    /// The TLS configuration of the listener. Default: none, and connections are in the clear.
     #[cfg(feature = "tls")]
     pub tls: Option<Arc<rustls::ServerConfig>>,
-    /// For connections to `wss` addresses: certificates of your own, say. Default: the roots that the system trusts.
+    /// The TLS configuration for connections to `wss` URLs, with your own certificates for example. Default: the roots that
+    /// the system trusts.
     #[cfg(feature = "tls")]
     pub tls_client: Option<Arc<rustls::ClientConfig>>,
-    /// Most connections of a loop, those that it makes included, and those that only wait for their peers to hang up;
-    /// others wait in the backlog. Default: no limit but the system's.
+    /// Maximum number of connections per loop, including those that it makes, and those that only wait for their peers to
+    /// hang up; others wait in the backlog. Default: no limit but the system's.
     pub max_connections: usize,
-    /// Most bytes that other threads may have waiting for a loop, messages and what is noted about them. Default 64 MiB.
+    /// Maximum number of bytes that other threads may have waiting for a loop, messages and their bookkeeping. Default 64
+    /// MiB.
     pub max_inbox: usize,
-    /// What becomes of messages for a peer that does not read, beyond [`Limits::max_queue`](ws_core::Limits::max_queue).
+    /// What happens to messages for a peer that does not read, beyond [`Limits::max_queue`](ws_core::Limits::max_queue).
     /// Default: they are refused.
     pub overflow: Overflow,
-    /// Most topics that a connection may be in at a time. Default 1 024.
+    /// Maximum number of topics that a connection may be in at a time. Default 1 024.
     pub max_topics: usize,
     /// Maximum number of events that a loop takes from the system in one turn, 1 at least. Default 1 024.
     pub max_events: usize,
-    /// Connections of a loop that the system holds ready to be accepted. Default 1024.
+    /// Maximum number of connections per loop that the system holds ready to be accepted. Default 1 024.
     pub backlog: i32,
-    /// Whether to share the address with other servers of the same user that do so as well, such as a successor at an upgrade:
-    /// the system spreads new connections over all of them (`SO_REUSEPORT`; Linux and Android). Default: no, and an address at
-    /// which another server listens is taken.
+    /// Whether to share the address with other servers of the same user that do so as well, such as a successor at an
+    /// upgrade: the system spreads new connections over all of them (`SO_REUSEPORT`; Linux and Android). Default: no, and an
+    /// address at which another server listens is taken.
     pub reuse_port: bool,
-    /// From when the loops count their time. Default: when these settings were made.
+    /// The instant from which the loops count their time. Default: when these settings were made.
     pub epoch: std::time::Instant,
 }
 
 impl Settings {
-    /// The defaults named at the fields.
+    /// The defaults, as documented at the fields.
     pub fn new() -> Self {
         Self {
             loops: thread::available_parallelism().map_or(1, usize::from),
@@ -91,7 +93,7 @@ impl Default for Settings {
     }
 }
 
-/// Listens, and serves when it is [run](Self::run).
+/// A WebSocket server, which listens when it is made and serves when it is [run](Self::run).
 ///
 /// ```no_run
 /// # use ws_mio::{Acceptance, Handler, Peer, Refusal, Visitor, core::Event};
@@ -136,7 +138,7 @@ impl Server {
         Self::with_doors(doors, address, settings)
     }
 
-    /// Loops without a listening socket, for connections that are made here or brought here: see [`Remote::connect`] and
+    /// Makes loops without a listening socket, for connections that are made by [`Remote::connect`] or moved here by
     /// [`Remote::adopt`].
     ///
     /// # Errors
@@ -171,12 +173,12 @@ impl Server {
         Ok(Self { settings, loops, remote, address })
     }
 
-    /// Where it listens; the unspecified address, port 0, if it does not.
+    /// The address at which it listens; the unspecified address, port 0, if it does not.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// The way into it from other threads.
+    /// A handle to it for other threads.
     pub fn remote(&self) -> Remote {
         self.remote.clone()
     }
@@ -185,14 +187,14 @@ impl Server {
     /// first loop is the calling thread.
     ///
     /// # Errors
-    /// A loop cannot wait for events, or has no thread. The others have been shut down then.
+    /// A loop cannot wait for events, or has no thread. Then the others have been shut down.
     ///
     /// # Panics
     /// A handler that panics takes its loop with it; the others are shut down, and the panic goes on from here.
     pub fn run<H: Handler>(self, handler: impl Fn(usize) -> H + Sync) -> io::Result<()> {
         let Self { settings, loops, remote, .. } = self;
         let serve = |index: usize, poll: Poll, door: Option<Door>| {
-            // Whatever ends a loop ends the server: half of one looks well and is not.
+            // Whatever ends a loop ends the server: half of a server looks healthy and is not.
             let mut end = ShutDown { remote: &remote, index, is_orderly: false };
             let worker = Worker::new(index as u16, poll, door, &settings, remote.clone(), handler(index));
             let result = worker.run();
@@ -227,8 +229,8 @@ impl Server {
     }
 }
 
-/// Ends the server when a loop fails or panics. Nobody looks into that one's inbox any more: what is left there or comes
-/// later is refused, or dropped.
+/// Ends the server when a loop fails or panics. That loop's inbox is no longer read: what is left there or comes later
+/// is refused, or dropped.
 struct ShutDown<'a> {
     remote: &'a Remote,
     index: usize,
@@ -255,8 +257,9 @@ fn listen_all(
 ) -> io::Result<(Vec<std::net::TcpListener>, SocketAddr)> {
     let is_shared = count > 1 || settings.reuse_port;
     if SPREADS && is_shared && !settings.reuse_port && address.port() != 0 {
-        // With SO_REUSEPORT the system would let this server in beside any other one of the same user that has it set; one
-        // without is let in only where nobody listens. Of two servers that begin at the same moment both may find it so.
+        // With SO_REUSEPORT set the system accepts this address beside any other server of the same user that has it set,
+        // too; without, only if no socket listens there. There is a small race: two servers that start at the same moment
+        // may both get this far.
         drop(bind_one(address, false)?);
     }
     let listen = |address| {

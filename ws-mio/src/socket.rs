@@ -1,8 +1,8 @@
-//! A WebSocket for a readiness loop that somebody else runs: it reads and writes when it is told that it can.
+//! A WebSocket for your own readiness loop: it reads and writes when it is told that it can.
 //!
-//! Nothing here waits. One readiness is one read, the events in it, and one write of all that was answered, again and
-//! again until the transport would block. The bytes stand in a buffer that the loop lends; what is left of them, a
-//! part of a message, is all that a connection keeps.
+//! Nothing here blocks. One readiness is one read, the events in it, and one write of all answers, again and again until
+//! the transport would block. The bytes are in a buffer that the loop lends; the part of a message that is left of them is
+//! all that a connection keeps.
 
 use std::io;
 
@@ -25,33 +25,33 @@ mod turn;
 
 pub(crate) use turn::READS;
 
-/// What a loop does with a socket next.
+/// What a loop has to do with a socket next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a socket that is closed is to be dropped, and one that has more to do says so only here"]
 pub enum State {
     /// Wait for what [`Socket::interest`] says, or for [`Socket::deadline`].
     Waiting,
-    /// There is more to do at once, and no event will tell: call [`Socket::proceed`] when others had their turn.
+    /// There is more to do, of which no event will tell: call [`Socket::proceed`] when others have had their turn.
     Again,
-    /// A request waits for an answer: [`Socket::request`].
+    /// A request awaits an answer: [`Socket::request`].
     Asked,
-    /// The server has agreed, and a client's connection is open: [`Socket::response`] is there until you call
-    /// [`Socket::proceed`], which goes on. Frames may be there already.
+    /// The server has agreed, and the client's connection is open: [`Socket::response`] is available until you call
+    /// [`Socket::proceed`], which goes on. Frames may have come already.
     Answered,
-    /// Closed cleanly, and the transport is done with: drop the socket.
+    /// Closed cleanly, and the transport is no longer needed: drop the socket.
     Closed,
 }
 
 /// A WebSocket connection over a non-blocking [`Stream`].
 ///
-/// Each call that does something with it answers with the [`State`], or with the reason of an unclean end, once. Both
-/// this error and [`State::Closed`] come when the transport is done with, the peer has been told, and the wait for it
-/// is over: drop the socket then, and not before.
+/// Each call that does something with it returns the [`State`], or the reason for an unclean end, once. Both this error
+/// and [`State::Closed`] come when the peer has been told, and the wait for it to end the transport is over: drop the
+/// socket then, and not before.
 ///
 /// # Readiness
-/// Edges suffice: what could not be read or written yet is remembered. So register for reading and writing once and
-/// call [`on_ready`](Self::on_ready); or, in a level-triggered loop, register anew when [`interest`](Self::interest)
-/// changes. A peer that does not read what it is sent is not read from.
+/// Edge-triggered events suffice: the socket remembers what could not be read or written yet. So register for reading and
+/// writing once and call [`on_ready`](Self::on_ready); or, in a level-triggered loop, register anew when
+/// [`interest`](Self::interest) changes. A peer that does not read what it is sent is not read from.
 ///
 /// # Memory
 /// An idle connection holds no buffer ([`held`](Self::held)). Bounded by the configuration: a message by
@@ -59,8 +59,8 @@ pub enum State {
 /// growth by doubling); the output by [`Limits::max_queue`](ws_core::Limits::max_queue) and one message (its buffer by
 /// twice that); 8 KiB of pongs; during the opening handshake a head and 16 KiB behind it.
 ///
-/// With permessage-deflate there is besides, while a message is inflated, as much as the message is long (and for a
-/// moment twice that, when its buffer grows); what lives longer is in the table of
+/// With permessage-deflate there is in addition, while a message is inflated, as much as the message is long (and for a
+/// moment twice that, when its buffer grows); state that lives longer is in the table of
 #[cfg_attr(feature = "deflate", doc = "[`ws_core::deflate`].")]
 #[cfg_attr(not(feature = "deflate"), doc = "`ws_core::deflate`.")]
 /// Live state that was not used for `Settings::idle` is parked, which is one of the
@@ -69,7 +69,7 @@ pub enum State {
 pub struct Socket<S> {
     /// The opening handshake, until it is done.
     pub(crate) opening: Option<Box<Opening>>,
-    /// The same of a client.
+    /// The opening handshake of a client, until it is done.
     pub(crate) dial: Option<Box<Dial>>,
     pub(crate) session: Session<Vec<u8>>,
     pub(crate) wire: Wire<S>,
@@ -79,7 +79,7 @@ pub struct Socket<S> {
     stuck_since: Moment,
     /// A pong's deadline stands still until what is stuck has left.
     holds_pong: bool,
-    /// When live compression state is looked after.
+    /// When to see whether live compression state is idle.
     park_at: Moment,
     /// There may be something to read: edges are reported once.
     pub(crate) readable: bool,
@@ -97,16 +97,16 @@ pub struct Socket<S> {
 }
 
 impl<S: Stream> Socket<S> {
-    /// The server's side of a stream that was just accepted. Every well-formed request for a WebSocket is agreed to,
-    /// on any path and from any origin; others are refused with the status that the broken rule implies.
+    /// Makes the server's side of a stream that was just accepted. It agrees to every well-formed request for a WebSocket,
+    /// on any path and from any origin, and refuses others with the status that the broken rule implies.
     ///
     /// All times given to one socket count from the same epoch.
     pub fn accept(stream: S, config: impl Into<ConfigRef>, now: Instant) -> Self {
         Self::opening(stream, config.into(), now, false)
     }
 
-    /// As [`accept`](Self::accept), but the application answers: it is [`State::Asked`] when the request is there, for
-    /// as long as it takes.
+    /// As [`accept`](Self::accept), but the application answers: the state is [`State::Asked`] when the request has come,
+    /// and the answer may take any time.
     pub fn accept_asking(stream: S, config: impl Into<ConfigRef>, now: Instant) -> Self {
         Self::opening(stream, config.into(), now, true)
     }
@@ -117,13 +117,13 @@ impl<S: Stream> Socket<S> {
         Self { opening: Some(opening), ..Self::open_over(stream, Connection::server(config, now)) }
     }
 
-    /// A connection over a stream whose handshake is done.
+    /// Makes a connection over a stream whose handshake is done.
     ///
-    /// `leftover` are bytes of the peer's that were received behind its handshake; call [`proceed`](Self::proceed) to
-    /// have them looked at.
+    /// `leftover` is what was received from the peer behind its handshake; call [`proceed`](Self::proceed) to have it
+    /// handled.
     ///
     /// # Errors
-    /// A client needs entropy for its mask keys; without it there is an error, and no weak fallback.
+    /// A client needs entropy for its mask keys, and there is none: there is no weak fallback.
     pub fn from_upgraded(
         stream: S,
         role: Role,
@@ -171,10 +171,10 @@ impl<S: Stream> Socket<S> {
         }
     }
 
-    /// Does what an event of mio's allows: reads, hands each event of the connection to `on_event` with the handle to
+    /// Does what an event of mio allows: reads, hands each event of the connection to `on_event` with the handle to
     /// answer it, writes the answers.
     ///
-    /// Pings and close frames are answered without anybody's help. The event is a view of the loop's buffer.
+    /// Pings and close frames are answered without your help. The event is a view of the loop's buffer.
     ///
     /// # Errors
     /// Why the connection ended, once: drop the socket.
@@ -189,7 +189,7 @@ impl<S: Stream> Socket<S> {
     where
         F: FnMut(Event<'_>, &mut Reply<'_, S>),
     {
-        // The end raises no edge of its own when it came together with data: then it takes reading up to it.
+        // The end raises no edge of its own if it came together with data: then it is found by reading up to it.
         let ends = event.is_read_closed() || event.is_error();
         if event.is_readable() || ends {
             self.readable = true;
@@ -203,7 +203,7 @@ impl<S: Stream> Socket<S> {
         self.proceed(buffers, now, on_event)
     }
 
-    /// The stream can be read: as [`on_ready`](Self::on_ready), for events of other loops. Reads until it would block.
+    /// The stream can be read: as [`on_ready`](Self::on_ready), for loops without mio. Reads until it would block.
     ///
     /// # Errors
     /// As for [`on_ready`](Self::on_ready).
@@ -216,7 +216,7 @@ impl<S: Stream> Socket<S> {
         self.proceed(buffers, now, on_event)
     }
 
-    /// The stream can be written. Events that waited for that come to `on_event` too.
+    /// The stream can be written. Events that waited for that come to `on_event`, too.
     ///
     /// # Errors
     /// As for [`on_ready`](Self::on_ready).
@@ -228,8 +228,8 @@ impl<S: Stream> Socket<S> {
         self.proceed(buffers, now, on_event)
     }
 
-    /// Whether it neither ends nor waits for what is stuck. One whose end was told may only wait for its peer to hang up, but
-    /// it is not one of those that the application has.
+    /// Whether it neither ends nor waits for what is stuck. One whose end was told may only wait for its peer to hang up,
+    /// but it is not one of those that the application has.
     pub(crate) fn is_untroubled(&self) -> bool {
         let ends =
             self.told || self.failed.is_some() || self.shut || self.eof || self.errored || self.finished;
@@ -271,7 +271,7 @@ impl<S: Stream> Socket<S> {
         }
     }
 
-    /// What to register for; `None`: for nothing, because a request waits for its answer or all is over.
+    /// What to register for; `None`: for nothing, because a request awaits its answer or all is over.
     pub fn interest(&self) -> Option<Interest> {
         if self.finished {
             return None;
@@ -300,7 +300,7 @@ impl<S: Stream> Socket<S> {
         }
     }
 
-    /// When [`tick`](Self::tick) wants to be called; `None`: not before something else happens.
+    /// When to call [`tick`](Self::tick); `None`: not before something else happens.
     pub fn deadline(&self) -> Option<Instant> {
         if let Some(dial) = &self.dial {
             return dial.deadline();
@@ -318,9 +318,10 @@ impl<S: Stream> Socket<S> {
         }
     }
 
-    /// Lets time pass: sends the keepalive ping, gives up on silent peers, parks what lies idle. Harmless when early.
+    /// Acts on deadlines that have passed: sends the keepalive ping, gives up on silent peers, parks idle state. Harmless
+    /// when early.
     ///
-    /// Look after the loop's events before; a sign of life may be among them.
+    /// Handle the loop's events first: a sign of life may be among them.
     ///
     /// # Errors
     /// As for [`on_ready`](Self::on_ready).
@@ -431,7 +432,7 @@ impl<S: Stream> Socket<S> {
     /// A handle to send with outside of an event.
     ///
     /// # Errors
-    /// [`Error::NotOpen`]: HS-38, HC-05, nothing is sent before the handshake is done.
+    /// [`Error::NotOpen`]: nothing is sent before the handshake is done (HS-38, HC-05).
     pub fn reply<'a>(&'a mut self, buffers: &'a mut Buffers, now: Instant) -> Result<Reply<'a, S>, Error> {
         self.enter();
         if !self.is_open() {
@@ -441,12 +442,12 @@ impl<S: Stream> Socket<S> {
         Ok(Reply { connection, wire, buffers, now, buffered })
     }
 
-    /// What becomes of messages for which the output queue has no room. They are refused, unless told otherwise here.
+    /// Sets what happens to messages for which the output queue has no room. By default they are refused.
     pub fn set_overflow(&mut self, overflow: Overflow) {
         self.wire.overflow = overflow;
     }
 
-    /// From now on messages may be compressed, both ways, as `agreement` says (RFC 7692): for a stream that was
+    /// Lets messages be compressed from now on, both ways, as `agreement` says (RFC 7692): for a stream that was
     /// [upgraded elsewhere](Self::from_upgraded), or for an answer whose `extensions` were
     /// [your own](Self::agree).
     #[cfg(feature = "deflate")]
@@ -455,7 +456,7 @@ impl<S: Stream> Socket<S> {
         self.session.enable_deflate(agreement);
     }
 
-    /// What was agreed on about permessage-deflate, if anything was.
+    /// The agreement on permessage-deflate, if there is one.
     #[cfg(feature = "deflate")]
     pub fn agreement(&self) -> Option<&ws_core::deflate::Agreement> {
         match &self.dial {
@@ -464,7 +465,7 @@ impl<S: Stream> Socket<S> {
         }
     }
 
-    /// Whether live compression state is held. What is not used for
+    /// Whether it holds live compression state. State that is not used for
     /// [`Settings::idle`](ws_core::deflate::Settings::idle) is parked by [`tick`](Self::tick), one to two such times
     /// after its last use.
     #[cfg(feature = "deflate")]
@@ -472,7 +473,7 @@ impl<S: Stream> Socket<S> {
         self.session.has_live_deflate()
     }
 
-    /// Which of the messages from now on are compressed, where that was agreed on.
+    /// Sets which messages are compressed from now on, if compression was agreed on.
     #[cfg(feature = "deflate")]
     pub fn set_compress(&mut self, compress: ws_core::deflate::Compress) {
         self.session.connection().set_compress(compress);
@@ -483,15 +484,15 @@ impl<S: Stream> Socket<S> {
         self.opening.is_none() && self.dial.as_ref().is_none_or(|dial| dial.is_answered()) && !self.finished
     }
 
-    /// Bytes of the buffers that this connection holds; none while it is idle. Compression state, and a message that is
-    /// half inflated, are not counted.
+    /// The size of the buffers that this connection holds, in bytes: 0 while it is idle. Compression state, and a message
+    /// that is half inflated, are not counted.
     pub fn held(&self) -> usize {
         let opening = self.opening.as_ref().map_or(0, |opening| opening.held());
         let dial = self.dial.as_ref().map_or(0, |dial| dial.held());
         self.session.storage_len() + self.wire.held() + opening + dial
     }
 
-    /// The transport, to look at: for its addresses, say.
+    /// The transport, to read its addresses for example.
     pub fn stream(&self) -> &S {
         &self.wire.io
     }

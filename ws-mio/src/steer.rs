@@ -1,9 +1,8 @@
-//! What an application does with a connection beside sending: it holds the reading back, looks at what is stuck, ends it
-//! at once.
+//! What an application does with a connection besides sending: pause reading, see what is stuck, end it at once.
 //!
-//! This is for applications whose messages go on to somebody who may be slow, a task or another thread. While he is, the
-//! connection is not read, and TCP pushes back on that peer alone; writing goes on. Who has taken what there was wakes
-//! the connection ([`Remote::waker`](crate::Remote::waker)), and reading goes on.
+//! This is for applications that pass messages on to something that may be slow, a task or another thread. Meanwhile the
+//! connection is not read, and TCP pushes back on that peer alone; writing goes on. When the receiver has caught up, it
+//! wakes the connection ([`Remote::waker`](crate::Remote::waker)), and reading goes on.
 
 use std::io;
 use std::net::SocketAddr;
@@ -32,12 +31,12 @@ pub(crate) struct Steering {
     pub(crate) took: bool,
     /// Since when it has taken nothing.
     stalled_since: Moment,
-    /// How long the peer took for a sign of life, in microseconds; none if zero.
+    /// How long the peer took for a sign of life, in microseconds; 0: unknown.
     round_trip: u32,
 }
 
 impl Steering {
-    /// Whether a connection at rest could not stand without it.
+    /// Whether an idle connection would need it.
     pub(crate) fn is_in_use(&self) -> bool {
         self.paused || self.resumed || self.aborted
     }
@@ -46,7 +45,7 @@ impl Steering {
         std::mem::take(&mut self.resumed)
     }
 
-    /// What there was has been handed over, as far as that may be.
+    /// All events were handed over, as far as that is allowed.
     #[inline]
     pub(crate) fn end_turn(&mut self) {
         self.resumed = false;
@@ -84,12 +83,13 @@ impl<S: Stream> Wire<S> {
 }
 
 impl<S: Stream> Socket<S> {
-    /// Since when no byte of what waits has left; `None`: nothing waits. Who reads slowly is not stalled.
+    /// The time since which no byte of the output that waits has left; `None`: nothing waits. A peer that reads slowly is
+    /// not stalled.
     pub fn stalled_since(&self) -> Option<Instant> {
         self.wire.steering.stalled_since.get()
     }
 
-    /// Whether reading goes on that was held back.
+    /// Whether reading was paused and goes on.
     pub(crate) fn takes_up(&mut self) -> bool {
         self.wire.steering.take_resumed()
     }
@@ -100,9 +100,9 @@ impl<S: Stream> Socket<S> {
         self.wire.steering.stalled_since.is_set()
     }
 
-    /// Whether the application has nothing more to do with it: both close frames are through, or it failed.
+    /// Whether the application is done with it: both close frames are through, or it failed.
     ///
-    /// 7.1.1: a client waits for the server to end the transport. That takes its time, and is nobody else's business.
+    /// 7.1.1: a client waits for the server to end the transport. That takes time, and does not concern the application.
     #[inline]
     pub(crate) fn is_over(&self) -> bool {
         let connection = self.session.connection_ref();
@@ -113,9 +113,9 @@ impl<S: Stream> Socket<S> {
 }
 
 impl<D> Peer<'_, D> {
-    /// Hands over no more events after this one, and reads no further, until [`resume`](Self::resume). Writing goes on. A
-    /// pong that is not read is not late meanwhile (C-08), and an end of the peer's is noticed later; but that it has
-    /// gone, by a reset or a write that fails, is noticed at once, and what was not handed over is lost.
+    /// Pauses the connection: no more events after this one, and no more reading, until [`resume`](Self::resume). Writing
+    /// goes on. Meanwhile a pong that is not read is not late (C-08), and an orderly end by the peer is noticed later; but a
+    /// reset, or a write that fails, is noticed at once, and events not yet delivered are lost.
     ///
     /// It has no effect on a connection that the peer has closed, or that has failed.
     pub fn pause(&mut self) {
@@ -123,7 +123,7 @@ impl<D> Peer<'_, D> {
         (steering.paused, steering.resumed) = (true, false);
     }
 
-    /// Goes on reading.
+    /// Resumes reading.
     pub fn resume(&mut self) {
         let steering = &mut self.reply.wire.steering;
         steering.resumed |= steering.paused;
@@ -137,8 +137,8 @@ impl<D> Peer<'_, D> {
 
     /// Writes what waits, as far as the transport takes it now; `true` if nothing is left.
     ///
-    /// It need not be called: what was sent leaves when the handler returns. It is for those who have much to send, and
-    /// would rather keep it than have it queued here.
+    /// You need not call it: what was sent leaves when the handler returns. It is for applications that have much to send,
+    /// and would rather keep it than have it queued here.
     pub fn flush(&mut self) -> bool {
         let reply = &mut self.reply;
         if reply.connection.pending() > 0 {
@@ -152,7 +152,8 @@ impl<D> Peer<'_, D> {
         flushed
     }
 
-    /// Since when no byte of what waits has left; `None`: nothing waits. Who reads slowly is not stalled.
+    /// The time since which no byte of the output that waits has left; `None`: nothing waits. A peer that reads slowly is
+    /// not stalled.
     pub fn stalled_since(&self) -> Option<Instant> {
         self.reply.wire.steering.stalled_since.get()
     }
@@ -167,13 +168,13 @@ impl<D> Peer<'_, D> {
         deflate::compresses(self.reply.connection, len, Part::Whole)
     }
 
-    /// From now on the peer's messages are checked and dropped: nobody wants them. Its close frame still comes.
+    /// Drops the peer's messages from now on, after checking them. Its close frame is still delivered.
     pub fn discard_data(&mut self) {
         self.reply.connection.discard_data();
     }
 
     /// Ends the connection when the handler returns, without waiting for anything: what the transport takes at once leaves,
-    /// and the rest is lost. [`Handler::closed`](crate::Handler::closed) is told [`Error::Aborted`].
+    /// and the rest is lost. [`Handler::closed`](crate::Handler::closed) gets [`Error::Aborted`].
     pub fn abort(&mut self) {
         let steering = &mut self.reply.wire.steering;
         (steering.paused, steering.aborted) = (true, true);
@@ -187,8 +188,8 @@ impl<D> Peer<'_, D> {
         Ok(self.reply.connection.pong(payload)?)
     }
 
-    /// How long the peer took for a sign of life after a ping of the loop's own. It is known while the handler is told of
-    /// what came with it, the pong for instance, once.
+    /// How long the peer took for a sign of life after a keepalive ping. It is known, once, while the handler gets the
+    /// events that came with that sign, such as the pong.
     pub fn round_trip(&mut self) -> Option<Duration> {
         let micros = std::mem::take(&mut self.reply.wire.steering.round_trip);
         (micros > 0).then(|| Duration::from_micros(micros.into()))
@@ -199,7 +200,7 @@ impl<D> Peer<'_, D> {
         self.reply.now
     }
 
-    /// This end of the connection.
+    /// The address of this end of the connection.
     ///
     /// # Errors
     /// The peer has gone.

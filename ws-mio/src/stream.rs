@@ -1,4 +1,4 @@
-//! What a socket is made over.
+//! The transport of a socket.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -10,13 +10,13 @@ use mio::Interest;
 pub trait Stream: Read + Write {
     /// Whether a short read has emptied the transport and a short write has filled it, so that the next one would block.
     ///
-    /// It spares a system call a readiness. True of a socket under epoll, wrong for TLS; when in doubt, no.
+    /// It spares one system call per readiness. True of a socket under epoll, wrong for TLS; when in doubt, no.
     #[inline]
     fn short_means_blocked(&self) -> bool {
         false
     }
 
-    /// Whether the transport has something of its own to write, a TLS record say, which [`flush`](Write::flush) does.
+    /// Whether the transport has something of its own to write, such as a TLS record, which [`flush`](Write::flush) does.
     #[inline]
     fn wants_flush(&self) -> bool {
         false
@@ -24,26 +24,26 @@ pub trait Stream: Read + Write {
 
     /// Whether bytes have left since this was asked before; `None`: what [`write`](Write::write) takes has left.
     ///
-    /// For a transport with a buffer of its own, such as TLS: what it takes may stand there, and leave later.
+    /// For a transport with a buffer of its own, such as TLS: what it takes may wait there, and leave later.
     #[inline]
     fn take_sent(&mut self) -> Option<bool> {
         None
     }
 
-    /// What is wrong with the transport, as far as that is known without reading or writing. Asked for when the loop was
-    /// told that something is, and nothing is being read.
+    /// The transport's pending error, as far as it is known without reading or writing. Called when an event said that there
+    /// is one, and nothing is being read.
     ///
     /// # Errors
-    /// What is wrong with asking.
+    /// The error cannot be asked for.
     fn take_error(&mut self) -> io::Result<Option<io::Error>> {
         Ok(None)
     }
 
-    /// Goes on with connecting; `None`: it is connected, and `Some`: to be called again when this is ready. TLS shakes
-    /// hands here, too. Called for clients only, and not any more once it is connected.
+    /// Goes on with connecting; `None`: it is connected, `Some`: call it again when this is ready. TLS shakes hands here,
+    /// too. Called for clients only, and no more once it is connected.
     ///
     /// # Errors
-    /// Why it never will be.
+    /// Why it will never be connected.
     fn establish(&mut self) -> io::Result<Option<Interest>> {
         Ok(None)
     }
@@ -51,11 +51,11 @@ pub trait Stream: Read + Write {
     /// Ends the writing side and leaves the reading side open: FIN, or what stands for it.
     ///
     /// # Errors
-    /// `WouldBlock`: again when the transport is writable. Any other error means that the peer ended it before.
+    /// `WouldBlock`: call it again when the transport is writable. Any other error means that the peer ended it before.
     fn shut_down(&mut self) -> io::Result<()>;
 }
 
-/// Whether short reads and writes say so much about a socket here.
+/// Whether short reads and writes of a socket mean this on this system.
 const SHORT_MEANS_BLOCKED: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 impl Stream for mio::net::TcpStream {
@@ -101,7 +101,7 @@ impl Stream for mio::net::UnixStream {
     }
 }
 
-/// For loops over something else than mio; set it to non-blocking before.
+/// For loops without mio; set it to non-blocking before.
 impl Stream for std::net::TcpStream {
     fn take_error(&mut self) -> io::Result<Option<io::Error>> {
         Self::take_error(self)

@@ -1,7 +1,7 @@
 //! The connections of a loop, by number.
 //!
-//! Those at rest stand in the table with the little they need, in pieces that never move; the others have a socket of
-//! their own for as long as they have something in hand. Sockets' memory is used again.
+//! Idle ones are in the table with the little they need, in pieces that never move; the others have a socket of their own
+//! for as long as they have something to do. The memory of sockets is reused.
 
 use ws_core::{ConfigRef, Connection, Instant};
 
@@ -13,10 +13,10 @@ use crate::remote::ConnId;
 use crate::socket::Socket;
 use crate::wire::Overflow;
 
-/// Connections a piece: a power of two.
+/// Connections per piece: a power of two.
 const PIECE: usize = 64;
 
-/// Most sockets whose memory is kept.
+/// Maximum number of sockets whose memory is kept.
 const MOST_SPARE: usize = 64;
 
 const NONE: u32 = u32::MAX;
@@ -196,8 +196,7 @@ impl<D> Table<D> {
         }
     }
 
-    /// When a connection wants the time told; without taking it out.
-    /// `own` is the application's.
+    /// A connection's next deadline, found without lending it. `own` is the application's.
     pub(crate) fn deadline(&mut self, at: u32, own: impl FnOnce(&D) -> Option<Instant>) -> Option<Instant> {
         let slot = self.slot(at)?;
         let deadline = match &slot.place {
@@ -239,6 +238,6 @@ fn vacant(config: &ConfigRef, overflow: Overflow) -> Socket<Link> {
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Slot<()>>() <= 192 + DEBUG);
 
-/// In debug builds mio keeps with a stream where it is registered.
+/// In debug builds mio stores with a stream where it is registered.
 #[cfg(target_pointer_width = "64")]
 const DEBUG: usize = if cfg!(debug_assertions) { 8 } else { 0 };

@@ -1,7 +1,7 @@
 //! TLS by rustls with the ring provider, over any [`Stream`](crate::Stream): the server's side and the client's.
 //!
-//! A [`Server`](crate::Server) needs nothing of this but a configuration ([`Settings::tls`](crate::Settings::tls)), and
-//! its clients not even that: `wss` addresses trust what the system does. In a loop of your own:
+//! A [`Server`](crate::Server) needs only a configuration ([`Settings::tls`](crate::Settings::tls)), and the connections
+//! that it makes not even that: for `wss` URLs the system's roots are trusted. In a loop of your own:
 //!
 //! ```no_run
 //! # fn example(tcp: mio::net::TcpStream) -> Result<(), Box<dyn std::error::Error>> {
@@ -19,9 +19,9 @@
 //! ```
 //!
 //! Handshakes run as bytes come, within [`Timeouts::handshake`](ws_core::Timeouts::handshake); they are part of the
-//! first reads, or of connecting. Invariants: what waits to leave is at most 64 KiB of messages, in records; of what
-//! came, a read and a record wait at most; one call reads the transport at most once. At rest, all that there is more
-//! than without TLS is what rustls keeps of a connection, six or seven KiB.
+//! first reads, or of connecting. Invariants: at most 64 KiB of messages wait to leave, in records; at most one read and
+//! one record of what came wait to be taken; one call reads the transport at most once. An idle connection costs what
+//! rustls keeps of it more than without TLS, six or seven KiB.
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -43,33 +43,33 @@ pub use rustls;
 const READ: usize = 64 << 10;
 
 thread_local! {
-    /// What a read goes into. It belongs to the thread, as the buffers belong to the loop.
+    /// The buffer of a read. It belongs to the thread, as the buffers belong to the loop.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// TLS over a transport.
 ///
-/// The end of the transport without the peer's `close_notify` is an error of the kind `UnexpectedEof`, for it may be
-/// somebody else who ended it; behind both close frames it is a clean end all the same.
+/// If the transport ends without the peer's `close_notify`, that is an error of the kind `UnexpectedEof`, because a third
+/// party may have ended it; behind both close frames it is a clean end all the same.
 #[derive(Debug)]
 pub struct Stream<T = mio::net::TcpStream> {
     io: T,
     tls: Connection,
-    /// Records that came and were not taken yet, because nobody read what was in those before.
+    /// Records that came and were not taken yet, because the plaintext of those before was not read.
     rest: Vec<u8>,
     /// The transport is connected.
     stands: bool,
     /// The transport has no more to read.
     eof: bool,
     notified: bool,
-    /// Bytes have left since somebody asked.
+    /// Bytes have left since this was last asked.
     sent: bool,
     /// The peer broke TLS, or did not prove who it is.
     failed: Option<rustls::Error>,
 }
 
 impl<T: Transport> Stream<T> {
-    /// The server's side.
+    /// Makes the server's side.
     ///
     /// # Errors
     /// A configuration that cannot be used.
@@ -77,7 +77,7 @@ impl<T: Transport> Stream<T> {
         Ok(Self::over(io, ServerConnection::new(config)?.into(), true))
     }
 
-    /// The client's side. `host` is a name, which goes into SNI, or an address; the certificate is held against it.
+    /// Makes the client's side. `host` is a name, which goes into SNI, or an address; the certificate is checked against it.
     ///
     /// The transport may still be connecting.
     ///
@@ -95,7 +95,7 @@ impl<T: Transport> Stream<T> {
         Self { io, tls, rest: Vec::new(), stands, eof: false, notified: false, sent: false, failed: None }
     }
 
-    /// The transport, to look at.
+    /// The transport.
     pub fn io(&self) -> &T {
         &self.io
     }
@@ -105,7 +105,7 @@ impl<T: Transport> Stream<T> {
         &mut self.io
     }
 
-    /// What was agreed on, and who the peer is.
+    /// The TLS connection: what was agreed on, and who the peer is.
     pub fn connection(&self) -> &Connection {
         &self.tls
     }
@@ -157,12 +157,12 @@ impl<T: Transport> Stream<T> {
         })
     }
 
-    /// Takes records, and answers what in them is not for the reader.
+    /// Takes records, and answers those that are not for the reader.
     fn take(&mut self, mut raw: &[u8], out: &mut [u8]) -> usize {
         let mut got = 0;
         while !raw.is_empty() {
             match self.tls.read_tls(&mut raw) {
-                // Behind the peer's close_notify nothing counts.
+                // What comes behind the peer's close_notify is ignored.
                 Ok(0) => break,
                 Ok(_) => {}
                 // A handshake message is longer than what is kept of one: it is never complete, and nothing behind it is
@@ -171,7 +171,7 @@ impl<T: Transport> Stream<T> {
                     self.failed = Some(InvalidMessage::HandshakePayloadTooLarge.into());
                     break;
                 }
-                // So much plaintext waits already.
+                // As much plaintext waits to be read as may.
                 Err(_) => {
                     self.rest = raw.to_vec();
                     break;
@@ -308,12 +308,12 @@ fn invalid(error: rustls::Error) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, error)
 }
 
-// ws-tokio makes its configurations in the same way. There is no place for both: the core knows no TLS, and a crate of its
-// own for thirty lines over another one's builder would be one more version to keep in step. How the system's roots are read
-// differs: there off the runtime's threads, here by whoever asks, before a loop is given the call.
+// ws-tokio makes its configurations in the same way. There is no common place for them: the core knows no TLS, and a
+// separate crate for thirty lines over another one's builder would be one more version to keep in step. How the system's
+// roots are read differs: there off the runtime's threads, here by the caller, before a loop gets the request.
 
-/// A client's configuration that trusts what the system does. Its roots are read from files once; call this before, if
-/// the first `wss` address is not to wait for that.
+/// Makes a client's configuration that trusts the system's roots. They are read from files, once; call this beforehand if
+/// the first `wss` request is not to wait for that.
 ///
 /// # Errors
 /// The system has no roots.
@@ -324,7 +324,7 @@ pub fn system_config() -> io::Result<Arc<ClientConfig>> {
     }
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
-    // One that cannot be parsed is of no use to anybody; the others are.
+    // Those that cannot be parsed are left out; the others are of use.
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
         let text = match found.errors.first() {
@@ -337,7 +337,7 @@ pub fn system_config() -> io::Result<Arc<ClientConfig>> {
     Ok(CONFIG.get_or_init(|| config).clone())
 }
 
-/// A client's configuration that trusts these roots, for [`Settings::tls_client`](crate::Settings::tls_client).
+/// Makes a client's configuration that trusts these roots, for [`Settings::tls_client`](crate::Settings::tls_client).
 ///
 /// # Errors
 /// None with the protocol versions that this crate is built with.
@@ -347,15 +347,15 @@ pub fn client_config(roots: RootCertStore) -> io::Result<ClientConfig> {
         .map_err(io::Error::other)?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    // A host that speaks HTTP/2 as well is told that this is not what comes.
+    // Tells a host that also speaks HTTP/2 not to expect it.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
 
-/// A server's configuration with this certificate, its issuers behind it, and its key.
+/// Makes a server's configuration with this certificate, its issuers behind it, and its key.
 ///
 /// # Errors
-/// A key that is not the certificate's, or of a kind that is not supported.
+/// The key is not the certificate's, or of a kind that is not supported.
 pub fn server_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,

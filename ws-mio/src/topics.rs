@@ -1,15 +1,15 @@
-//! Topics: what one publishes, all members get.
+//! Topics: what is published to one goes to all its members.
 //!
-//! A loop has the members among its own connections, and tells other threads which topics it has ([`Directory`]). A
-//! message is framed once, for all loops, and written from where it stands.
+//! A loop knows the members among its own connections, and tells other threads which topics it has ([`Directory`]). A
+//! message is framed once, for all loops, and written from where it is.
 //!
-//! Publishing writes nothing yet. It notes the message ([`Log`]), and for each member that he is to get it; at the end
-//! of the turn each gets all that is noted for him, in one write. So a handler can publish with a connection in hand,
-//! whatever else is going on, and a turn's messages share a system call. Whoever sends something of his own before
-//! that gets first what was published before.
+//! Publishing writes nothing yet. It notes the message ([`Log`]), and for each member that it is to get it; at the end
+//! of the turn each member gets all that is noted for it, in one write. So a handler can publish during any callback, and
+//! the messages of a turn share a system call. If a connection is sent a message of its own before that, it first gets
+//! what was published before.
 //!
-//! Invariants: a member has a history only if he is in `dirty`. What is noted is bounded: beyond 64 KiB it is delivered
-//! when the connection in hand is done with, and beyond [`Settings::max_inbox`](crate::Settings::max_inbox) refused.
+//! Invariants: a member has a history only if it is in `dirty`. What is noted is bounded: beyond 64 KiB it is delivered
+//! when the current callback has returned, and beyond [`Settings::max_inbox`](crate::Settings::max_inbox) refused.
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,10 +29,10 @@ use log::{Log, NIL};
 pub(crate) use publish::{Written, publish};
 pub(crate) use spares::Spares;
 
-/// The longest name of a topic, in bytes.
+/// Maximum length of a topic's name, in bytes.
 pub const MAX_TOPIC: usize = 256;
 
-/// Why a connection was not subscribed, or a message not published. Nothing has changed then.
+/// Why a connection was not subscribed, or a message not published. Then nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TopicError {
@@ -57,21 +57,21 @@ impl fmt::Display for TopicError {
 
 impl std::error::Error for TopicError {}
 
-/// What became of a message to a topic.
+/// How many members a published message goes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Published {
-    /// Members of this loop that get it, with the end of the turn. One whose peer stops reading in this very turn may
-    /// still lose it: see [`Remote::deliveries`](crate::Remote::deliveries).
+    /// Members on this loop that get it, at the end of the turn. One whose peer stops reading in this very turn may still
+    /// lose it: see [`Remote::deliveries`](crate::Remote::deliveries).
     pub reached: usize,
-    /// Members of other loops, for which it was left there.
+    /// Members on other loops, for which it was left there.
     pub elsewhere: usize,
     /// Members that do not get it: their peers do not read (as [`Settings::overflow`](crate::Settings::overflow)
     /// says), they are in the middle of a message in parts, or their loop has too much to do.
     pub dropped: usize,
 }
 
-/// Messages to topics, all together since the server began: one for each member that was to get one.
+/// Counts of published messages since the server began: one for each member that was to get one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deliveries {
@@ -128,7 +128,7 @@ struct Seat {
 
 #[derive(Debug)]
 struct Topic {
-    /// `None`: nobody is in it, and its number is free.
+    /// `None`: it has no members, and its number is free.
     name: Option<Arc<str>>,
     generation: u32,
     seats: Vec<Seat>,

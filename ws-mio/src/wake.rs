@@ -1,7 +1,7 @@
 //! Waking one connection of a loop, from anywhere.
 //!
 //! A waker is a pointer; what it points to knows its connection and whether the loop was told already. So it is in its
-//! loop's inbox once at most, however often it is called, and calling it allocates nothing.
+//! loop's inbox at most once, however often it is called, and calling it allocates nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ pub(crate) struct Wake {
 }
 
 impl Wake {
-    /// Whom to wake. Calls from here on are heard again: what they are about may happen after the loop has looked.
+    /// The connection to wake. Calls from here on count again: their cause may lie after what the loop will look at now.
     pub(crate) fn hear(&self) -> ConnId {
         self.is_told.store(false, Ordering::SeqCst);
         self.id
@@ -41,10 +41,11 @@ impl std::task::Wake for Wake {
 }
 
 impl Remote {
-    /// Has [`Handler::woken`](crate::Handler::woken) called for a connection whenever the waker is, once for all calls
-    /// that come before the loop gets there. So a connection can wait for whatever futures wait for, without an executor.
+    /// Makes a waker that has [`Handler::woken`](crate::Handler::woken) called for a connection, once for all calls before
+    /// the loop gets there. So a connection can wait for whatever futures wait for, without an executor.
     ///
-    /// Keep it with the connection; each is counted by itself. When the connection has ended, it does nothing.
+    /// Keep it with the connection: two wakers of one connection are two calls. When the connection has ended, it does
+    /// nothing.
     pub fn waker(&self, id: ConnId) -> Waker {
         Arc::new(Wake { remote: self.clone(), id, is_told: AtomicBool::new(false) }).into()
     }

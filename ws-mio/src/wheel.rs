@@ -3,10 +3,10 @@
 //!
 //! Four levels of 64 places, each level 64 times as coarse as the one before: 16 ms, 1 s, 67 s, 72 min. A timer lies in
 //! the level that its distance asks for and moves down when its time comes near. What is further away than three days
-//! fires early, as everything here may: whoever is called looks at the real deadline and sets it anew.
+//! fires early, as everything here may: the loop then looks at the real deadline and sets it anew.
 //!
 //! Deadlines mostly move later, with every sign of life. That is not worth a move: a timer is only ever set *sooner*,
-//! and when it fires too soon it is set anew, once in a keepalive's time instead of once a message.
+//! and when it fires too soon it is set anew, once per keepalive interval instead of once per message.
 
 use ws_core::Instant;
 
@@ -124,7 +124,7 @@ impl Wheel {
         Some((position + u64::from(ahead)) << (BITS * level))
     }
 
-    /// Moves on to `now` and calls `fire` with each key that is due. It is not set any more then.
+    /// Moves on to `now` and calls `fire` with each key that is due, which is then no longer set.
     ///
     /// Keys set by `fire` itself fire no sooner than the next tick.
     pub(crate) fn expire(&mut self, now: Instant, mut fire: impl FnMut(&mut Self, u32)) {
@@ -243,7 +243,7 @@ mod tests {
         }
     }
 
-    /// What is further away than the wheel reaches fires early, and is set anew by whoever knows better.
+    /// A deadline further away than the wheel reaches fires early, and is set anew.
     #[test]
     fn the_farthest_fire_early() {
         let mut wheel = Wheel::new(Instant::ZERO);

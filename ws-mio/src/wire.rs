@@ -5,7 +5,7 @@
 //! 0         start    end
 //! ```
 //!
-//! At most [`Limits::max_queue`](ws_core::Limits::max_queue) bytes are queued, and one message. What happens with more
+//! At most [`Limits::max_queue`](ws_core::Limits::max_queue) bytes are queued, and one message. What happens beyond that
 //! is the application's choice: [`Overflow`].
 
 use std::io::{self, ErrorKind, IoSlice};
@@ -32,25 +32,25 @@ const LARGE_ALONE: usize = 8 << 10;
 /// What waits up to this length, while the peer does not read, stands in memory of its own size.
 const SMALL: usize = 4 << 10;
 
-/// What becomes of a message that the queue of a peer who does not read has no room for. (N-02)
+/// What happens to a message for which the queue of a peer that does not read has no room. (N-02)
 ///
-/// Answers to what a peer sends seldom meet this: while they wait he is not read from. It is for messages that others
-/// cause.
+/// Answers to a peer's own messages seldom meet this: while they wait, the peer is not read from. It is for messages that
+/// others cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Overflow {
     /// It is refused, with [`Error::QueueFull`].
     #[default]
     DropNew,
-    /// The oldest whole messages that wait make room for it, an eighth of the queue at a time. Control frames, and
-    /// messages that were sent in parts, stay. Compressed messages with context takeover go together, all that wait:
-    /// none can be read without those before it.
+    /// The oldest whole messages that wait are dropped to make room for it, an eighth of the queue at a time. Control
+    /// frames, and messages that were sent in parts, stay. Compressed messages with context takeover are dropped together,
+    /// all that wait: none can be read without those before it.
     DropOld,
     /// The connection is closed with 1013, and the messages that wait are dropped.
     Close,
 }
 
-/// Below so many bytes that wait, another message is taken, however long.
+/// While fewer bytes than this wait, another message is taken, however long.
 fn room(max_queue: usize) -> usize {
     max_queue.clamp(1, CORK)
 }
@@ -69,7 +69,7 @@ pub(crate) struct Wire<S> {
     /// How much of the queue's front belongs to a frame that the transport has the beginning of. More than there is:
     /// nobody knows, and nothing may be dropped.
     cut: usize,
-    /// Below so many bytes that wait, another message is taken, however long, and input is read (C-06, N-05).
+    /// While fewer bytes than this wait, another message is taken, however long, and input is read (C-06, N-05).
     room: u32,
     pub(crate) overflow: Overflow,
     /// The first write that failed, until it is reported.
@@ -78,10 +78,10 @@ pub(crate) struct Wire<S> {
     pub(crate) blocked: bool,
     /// Whether the transport may hold back what it took, until it is flushed.
     dirty: bool,
-    /// A write failed: nothing leaves any more, and what is queued is dropped.
+    /// A write failed: nothing more leaves, and what is queued is dropped.
     pub(crate) broken: bool,
     pub(crate) steering: Steering,
-    /// The message for many that is being sent in parts.
+    /// The prepared message that is being sent in parts.
     pub(crate) parts: Option<Parts>,
     /// Bytes of its payload that are still to be put.
     pub(crate) parts_left: usize,
@@ -235,7 +235,7 @@ impl<S: Stream> Wire<S> {
         Ok(())
     }
 
-    /// Sends the frame of a message for many: written from where it stands if it is large, copied otherwise.
+    /// Sends the frame of a prepared message: written from where it is if it is large, copied otherwise.
     pub(crate) fn send_prepared(
         &mut self,
         buffers: &mut Buffers,
@@ -290,7 +290,7 @@ impl<S: Stream> Wire<S> {
 
     /// Whether the bound of the queue allows `needed` bytes more. What waits is written first, if it does not.
     ///
-    /// Nobody's message is dropped, and nobody is closed, for a part that is refused anyway.
+    /// No message is dropped, and no connection closed, for a part that is refused anyway.
     #[cold]
     pub(crate) fn check_room(
         &mut self,

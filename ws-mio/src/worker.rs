@@ -1,7 +1,7 @@
-//! One loop: what a thread of a server does.
+//! A server's loop: what one of its threads does.
 //!
-//! A turn is: wait, serve what is ready, do what other threads ask, let time pass, let others in. One receive buffer
-//! serves them all, one reading of the clock serves the turn.
+//! A turn is: wait, serve what is ready, do what other threads ask, act on deadlines, accept. One receive buffer serves all
+//! connections, and one reading of the clock the whole turn.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, ErrorKind};
@@ -45,15 +45,15 @@ pub(crate) struct Worker<H: Handler> {
     table: Table<H::State>,
     wheel: Wheel,
     epoch: std::time::Instant,
-    /// Those that have more to do than one turn allows.
+    /// Connections that have more to do than one turn allows.
     again: Vec<u32>,
     due: Vec<u32>,
     batch: Batch,
-    /// When whoever is left is dropped.
+    /// When the connections that are left are dropped.
     ends: Option<Instant>,
     /// It ends with its last connection.
     winds_down: bool,
-    /// How many are over for the application, and only wait for their peers to hang up.
+    /// Number of connections that are over for the application, and only wait for their peers to hang up.
     lingering: usize,
     max_connections: usize,
     max_events: usize,
@@ -69,11 +69,11 @@ struct Desk<H> {
     buffers: Buffers,
     config: ConfigRef,
     client: ConfigRef,
-    /// Those that are being connected, by their places.
+    /// Connections that are being made, by their places.
     calls: HashMap<u32, Call>,
-    /// Those whose requests wait for an answer, by their places.
+    /// Connections whose requests await an answer, by their places.
     undecided: HashSet<u32>,
-    /// Those that wait for others to be done with an address, by the numbers of their tickets.
+    /// Calls that wait for an address, by the numbers of their tickets.
     waiting: HashMap<u64, Call>,
     /// The next ticket's number.
     ticket: u64,
@@ -131,7 +131,7 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    /// Until the server is shut down.
+    /// Serves until the server is shut down.
     #[expect(
         clippy::redundant_closure_for_method_calls,
         reason = "a method by its path is one of a single lifetime"
@@ -190,7 +190,7 @@ impl<H: Handler> Worker<H> {
         Instant::since(self.epoch, std::time::Instant::now())
     }
 
-    /// How long there is nothing to do.
+    /// How long the loop may sleep.
     fn wait(&mut self) -> Option<Duration> {
         if !self.inbox().may_sleep() || !self.again.is_empty() {
             return Some(Duration::ZERO);
@@ -204,9 +204,9 @@ impl<H: Handler> Worker<H> {
         soonest.map(|soonest| soonest.saturating_since(self.now()))
     }
 
-    /// Up to when deadlines may pass, after a turn with so many events: a sign of life that came before comes first (C-08). So
-    /// in a crowd, of which one turn serves a part, time stands still until all that were ready have been served; the system
-    /// tells of them in the order in which they became so. It goes on however long the crowd lasts.
+    /// Up to when deadlines may pass, after a turn with so many events: a sign of life that came before comes first (C-08).
+    /// So in a crowd, of which one turn serves a part, time stands still until all that were ready have been served; the
+    /// system tells of them in the order in which they became so. It goes on however long the crowd lasts.
     fn heard_until(&mut self, ready: usize, now: Instant) -> Option<Instant> {
         if ready < self.max_events {
             self.crowd = None;
@@ -232,7 +232,7 @@ impl<H: Handler> Worker<H> {
     /// Has a connection do something, and does what it says.
     #[inline]
     fn work(&mut self, at: u32, now: Instant, work: impl FnOnce(&mut InHand<'_, H>) -> Result<State, Error>) {
-        // What ended earlier in the turn may still have an event.
+        // A connection that ended earlier in the turn may still have an event.
         let Some((socket, id, kept)) = self.table.lend(at) else { return };
         let was_stalled = socket.is_stalled();
         let mut hand = InHand { desk: &mut self.desk, socket: &mut *socket, now, id, state: &mut *kept };

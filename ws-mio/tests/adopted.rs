@@ -22,7 +22,7 @@ enum Seen {
     Failed,
 }
 
-/// Who has this number is sent as many bytes, more than the system takes at once.
+/// A connection with this number is sent as many bytes, more than the system takes at once.
 const MUCH: u32 = 32 << 20;
 
 struct App {
@@ -77,7 +77,7 @@ impl Running<Seen> {
     }
 }
 
-/// What cannot be waited for is no connection; its owner hears of it.
+/// A stream that cannot be polled is reported to its owner.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_loop_that_cannot_take_it() {
@@ -94,7 +94,7 @@ fn a_loop_that_cannot_take_it() {
     assert_eq!(running.remote.connection_count(), 0);
 }
 
-/// A stream that blocks is made one that does not: nobody else waits for its peer.
+/// A blocking stream is made non-blocking: no other connection waits for its peer.
 #[test]
 fn one_that_blocks() {
     let running = Running::start(None);

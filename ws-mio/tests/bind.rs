@@ -14,7 +14,7 @@ fn settings(loops: usize, reuse_port: bool) -> Settings {
     settings
 }
 
-/// An address where somebody listens is taken, however many loops there or here, unless both agree to share it.
+/// An address where a server listens is taken, however many loops either has, unless both share it.
 #[test]
 fn an_address_is_taken_once() {
     for (first, second) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
@@ -51,7 +51,7 @@ fn an_address_is_shared() {
     }
 }
 
-/// The first address that can be had, as std has it; and the last one's word where none can.
+/// The first address that is free, as in std; and the last one's error if none is.
 #[test]
 fn the_first_that_is_free() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");

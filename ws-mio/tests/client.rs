@@ -206,7 +206,8 @@ fn hc_13_no_choice() {
     }
 }
 
-/// HC-16, HC-17: byte by byte, whatever the fields say of a body, and to its clean end (X-10: the server ends the transport).
+/// HC-16, HC-17: byte by byte, whatever the fields say of a body, and to its clean end (X-10: the server ends the
+/// transport).
 #[test]
 fn hc_17_an_answer_byte_by_byte() {
     let server = listen();

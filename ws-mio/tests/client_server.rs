@@ -387,7 +387,8 @@ fn a_short_life() {
     }
 }
 
-/// that one waits for its server to hang up says nothing about others: how they end, and how many there are.
+/// while one connection waits for its server to hang up, the end of another is reported as it was, and the count is
+/// right.
 #[test]
 fn x13_beside_one_that_lingers() {
     let clients = Running::clients();

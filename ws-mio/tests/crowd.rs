@@ -1,4 +1,4 @@
-//! More connections with something to read than a loop is told of in one turn: nobody's deadline passes before what it has
+//! More connections with something to read than a loop takes events in one turn: no deadline passes before what a peer has
 //! sent is read, and deadlines pass all the same.
 
 mod support;
@@ -15,7 +15,7 @@ use ws_mio::{Acceptance, Answer, Handler, Peer, Refusal, Visitor};
 
 const PATIENCE: Duration = Duration::from_millis(400);
 
-/// What is kept with a connection that begins.
+/// The state of a connection that sends first.
 const CALLER: Instant = Instant::from_micros(1);
 
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use ws_mio::core::deflate::{Agreement, WindowBits};
 use ws_mio::core::{Chunk, Delivery, Event, Instant, Message, Part, Payload, Prepared, Role};
 use ws_mio::{Buffers, Overflow, Socket, State};
 
-/// Until all has left; somebody reads it.
+/// Turns the loop until all has left, while another thread reads.
 fn flush(socket: &mut Socket<Narrow>, buffers: &mut Buffers) {
     assert!(socket.flush(buffers, Instant::ZERO).is_ok());
     while socket.interest().is_some_and(Interest::is_writable) {
@@ -60,7 +60,7 @@ fn n05_a_large_message_through_a_narrow_stream() {
     assert_eq!(host.socket.held(), 0);
 }
 
-/// N-02: messages that refer to each other leave a full queue together, and whoever reads on can read what is left.
+/// N-02: messages that refer to each other leave a full queue together, and a peer that reads on can read what is left.
 #[test]
 fn n02_what_is_dropped_is_not_referred_to() {
     for (takeover, first_room, parts) in

@@ -8,7 +8,7 @@ use ws_mio::core::{
 };
 use ws_mio::{ConnectError, Error, Refusal, RemoteError, TopicError};
 
-/// An error of the system's, and one that has another inside it.
+/// A system error, and one with another inside it.
 fn broken() -> [io::Error; 2] {
     [io::Error::from(ErrorKind::ConnectionRefused), io::Error::other(Error::QueueFull)]
 }

@@ -1,5 +1,5 @@
-//! A connection that has ended here, whose transport somebody else keeps open: its events are nobody's, and not those of
-//! the next one in its place.
+//! A connection that has ended here, whose transport is kept open elsewhere: its events are dropped, and not taken for those
+//! of the next one in its place.
 #![cfg(target_os = "linux")]
 
 mod support;

@@ -29,7 +29,7 @@ enum Seen {
     Dropped,
 }
 
-/// Comes with an answer, and tells when it goes.
+/// Comes with an answer, and tells when it is dropped.
 struct Kept {
     name: &'static str,
     seen: Sender<Seen>,
@@ -140,7 +140,7 @@ impl Running<Seen> {
         peer
     }
 
-    /// Somebody who waits.
+    /// A client that waits.
     fn waiting(&self, behind: &[u8]) -> (TcpStream, ConnId) {
         let peer = self.ask("/later", behind);
         match self.next() {
@@ -167,7 +167,7 @@ fn echo(peer: &mut TcpStream, text: &str) {
 }
 
 /// HS-38, HS-32: nothing is said before the answer, the answer is what was said elsewhere, and frames that came before it
-/// come after it. Whoever is decided at once does not wait.
+/// come after it. A request that is decided at once does not wait.
 #[test]
 fn hs_32_yes_later() {
     let server = Running::start(|_| {});
@@ -201,7 +201,7 @@ fn hs_32_yes_later() {
     assert!(matches!((server.next(), server.next()), (Seen::Closed(other), Seen::Dropped) if other == id));
 }
 
-/// HS-36: a refusal that comes later, and consents that may not be sent or that nobody knows.
+/// HS-36: a refusal that comes later, and acceptances that may not be sent or that the handler does not know.
 #[test]
 fn hs_36_no_later() {
     let server = Running::start(|_| {});
@@ -253,12 +253,12 @@ fn from_the_loop_itself() {
     echo(&mut early, "and I");
 }
 
-/// HS-31: he who waits is told so in the end; what comes after that is for nobody.
+/// HS-31: a client that waits is told so in the end; an answer after that is dropped.
 #[test]
 fn hs_31_no_answer_in_time() {
     let server = Running::start(|config| {
         config.timeouts.handshake = Duration::from_millis(200);
-        // Nobody waits for him to hang up.
+        // Nothing waits for it to hang up.
         config.timeouts.linger = Duration::from_secs(600);
     });
     let began = Instant::now();
@@ -267,7 +267,7 @@ fn hs_31_no_answer_in_time() {
     peer.read_to_string(&mut answer).expect("FIN, not a reset");
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(began.elapsed() >= Duration::from_millis(200), "{:?}", began.elapsed());
-    // The application knows it as soon as he does, and not only when he has hung up.
+    // The application knows it as soon as the client does, and not only when that has hung up.
     match server.next() {
         Seen::Left(other, Error::Timeout(Timer::Handshake)) => assert_eq!(other, id),
         other => panic!("{other:?}"),
@@ -282,7 +282,7 @@ fn hs_31_no_answer_in_time() {
     assert!(matches!(server.next(), Seen::Dropped) && server.is_silent());
 }
 
-/// he who lingers with his 503 is nobody's when the server ends.
+/// a client that lingers with its 503 is not reported when the server ends.
 #[test]
 fn x18_an_end_after_no_answer() {
     let mut server = Running::start(|config| config.timeouts.handshake = Duration::from_millis(100));
@@ -294,7 +294,7 @@ fn x18_an_end_after_no_answer() {
     assert!(read_head(&mut peer).starts_with("HTTP/1.1 503 "));
 }
 
-/// What is sent behind an answer comes after it, from whichever thread: it is not lost because both get there at once.
+/// What is sent behind an answer comes after it, from any thread: it is not lost because both get there at once.
 #[test]
 fn what_is_sent_behind_an_answer() {
     let server = Running::start(|_| {});
@@ -316,7 +316,7 @@ fn what_is_sent_behind_an_answer() {
         assert!(
             matches!((server.next(), server.next()), (Seen::Closed(other), Seen::Dropped) if other == id)
         );
-        // Meanwhile the usher's list has one who was let in otherwise.
+        // Meanwhile the usher's list has one that was accepted otherwise.
         if at % 2 != 0 {
             usher.write_all(&masked(TEXT, b"forget them")).expect("written");
             expect(&mut usher, &plain(TEXT, b"forgotten"));
@@ -324,8 +324,8 @@ fn what_is_sent_behind_an_answer() {
     }
 }
 
-/// who does not wait is noticed, however he goes and whatever he has sent; his answer is for nobody, not even for
-/// who has his place.
+/// a client that does not wait is noticed, however it goes and whatever it has sent; its answer is dropped, also if
+/// another one has its place.
 #[test]
 fn x14_who_does_not_wait() {
     let server = Running::start(|_| {});
@@ -350,7 +350,7 @@ fn x14_who_does_not_wait() {
         }
         drop(peer);
         if way != "half" {
-            // He has connected, and asked for nothing.
+            // It has connected, and asked for nothing.
             assert!(matches!(server.next(), Seen::Failed(Error::Lost(_))), "{way}");
         }
         let (_next, other) = server.waiting(b"");
@@ -364,7 +364,7 @@ fn x14_who_does_not_wait() {
     }
 }
 
-/// HS-32, N-01: of one who sends while he waits, a bounded part is taken, and nobody spins for the rest.
+/// HS-32, N-01: of what a client sends while it waits, a bounded part is taken, and the loop does not spin for the rest.
 #[test]
 #[cfg(target_os = "linux")]
 fn n01_early_bytes_are_bounded() {
@@ -464,7 +464,7 @@ fn n04_answers_are_bounded() {
     assert_eq!(remote.answer(id, no()), Err(RemoteError::Full));
 }
 
-/// a server that ends tells of those who wait, once.
+/// a server that ends reports the clients that wait, once.
 #[test]
 fn x18_an_end_while_they_wait() {
     let server = Running::start(|_| {});

@@ -1,5 +1,5 @@
-//! HC-20: at most one connection in the making for each address, whichever loop makes it, and whichever of a call's
-//! addresses it is; and what waiting calls cost those who send.
+//! HC-20: at most one connection being made per address, whichever loop makes it, and whichever of a call's addresses it
+//! is; and what waiting calls cost senders.
 
 mod support;
 
@@ -108,7 +108,7 @@ fn hc_20_of_later_addresses() {
             clients.remote.connect_on(tag as usize % loops, connect).expect("room");
         }
         let (first, _) = by_hand.only_one();
-        // Who is not picky does not wait.
+        // A call without the setting does not wait.
         let mut beside = one(by_hand.address(), 9);
         beside.one_at_a_time = false;
         clients.remote.connect(beside).expect("room");
@@ -139,8 +139,8 @@ fn who_waits_is_told_of_the_end() {
     assert!(clients.seen.try_recv().is_err());
 }
 
-/// The same at once, even if the one that they wait for is on a loop that has no time, and somebody who does not answer the
-/// close frame keeps their own.
+/// The same at once, even if the one that they wait for is on a loop that is busy, and a peer that does not answer the close
+/// frame keeps their own.
 #[test]
 fn who_waits_does_not_wait_for_others() {
     let clients = Running::callers(|settings| settings.loops = 2);

@@ -49,7 +49,7 @@ impl Handler for App {
 }
 
 impl Running<Seen> {
-    /// Nobody is asked whether he is there: what is noticed is noticed by itself.
+    /// There are no keepalive pings: what is noticed is noticed without them.
     fn start() -> Self {
         let mut config = Config::server();
         config.timeouts.keepalive = None;

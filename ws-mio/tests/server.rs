@@ -289,7 +289,7 @@ fn a_panic_is_not_hidden() {
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"as the peer wishes"));
 }
 
-/// EMFILE: without descriptors a newcomer is told so at once, those who are in are served, and when some have gone there
+/// EMFILE: without descriptors a new connection ends at once, the open ones are served, and when some have gone there
 /// is room again.
 #[test]
 #[cfg(target_os = "linux")]

@@ -274,7 +274,7 @@ fn paused_and_resumed() {
     assert_eq!(server.text(), "four");
 }
 
-/// N-05: what a peer sends to one who is held back stays in the system's buffers, and the peer's.
+/// N-05: what a peer sends to a paused connection stays in the system's buffers, and the peer's.
 #[test]
 fn a_paused_connection_is_not_read() {
     let server = Steered::start(|_| {});
@@ -331,7 +331,7 @@ fn who_is_not_read_is_not_late() {
     assert!(matches!(server.next(), Seen::Closed(Err(Error::Timeout(_)))));
 }
 
-/// Who has more to send than the peer reads is told so, and when there is room again, once each.
+/// A handler that sends more than the peer reads is told so, and when there is room again, once each.
 #[test]
 fn drained_when_all_has_left() {
     let server = Steered::start(|_| {});

@@ -169,7 +169,7 @@ fn settle(one: &mut Side, other: &mut Side) -> usize {
     panic!("it never comes to rest: {:?} {:?}", one.last, other.last);
 }
 
-/// N-02: a peer that reads slowly is no stalled one, however little of what waits has left since the last look, and
+/// N-02: a peer that reads slowly is not stalled, however little of what waits has left since the last look, and
 /// however little waits; one that does not read at all is, whatever TLS still takes to keep.
 #[test]
 fn slow_is_not_stalled() {
@@ -201,7 +201,7 @@ fn slow_is_not_stalled() {
 }
 
 /// `WouldBlock` everywhere, in both directions: handshakes, messages and the end come through a pipe of any size, and
-/// whoever waits for nothing is not called for nothing.
+/// a side that waits for nothing is not called.
 #[test]
 fn would_block_in_both_directions() {
     for room in [1, 7, 100, 1 << 10, 1 << 20] {

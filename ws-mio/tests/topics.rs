@@ -9,8 +9,8 @@ use support::hall::{Guest, Hall, numbered};
 use support::{BINARY, CLOSE, PING, TEXT, await_arrival, expect, expect_end, masked, plain};
 use ws_mio::{MAX_TOPIC, RemoteError, TopicError};
 
-/// Who publishes need not be a member and does not get it himself, unless he wants to; and whatever a connection is sent, it gets
-/// in the order of the calls.
+/// A publisher need not be a member and does not get its message, unless it asks for it; and a connection gets everything in
+/// the order of the calls.
 #[test]
 fn order_is_that_of_the_calls() {
     let hall = Hall::open(|_| ());
@@ -78,7 +78,8 @@ fn topics_are_names() {
     one.expect_silence();
 }
 
-/// Membership changes between two calls, also those of one event: a message goes to those who are members when it is published.
+/// Membership changes between two calls, also those of one event: a message goes to those that are members when it is
+/// published.
 #[test]
 fn members_are_those_of_the_moment() {
     let hall = Hall::open(|_| ());
@@ -102,7 +103,7 @@ fn members_are_those_of_the_moment() {
     for words in ["before", "after"] {
         assert_eq!(two.hear(), words);
     }
-    // Many members, who come and go in any order.
+    // Many members, which come and go in any order.
     let mut guests: Vec<Guest> = (0..40).map(|_| hall.guest()).collect();
     for (at, guest) in guests.iter_mut().enumerate() {
         for topic in (0..5).filter(|topic| at % (topic + 1) == 0) {
@@ -168,7 +169,7 @@ fn handlers_publish_from_everywhere() {
     one.expect_silence();
 }
 
-/// Whoever is sent something of his own in the turn in which he is published to gets both in the order of the calls.
+/// A connection that is sent a message of its own in the turn of a publication gets both in the order of the calls.
 #[test]
 fn a_turn_keeps_the_order() {
     let hall = Hall::open(|_| ());
@@ -195,7 +196,7 @@ fn a_turn_keeps_the_order() {
     }
 }
 
-/// Whoever leaves in the turn in which he is published to gets what was published before, and nothing else.
+/// A member that leaves in the turn of a publication gets what was published before, and nothing else.
 #[test]
 fn a_turn_keeps_who_leaves() {
     let hall = Hall::open(|_| ());
@@ -257,8 +258,8 @@ fn every_loop_has_members() {
     guests.iter_mut().for_each(Guest::expect_silence);
 }
 
-/// A handler that is told during the delivery that a peer does not read publishes in turn, to members that were written to and to
-/// members that still are to be: nobody misses anything, and all get one order.
+/// A handler that is told during the delivery that a peer does not read publishes in turn, to members that were written to
+/// and to members that still are to be: nobody misses anything, and all get one order.
 #[test]
 fn publishing_while_it_is_delivered() {
     const COUNT: u32 = 400;
@@ -410,8 +411,8 @@ fn every_size_arrives() {
     guests.iter_mut().for_each(|guest| assert_eq!(guest.frame(), (BINARY, numbered(7, 50_000))));
 }
 
-/// A member in the middle of a message that is sent in parts misses what is published meanwhile, and this is counted; a ping's
-/// answer and a keepalive do not get into a frame.
+/// A member in the middle of a message that is sent in parts misses what is published meanwhile, and this is counted; a
+/// ping's answer and a keepalive do not get into a frame.
 #[test]
 fn parts_are_not_cut() {
     let hall = Hall::open(|_| ());

@@ -9,7 +9,7 @@ use support::{BINARY, REQUEST, TEXT};
 use ws_mio::core::Config;
 use ws_mio::core::deflate::Pool;
 
-/// What a member offers, what he inflates with, and the name of both in a failure.
+/// What a member offers, what it inflates with, and the name of both in a failure.
 const KINDS: [(&str, Option<(u8, bool)>); 5] = [
     ("", None),
     ("permessage-deflate", Some((15, true))),
@@ -61,8 +61,8 @@ fn hall(pool: Pool) -> Hall {
     Hall::open(|settings| settings.config = config.into())
 }
 
-/// Each gets what he agreed to, and can read it, whatever he was sent before: his own messages, with their context, and several
-/// at a time.
+/// Each member gets what it agreed to, and can read it, whatever it was sent before: its own messages, with their context,
+/// and several at a time.
 #[test]
 fn each_gets_his_own_form() {
     let hall = hall(empty_pool());

@@ -1,4 +1,4 @@
-//! Topics with members of every kind: over TLS, and clients, who mask what they send.
+//! Topics with members of every kind: over TLS, and clients, which mask what they send.
 #![cfg(feature = "tls")]
 
 mod support;
@@ -19,7 +19,7 @@ enum Side {
     Client,
 }
 
-/// Who heard what.
+/// Which connection heard what.
 type Heard = (Side, ConnId, Vec<u8>);
 
 /// Both ends of each connection: what one's topic has, the other is sent.
@@ -74,8 +74,8 @@ impl Running<Heard> {
     }
 }
 
-/// Everybody gets everything, once and in order, whatever it has to be made into on its way: masked for each by a client, and
-/// records of TLS.
+/// All members get all messages, once and in order, whatever they become on the way: masked for each by a client, or records
+/// of TLS.
 #[test]
 fn every_kind_of_member() {
     const PAIRS: usize = 6;

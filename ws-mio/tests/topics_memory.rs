@@ -19,7 +19,7 @@ fn live() -> isize {
     process::live().cast_signed()
 }
 
-/// Everybody is in one topic, and says everything to it.
+/// Every connection is in one topic, and publishes everything to it.
 struct Crowd;
 
 impl Handler for Crowd {
@@ -42,8 +42,8 @@ impl Handler for Crowd {
 
 const MEMBERS: usize = 150;
 
-/// A message that is published allocates nothing, once there is memory for it: not for each member, and not for itself. So with
-/// several a turn, from other threads, and over several loops.
+/// A message that is published allocates nothing, once there is memory for it: not for each member, and not for itself. So
+/// with several a turn, from other threads, and over several loops.
 #[test]
 fn publishing_allocates_nothing() {
     let _alone = process::alone();
@@ -100,13 +100,13 @@ fn members_cost_little() {
     assert!(left < 8, "{left} bytes");
 }
 
-/// Messages to one who does not read, in all.
+/// Messages to a member that does not read, in all.
 const COUNT: u32 = 2048;
 
 const LEN: usize = 16 << 10;
 
-/// N-02: what is published for a member that does not read is bounded, whatever the policy; it is counted; and the others get
-/// everything.
+/// N-02: what is published for a member that does not read is bounded, whatever the policy; it is counted; and the others
+/// get everything.
 #[test]
 fn n02_a_slow_member() {
     let _alone = process::alone();

@@ -75,7 +75,7 @@ impl Running<Seen> {
         for config in [&mut server, &mut client] {
             config.limits.max_message = 2 * MIB as u64;
             config.limits.max_frame = 2 * MIB as u64;
-            // For who knows it; this peer does not.
+            // For peers that know it; this one does not.
             #[cfg(feature = "deflate")]
             {
                 config.deflate = Some(ws_mio::core::deflate::Settings::client());

@@ -1,7 +1,7 @@
-//! What a readiness sets off: reading, handing over, writing, until there is no more to do.
+//! What a readiness sets off: reading, delivering events, writing, until there is no more to do.
 //!
-//! Invariant: a connection takes a bounded time a turn, whatever its peer sends. A megabyte is read at most, and what
-//! was read inflates to a few at most; then it is [`State::Again`], and others have their turn.
+//! Invariant: a connection takes a bounded time per turn, whatever its peer sends. At most a megabyte is read, which
+//! inflates to a few at most; then the state is [`State::Again`], and others have their turn.
 
 use std::io::{self, ErrorKind};
 
@@ -15,13 +15,13 @@ use crate::moment::Moment;
 use crate::reply::Reply;
 use crate::stream::Stream;
 
-/// So many reads in a row; then other connections have their turn.
+/// Maximum number of reads in a row; then other connections have their turn.
 pub(crate) const READS: u32 = 16;
 
-/// The same for what comes compressed, where a read may hold a thousand times its size: bytes of messages a turn.
+/// Maximum number of inflated bytes per turn: a compressed read may hold a thousand times its size.
 const INFLATED: usize = READS as usize * SIZE;
 
-/// What a message costs beside its bytes, in bytes.
+/// What a message costs besides its bytes, in bytes.
 const EACH: usize = 256;
 
 /// A rest of a message up to this length is kept in memory of its own size while nothing arrives.
@@ -29,11 +29,11 @@ const SMALL_REST: usize = 4 << 10;
 
 /// Why no more events are handed over.
 enum Pause {
-    /// So many bytes must be there for the next.
+    /// The next event needs so many bytes.
     Read(usize),
     /// The peer does not read the answers.
     NoRoom,
-    /// The application has no use for more now.
+    /// The application has paused the connection.
     Held,
     /// Others have their turn.
     Enough,
@@ -70,7 +70,7 @@ impl<S: Stream> Socket<S> {
             let need = match pause {
                 Pause::Read(need) => need,
                 Pause::NoRoom if self.wire.has_room() => continue,
-                // Nobody is there to go on for, and no other event will tell.
+                // The peer has gone, and no other event will tell.
                 Pause::Held if self.wire.broken || self.errored => {
                     self.lose(now);
                     continue;
@@ -154,7 +154,7 @@ impl<S: Stream> Socket<S> {
         }
     }
 
-    /// Lets out what waits and does what the core says about the transport; `true`: it is done with.
+    /// Writes what waits and does what the core says about the transport; `true`: it is no longer needed.
     pub(super) fn settle(&mut self, buffers: &mut Buffers, now: Instant) -> bool {
         loop {
             let flushed = self.write(buffers, now);
@@ -203,7 +203,7 @@ impl<S: Stream> Socket<S> {
         }
     }
 
-    /// It is parked if nothing was done with it since this was planned; otherwise there is another look at it.
+    /// Parks compression state if it was not used since this was planned; otherwise plans it anew.
     pub(super) fn park(&mut self, now: Instant) {
         if self.park_at.get().is_some_and(|at| at <= now) {
             self.park_at = Moment::NEVER;
@@ -285,7 +285,7 @@ impl<S: Stream> Socket<S> {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 self.readable = false;
                 if self.wire.broken {
-                    // Nothing can be said any more, and nothing is left to hear.
+                    // Nothing more can be sent, and nothing is left to read.
                     self.end(now, Some(ErrorKind::BrokenPipe.into()));
                 }
             }
@@ -300,8 +300,8 @@ impl<S: Stream> Socket<S> {
         }
     }
 
-    /// Moves a small rest into the loop's buffer, and what is of a message that this has no room for into one that is there
-    /// and takes the whole message; growing by doubling is what is left.
+    /// Moves a small rest into the loop's buffer, and a part of a message that does not fit there into a spare buffer which
+    /// takes all of the message, if there is one; otherwise the storage grows by doubling.
     fn fit_storage(&mut self, buffers: &mut Buffers) {
         let (size, filled) = (self.session.storage_len(), self.session.buffered());
         if size == 0 {
@@ -335,11 +335,11 @@ impl<S: Stream> Socket<S> {
         }
     }
 
-    /// The transport is broken: what it may still have to read is nobody's any more.
+    /// The transport is broken: what could still be read from it is lost.
     fn lose(&mut self, now: Instant) {
         let error = match self.wire.io.take_error() {
             Ok(Some(error)) | Err(error) => error,
-            // Whoever met it has had it.
+            // It was reported, and cleared, before.
             Ok(None) => ErrorKind::ConnectionReset.into(),
         };
         self.end(now, Some(error));

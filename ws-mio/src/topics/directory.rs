@@ -1,13 +1,13 @@
-//! Which topics a loop has members of: looked at by whoever publishes, from any thread.
+//! The topics that a loop has members of, for publishers on any thread.
 //!
 //! A loop that has no members is not woken for a message, and one that has gets it with the topic's number. The names
-//! change when somebody subscribes, which is seldom; so one lock is enough.
+//! change when a connection subscribes, which is seldom; so one lock is enough.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A loop's number for a topic. It is never used again for another one.
+/// A loop's number for a topic. It is never reused for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TopicId {
     pub(crate) slot: u32,
@@ -44,7 +44,7 @@ impl Directory {
         self.lock().insert(name, entry);
     }
 
-    /// Sets how many members there are; the last to leave takes the topic with him.
+    /// Sets how many members there are; without members the topic is removed.
     pub(crate) fn count(&self, name: &str, members: usize) {
         let mut entries = self.lock();
         if members == 0 {

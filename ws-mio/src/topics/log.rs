@@ -1,15 +1,15 @@
 //! What was published in a turn of the loop, and who is to get what of it.
 //!
-//! A thousand members that get the same messages have one history: a message goes to its end once, however many they
-//! are. Whoever is left out of a message has a history of his own from there.
+//! A thousand members that get the same messages share one history: a message goes to its end once, however many they
+//! are. A member that does not get a message has a history of its own from there.
 //!
 //! ```text
 //! messages   m0  m1  m2
 //! histories  [m0] <- [m0 m1] <- [m0 m1 m2]      most members
-//!                \__ [m0 m2]                    who said m1 himself
+//!                \__ [m0 m2]                    the publisher of m1
 //! ```
 //!
-//! So what one member after another has to be written is the same bytes, gathered once.
+//! So the bytes to write are the same for one member after another, and gathered once.
 
 use std::mem;
 
@@ -97,7 +97,7 @@ impl Log {
         next
     }
 
-    /// Whoever has this history gets the message that is pushed next, too; `false`: some have gone on from it to others.
+    /// All members with this history get the message that is pushed next, too; `false`: some have gone on to another one.
     pub(super) fn lengthen(&mut self, history: u32, frame_len: usize) -> bool {
         let (message, next) = (self.messages.len() as u32, self.nodes.len() as u32);
         let Some(node) = self.nodes.get_mut(history as usize).filter(|node| node.child == NIL) else {
@@ -132,7 +132,7 @@ impl Log {
         self.order.iter().rev().filter_map(|&message| self.messages.get(message as usize))
     }
 
-    /// Has the plain frames of a history stand together.
+    /// Gathers the plain frames of a history.
     pub(super) fn gather(&mut self, history: u32) {
         if self.depth(history) > 1 && self.joined_for != history {
             let mut joined = mem::take(&mut self.joined);
@@ -173,7 +173,7 @@ impl Log {
         allows.then_some(&self.joined)
     }
 
-    /// Everybody has got everything.
+    /// All members have got all messages.
     pub(super) fn clear(&mut self) -> impl Iterator<Item = Prepared> {
         self.nodes.clear();
         self.nodes.shrink_to(KEPT);

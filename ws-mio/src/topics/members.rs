@@ -1,7 +1,7 @@
-//! Who is in which topic.
+//! Which connection is a member of which topic.
 //!
-//! Topics know their members and members their topics, each with its place in the other's list: whoever leaves is found
-//! at once, and the last of a list comes to stand in his gap.
+//! Topics know their members and members their topics, each with its place in the other's list: a member that leaves is
+//! found at once, and the last of the list takes its place.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::log::NIL;
 use super::{Member, Place, Seat, Standing, Topic, TopicError, Topics, check};
 
 impl Topics {
-    // Who is in.
+    // Membership.
 
     /// `false`: it was in before.
     pub(crate) fn subscribe(&mut self, slot: u32, name: &str) -> Result<bool, TopicError> {
@@ -51,7 +51,7 @@ impl Topics {
         true
     }
 
-    /// A connection ends, or begins to: it is in no topic any more.
+    /// Removes a connection that ends, or begins to, from all its topics.
     #[inline]
     pub(crate) fn leave(&mut self, slot: u32) {
         if let Some(member) = self.seated(slot) {
@@ -73,7 +73,7 @@ impl Topics {
         self.unseat(slot);
     }
 
-    /// What a connection is in.
+    /// The topics of a connection.
     pub(crate) fn names(&self, slot: u32) -> impl Iterator<Item = &str> {
         let places = self.member(slot).map_or(&[][..], |member| &member.places);
         places.iter().filter_map(|place| self.topics.get(place.topic as usize)?.name.as_deref())

@@ -1,4 +1,4 @@
-//! What members get: noted when it is published, written at the end of the turn.
+//! Publishing: messages are noted when they are published, and written at the end of the turn.
 
 use std::io::{self, Write};
 use std::mem;
@@ -25,7 +25,7 @@ const MUCH: usize = CORK;
 /// Frames are gathered for one write up to this length, in bytes.
 const GATHERED: usize = 256 << 10;
 
-/// A message that is framed when it turns out that somebody gets it.
+/// A message that is framed when it turns out to have receivers.
 struct Draft<'m> {
     message: Message<'m>,
     spares: Option<&'m Spares>,
@@ -46,7 +46,7 @@ impl<'m> Draft<'m> {
         Some((entry, prepared))
     }
 
-    /// Leaves it for other loops; the last gets it itself, so that whoever is done with it last can use its memory again.
+    /// Leaves it for other loops; the last gets it itself, so that the last to be done with it can reuse its memory.
     fn leave<'i>(
         &mut self,
         inboxes: impl Iterator<Item = &'i Inbox>,
@@ -166,9 +166,9 @@ impl Topics {
             published.dropped += dropped;
         }
         let others = inboxes.iter().enumerate().filter(|(index, _)| *index != self.index);
-        // What is not left is counted.
+        // Messages that are not left there are counted.
         let _ = draft.leave(others.map(|(_, inbox)| inbox), name, &mut published);
-        // Nobody got it: its memory is for the next.
+        // Nobody got it: its memory goes to the next message.
         if let Some(spares) = draft.spares {
             spares.keep(draft.prepared.into_iter());
         }
@@ -281,7 +281,7 @@ impl Topics {
         }
     }
 
-    /// A connection was worked with: how it stands with its members' messages from now on.
+    /// Notes after work with a connection whether it can take published messages from now on.
     #[inline]
     pub(crate) fn review(&mut self, slot: u32, socket: &Socket<Link>) {
         let Some(member) = self.seated(slot) else { return };
@@ -309,7 +309,7 @@ impl Topics {
         }
     }
 
-    /// Those who are to get something, in the best order.
+    /// The members that are to get something, in the best order.
     pub(crate) fn take_dirty(&mut self) -> Option<Vec<u32>> {
         if self.dirty.is_empty() {
             return None;
@@ -340,14 +340,14 @@ impl Topics {
         (member.history != NIL || member.standing == Standing::Overflown).then_some(member.slot)
     }
 
-    /// Writes to those of `dirty` who are at rest and compress nothing: each gets the bytes that stand there, and nothing
-    /// else is touched. Returns how many are done with, and what came of writing to the next one, if that was tried.
+    /// Writes to those of `dirty` that are idle and compress nothing: each gets the gathered bytes, and nothing else is
+    /// touched. Returns how many are done, and the result of writing to the next one, if that was tried.
     pub(crate) fn write_plain<D>(
         &mut self,
         dirty: &[u32],
         table: &mut Table<D>,
     ) -> (usize, Option<io::Result<usize>>) {
-        // Whoever has got his messages has no history, and is not as the others any more.
+        // A member that has got its messages has no history, and no longer equals the others.
         self.age += 1;
         let Self { members, log, made, .. } = self;
         let (mut run, mut depth, mut frames) = (NIL, 0, &[][..]);
@@ -420,7 +420,7 @@ impl Topics {
         Written::Part(frames, written)
     }
 
-    /// Nothing is noted for a member any more, whatever became of it.
+    /// Drops what is noted for a member, whatever became of it.
     pub(crate) fn drop_noted(&mut self, member: u32) {
         if let Some(Member { history, .. }) = self.members.get_mut(member as usize)
             && *history != NIL
@@ -430,7 +430,7 @@ impl Topics {
         }
     }
 
-    /// The turn's messages are delivered: nobody is to get anything any more.
+    /// The turn's messages are delivered: nothing is noted for any member.
     pub(crate) fn end_turn(&mut self) {
         self.age += 1;
         let done = self.log.clear();

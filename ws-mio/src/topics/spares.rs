@@ -1,15 +1,15 @@
 //! The memory of messages that all loops are done with, for the next ones.
 //!
-//! Whoever is done with a message last puts it here, which may be any loop; so they share one place.
+//! The last loop to be done with a message puts it here, which may be any; so they share one place.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ws_core::{Message, Prepared, Spare};
 
-/// Most messages whose memory is kept.
+/// Maximum number of messages whose memory is kept.
 const MOST: usize = 16;
 
-/// Longest frame whose memory is kept.
+/// Maximum length of a frame whose memory is kept, in bytes.
 const LONGEST: usize = 128 << 10;
 
 #[derive(Debug, Default)]

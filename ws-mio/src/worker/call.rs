@@ -1,4 +1,4 @@
-//! Connections that a loop makes: from the order to the handler's word, exactly one for each.
+//! Connections that a loop makes: from the request to the one call of the handler that tells the outcome.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -20,14 +20,14 @@ use crate::socket::{Socket, State};
 #[derive(Debug)]
 pub(super) struct Call {
     connect: Connect,
-    /// Which address is next.
+    /// The index of the next address.
     next: usize,
-    /// What the one before said.
+    /// The error of the one before.
     error: io::Error,
     began: Instant,
     /// Since when it waits for another one.
     waits_since: Instant,
-    /// The address that nobody else connects to meanwhile.
+    /// The address that no other call connects to meanwhile.
     pub(super) holds: Option<SocketAddr>,
 }
 
@@ -67,7 +67,7 @@ impl<H: Handler> Worker<H> {
         self.try_next(call, now);
     }
 
-    /// Tells those that were never tried of the end, and has those on other loops go on who waited for them.
+    /// Tells the calls that were never tried of the end, and lets those on other loops go on that waited for them.
     pub(super) fn hang_up_all(&mut self, connects: Vec<Connect>, turns: &[Turn]) {
         let waiting = std::mem::take(&mut self.desk.waiting).into_values().map(|call| call.connect);
         for connect in waiting.chain(connects) {
@@ -140,7 +140,7 @@ impl<H: Handler> Worker<H> {
         if left.is_zero() {
             return Err(ConnectError::Timeout);
         }
-        // An address that swallows everything does not take the time of the others.
+        // An address that never answers does not take the time of the others.
         let others = call.connect.addresses.len().saturating_sub(call.next);
         let share = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
         socket.stand_by(now.saturating_add(left / share));
@@ -154,7 +154,7 @@ impl<H: Handler> Worker<H> {
 }
 
 impl<H: Handler> Desk<H> {
-    /// Others may connect to the address that a call has held.
+    /// Releases the address that a call has held, for others to connect to.
     fn release(&self, call: &mut Call) {
         if let Some(address) = call.holds.take() {
             self.remote.pass_turn(address);
@@ -206,14 +206,14 @@ fn link_to(stream: TcpStream, uri: Uri<'_>, connect: &Connect) -> Result<Link, C
     }
     let config = match &connect.tls {
         Some(config) => config.clone(),
-        // Whoever asked has tried it, and this says why it did not work.
+        // The caller has tried it, and this says why it did not work.
         None => crate::tls::system_config().map_err(ConnectError::Tls)?,
     };
     Ok(Link::Tls(Box::new(crate::tls::Stream::connect(stream, uri.host(), config)?)))
 }
 
 impl Remote {
-    /// Whoever held an address is done with it: the next has the turn, unless its loop has ended.
+    /// Passes an address on: the next call in line has the turn, unless its loop has ended.
     fn pass_turn(&self, address: SocketAddr) {
         while let Some(Ticket { loop_index, number }) = self.lines.leave(address) {
             let told = self.inboxes.get(loop_index).map(|inbox| {

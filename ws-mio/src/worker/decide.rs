@@ -1,4 +1,4 @@
-//! Requests: the application's word on each, at once or later, and what follows from it.
+//! Requests: the application's answer to each, at once or later, and what follows from it.
 
 use std::any::Any;
 
@@ -12,8 +12,8 @@ use crate::later::Decision;
 use crate::socket::State;
 
 impl<H: Handler> Worker<H> {
-    /// Time has passed for somebody: if that was too much for his answer, the application is told, and not only when he
-    /// has heard of it and hung up.
+    /// Tells the application if a request's time for an answer has passed: now, and not only when the client has heard of it
+    /// and hung up.
     pub(super) fn tell_who_left(&mut self, at: u32) {
         if !self.desk.undecided.contains(&at) {
             return;
@@ -31,7 +31,7 @@ impl<H: Handler> Worker<H> {
 }
 
 impl<H: Handler> InHand<'_, H> {
-    /// Has the application judge a request, and goes on with what it says.
+    /// Has the application judge a request, and does what it says.
     pub(super) fn decide(&mut self) -> Result<State, Error> {
         let Some((request, link)) = self.socket.asked(self.now) else { return Ok(State::Waiting) };
         let visitor = Visitor {

@@ -1,7 +1,7 @@
-//! What was published leaves: each member gets all that is noted for it, in one write.
+//! Delivering what was published: each member gets all that is noted for it, in one write.
 //!
-//! Most members are at rest. They are written to where they stand in the table, from where the frames stand, and
-//! nothing else is touched. Only one whose transport does not take everything gets a socket.
+//! Most members are idle. They are written to in their places in the table, from where the frames are, and nothing else is
+//! touched. Only a member whose transport does not take everything gets a socket.
 
 use ws_core::Instant;
 
@@ -78,7 +78,7 @@ impl<H: Handler> Worker<H> {
                 }
                 hand.flush()
             });
-            // Whatever became of it: nothing refers to this turn's messages any more.
+            // Whatever became of it: nothing refers to this turn's messages now.
             self.desk.topics.drop_noted(member);
         }
     }

@@ -1,4 +1,4 @@
-//! The end of a loop: those who are connected are told, those who came too late are told, too.
+//! The end of a loop: connections get a close frame, and what came too late is reported.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::remote::{Batch, ConnId};
 use crate::socket::State;
 
 impl<H: Handler> Worker<H> {
-    /// nobody is let in, each connection gets a close frame, and what is no connection yet ends.
+    /// nothing more is accepted, each connection gets a close frame, and those still in their handshake end.
     pub(super) fn begin_shutdown(&mut self, grace: Duration, now: Instant) {
         self.shut_door();
         let ends = now.saturating_add(grace);
@@ -42,7 +42,7 @@ impl<H: Handler> Worker<H> {
     }
 
     pub(super) fn drop_the_rest(&mut self) {
-        // Nothing is begun any more, such as connecting to the next address.
+        // Nothing new is begun, such as connecting to the next address.
         self.ends.get_or_insert(Instant::ZERO);
         for at in 0..self.table.end() {
             if let Some((id, is_told)) = self.table.lend(at).map(|(socket, id, _)| (id, socket.is_told())) {

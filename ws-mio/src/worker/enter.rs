@@ -56,7 +56,7 @@ impl<H: Handler> Worker<H> {
         let adopt::Arrival { stream, session, state } = arrival;
         self.inbox().arriving.fetch_sub(1, Ordering::Relaxed);
         let Some(state) = self.desk.handler.adopt(state) else { return };
-        // One that waits would have all others wait.
+        // A blocking stream would block all others.
         let seated = stream
             .set_nonblocking(true)
             .and_then(|()| self.seat(Socket::over(Link::Tcp(TcpStream::from_std(stream)), session)));
@@ -73,7 +73,7 @@ impl<H: Handler> Worker<H> {
         }
     }
 
-    /// Gives a socket a place, and has its events told.
+    /// Gives a socket a place, and registers it.
     pub(super) fn seat(&mut self, mut socket: Socket<Link>) -> io::Result<u32> {
         socket.set_overflow(self.table.overflow());
         let (at, id) = self.table.take_place().ok_or(ErrorKind::OutOfMemory)?;

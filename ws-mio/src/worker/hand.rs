@@ -1,4 +1,4 @@
-//! A connection in hand: it does something, the application is called, and what follows from that is done.
+//! A connection in hand: its socket does something, the application is called, and what follows from that is done.
 
 use ws_core::{Event, Instant};
 

@@ -18,7 +18,7 @@ impl<H: Handler> Worker<H> {
     pub(super) fn obey(&mut self, now: Instant) {
         let mut batch = mem::take(&mut self.batch);
         if self.inbox().take(&mut batch) {
-            // First of all: what is sent to somebody was left here behind his answer.
+            // First of all: what is sent to a client was left here behind the answer to its request.
             for Answered { id: of, answer } in mem::take(&mut batch.answers) {
                 self.work(
                     of.slot,

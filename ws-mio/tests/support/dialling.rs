@@ -1,4 +1,4 @@
-//! Loops that connect, and those whom they call: servers whose answers are written by hand.
+//! Loops that connect, and what they connect to: servers whose answers are written by hand.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Sender, channel};
@@ -21,7 +21,7 @@ pub(crate) enum Called {
     Closed(ConnId),
 }
 
-/// Whoever is told that this one has failed is [`Called::Busy`] then.
+/// A handler that is told that this one has failed is then [`Called::Busy`].
 pub(crate) const BUSY: u64 = 99;
 
 /// Calls, and takes calls, but for those to `/no`.
@@ -66,7 +66,7 @@ impl Running<Called> {
         Self::unbound(change, |given| Caller(given.told))
     }
 
-    /// Somebody to call.
+    /// A server to connect to.
     pub(crate) fn called() -> Self {
         Self::serve(|_| {}, |given| Caller(given.told))
     }
@@ -106,7 +106,7 @@ pub(crate) fn to(address: SocketAddr, path: &str, tag: u64) -> Connect {
     connect
 }
 
-/// Who is called, by hand.
+/// A server by hand.
 pub(crate) struct ByHand(TcpListener);
 
 impl ByHand {

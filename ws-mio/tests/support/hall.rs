@@ -156,7 +156,7 @@ impl Hall {
         self.guest_who(REQUEST).0
     }
 
-    /// With a request of his own; and the answer.
+    /// With its own request; and the answer.
     pub(crate) fn guest_who(&self, request: &[u8]) -> (Guest, String) {
         let (peer, head) = self.greet(request);
         (Guest(peer), head)

@@ -1,5 +1,5 @@
-//! What these tests have in common: peers that write their bytes by hand; a loop with one socket in it and a virtual clock; and,
-//! in the modules, servers on threads of their own.
+//! What these tests have in common: peers that write their bytes by hand; a loop with one socket in it and a virtual clock;
+//! and, in the modules, servers on threads of their own.
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
 #[cfg(feature = "tls")]
@@ -237,7 +237,7 @@ pub(crate) fn await_bytes(io: &mio::net::TcpStream, count: usize) {
     until("all bytes", || io.peek(&mut bytes).is_ok_and(|there| there == count));
 }
 
-/// Waits until the other end's system has all that was written here: whoever waits there is told of it before of what
+/// Waits until the other end's system has all that was written here: a loop there is told of it before of what
 /// others write from now on.
 pub(crate) fn await_arrival(peer: &TcpStream) {
     if cfg!(target_os = "linux") {
@@ -247,8 +247,8 @@ pub(crate) fn await_arrival(peer: &TcpStream) {
     }
 }
 
-/// Starts one test of this program once more, in a process of its own with so many descriptors. `None`: this is that process,
-/// whose standard input ends with the one that started it.
+/// Starts one test of this program once more, in a process of its own with so many descriptors. `None`: this is that
+/// process, whose standard input ends with the one that started it.
 pub(crate) fn with_descriptors(count: u32, test: &str) -> Option<Child> {
     const CHILD: &str = "WS_MIO_WITH_DESCRIPTORS";
     if cfg!(not(unix)) || std::env::var_os(CHILD).is_some() {
