@@ -108,7 +108,14 @@ fn churn_through_a_move() {
         events(&lobby);
     }
     assert!(refused > 10_000, "{refused}");
-    assert!(Link::open(&hub, &(&to).into(), OutboxLimits::new(), fixture::who(), fixture::terms()).is_err());
+    let come = |pool: Pool| {
+        Link::open(&hub, &pool, OutboxLimits::new(), fixture::who(), fixture::terms())
+            .map(|link| link.target.clone())
+    };
+    assert!(come((&to).into()).is_err());
+    for _ in 0..3 {
+        assert!(come(Pool::new([&to, &lobby])).is_ok_and(|target| target.is(&lobby)));
+    }
     let heard = events(&to);
     assert!(heard.len() <= 4 * MAX_LETTERS + 3, "{}", heard.len());
     // It is told of none by halves, and takes others again.
