@@ -26,7 +26,7 @@ use crate::seat::RetargetError;
 use crate::supervise::{ActorOptions, Fault, drop_contained};
 use crate::target::Target;
 
-/// What happens on connections, one call at a time.
+/// An actor: it is called for what happens on its connections, one call at a time.
 ///
 /// For every connection: one `connect`, its messages in order, one `disconnect`; then nothing. Calls about different
 /// connections come in the order in which things happened, as far as one process can tell.
@@ -152,8 +152,8 @@ impl<A: WsActor> Context<A> {
         self.hub.retarget(id, relay)
     }
 
-    /// Has [`WsActor::cast`] called with this message after a delay. An actor's timers end with
-    /// it.
+    /// Sets a timer: [`WsActor::cast`] is called with this message after a delay. An actor's
+    /// timers end with it.
     pub fn after(&mut self, delay: Duration, message: A::Cast) {
         let at = Instant::now().checked_add(delay);
         // A point in time beyond the clock's range never comes.
@@ -294,7 +294,7 @@ impl Hub {
         self.spawn_with(name, ActorOptions::new(), make)
     }
 
-    /// [`Hub::spawn`], with options for what happens when the actor fails.
+    /// Starts an actor as [`Hub::spawn`] does, with options for what happens when it fails.
     ///
     /// # Errors
     /// As there.

@@ -7,7 +7,7 @@ use crate::actor::{Context, WsActor};
 use crate::hub::Hub;
 use crate::id::ConnId;
 
-/// Why a connection was not made one of this user.
+/// Why a connection was not authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AuthenticateError {

@@ -17,7 +17,7 @@ use crate::id::ConnId;
 use crate::outgoing::Outgoing;
 use crate::supervise::bounded;
 
-/// How a program's own types travel on the wire: [`Json`], or a codec of your own.
+/// Encodes and decodes a program's own types: [`Json`], or a codec of your own.
 ///
 /// A binary one, for example:
 ///
@@ -84,7 +84,7 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    /// [`DecodeError::Malformed`], for this reason.
+    /// A [`DecodeError::Malformed`] with this reason.
     pub fn malformed(reason: impl fmt::Display) -> Self {
         Self::Malformed(bounded(&reason))
     }
@@ -115,7 +115,7 @@ impl std::error::Error for DecodeError {}
 pub struct EncodeError(String);
 
 impl EncodeError {
-    /// For this reason, of which 512 bytes are kept.
+    /// An error with this reason, of which 512 bytes are kept.
     pub fn new(reason: impl fmt::Display) -> Self {
         Self(bounded(&reason))
     }
@@ -228,7 +228,7 @@ pub struct Typed<C> {
 }
 
 impl<C: Codec> Typed<C> {
-    /// Closes connections that send what cannot be read.
+    /// A codec that closes connections that send what it cannot read.
     pub fn new(codec: C) -> Self {
         Self { codec: Arc::new(codec), on_error: OnDecodeError::Close, failed: Arc::default() }
     }

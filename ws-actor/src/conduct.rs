@@ -25,7 +25,7 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// Any number of anything.
+    /// No limit.
     pub const fn new() -> Self {
         Self { messages: None, bytes: None, action: OverRate::Close }
     }

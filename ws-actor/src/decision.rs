@@ -106,7 +106,7 @@ impl Relay {
         self
     }
 
-    /// The actor gets a [`Heartbeat`](crate::Heartbeat) of the connection at this interval. Below a millisecond
+    /// Has the actor get a [`Heartbeat`](crate::Heartbeat) of the connection at this interval. Below a millisecond
     /// there is none.
     #[must_use]
     pub fn heartbeat(mut self, every: Duration) -> Self {

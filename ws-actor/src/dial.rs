@@ -31,7 +31,7 @@ use crate::meta::Meta;
 pub enum DialError {
     /// Connecting failed: the address, the network, TLS, time, or the server's answer.
     Failed(ConnectError),
-    /// None of the actors that were named runs.
+    /// None of the actors that were named runs, or has room for connections.
     NoTarget,
     /// The Hub shuts down, or has ([`Hub::shutdown`]).
     ShutDown,
@@ -71,7 +71,7 @@ impl From<ConnectError> for DialError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AttachError {
-    /// None of the actors that were named runs. The connection still waits.
+    /// None of the actors that were named runs, or has room for connections. The connection still waits.
     NoTarget,
     /// The Hub shuts down, or has ([`Hub::shutdown`]). The connection still waits, in vain.
     ShutDown,
@@ -117,7 +117,7 @@ pub struct DialStatus {
     pub attempts: u64,
     /// How the last connection ended, if one has.
     pub lost: Option<Reason>,
-    /// Why the last attempt that failed did.
+    /// Why the last failed attempt failed.
     pub error: Option<Arc<DialError>>,
 }
 

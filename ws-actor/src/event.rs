@@ -102,7 +102,7 @@ impl From<CloseFrame> for Message {
     }
 }
 
-/// What a close frame says: a code, and a reason for logs (at most 123 bytes).
+/// The content of a close frame: a code, and a reason for logs (at most 123 bytes).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloseFrame {
     /// Why the connection ends.
@@ -157,7 +157,7 @@ pub struct Connect {
     pub params: Params,
     /// The query: what followed the path's question mark, as sent; empty if there was none.
     pub query: Arc<str>,
-    /// The subprotocol that is spoken, if one was agreed upon.
+    /// The subprotocol, if one was agreed upon.
     pub subprotocol: Option<Arc<str>>,
     /// The user of the connection, if the decision named one ([`Relay::user`](crate::Relay::user)).
     pub user: Option<Arc<str>>,
@@ -306,7 +306,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What an actor is told of a connection, as one type ([`Target::from_fn`](crate::Target::from_fn)).
+/// Everything that an actor gets of a connection, as one type ([`Target::from_fn`](crate::Target::from_fn)).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {

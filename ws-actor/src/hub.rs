@@ -36,7 +36,7 @@ use crate::waiters::Ticket;
 /// Shards of the registry and of the table of rooms.
 pub(crate) const SHARDS: usize = 64;
 
-/// All connections of a program, its rooms, and the names of its actors.
+/// A handle on all connections of a program, its rooms, and the names of its actors.
 ///
 /// A clone is another handle on the same.
 #[derive(Clone)]
@@ -299,7 +299,7 @@ impl Hub {
         ids
     }
 
-    /// How many connections there are, without counting them.
+    /// The number of connections, known without counting them.
     pub fn connection_count(&self) -> usize {
         self.shared.count.load(Ordering::Acquire)
     }

@@ -14,7 +14,7 @@ use std::time::SystemTime;
 pub struct NodeId(u64);
 
 impl NodeId {
-    /// Draws a number that no earlier incarnation had, with a chance of one in 2^64 of being wrong.
+    /// Draws a random number, which an earlier incarnation had with a chance of one in 2^64.
     ///
     /// The standard library seeds its hash keys from the system's entropy and gives each hasher of a process other
     /// ones; process and time are mixed in, should the system have none. The number has to be unique, not secret.
@@ -39,7 +39,7 @@ impl fmt::Debug for NodeId {
     }
 }
 
-/// The name of one connection.
+/// The id of one connection.
 ///
 /// As text it is sixteen hexadecimal digits for the node's incarnation, a dash, and the connection's number in as
 /// few digits as it needs: `3f2a9c0d11e4b765-1b`. Only this form is parsed back, so that equal ids are equal texts.

@@ -44,7 +44,7 @@ impl Listening {
         self.local_addr
     }
 
-    /// Takes no more connections. Those that are open go on.
+    /// Stops accepting connections. Open ones go on.
     pub fn stop(&self) {
         self.stop.send_replace(true);
     }

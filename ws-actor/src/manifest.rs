@@ -72,7 +72,7 @@ pub struct Manifest {
     pub routes: Vec<RouteSpec>,
 }
 
-/// An actor that is to run.
+/// An actor to run.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ActorSpec {
@@ -97,7 +97,7 @@ impl ActorSpec {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RouteSpec {
-    /// As in [`Route::ws`].
+    /// The path, as in [`Route::ws`].
     pub path: String,
     /// Names of actors that take the connections in turn: of this manifest, or running already.
     pub targets: Vec<String>,
@@ -186,7 +186,7 @@ impl Catalog {
         Self::default()
     }
 
-    /// A kind of actor. `make` makes one of its configuration; on its task, and again when it is restarted. Of two
+    /// Adds a kind of actor. `make` makes one from its configuration; on its task, and again when it is restarted. Of two
     /// of one name, the later counts.
     #[must_use]
     pub fn actor<A: WsActor>(
@@ -203,7 +203,7 @@ impl Catalog {
         self
     }
 
-    /// A decision ([`Route::decide`]). Of two of one name, the later counts.
+    /// Adds a decision ([`Route::decide`]). Of two of one name, the later counts.
     #[must_use]
     pub fn auth<F, R>(mut self, name: impl Into<String>, decide: F) -> Self
     where
@@ -288,7 +288,7 @@ impl fmt::Display for ManifestError {
 impl std::error::Error for ManifestError {}
 
 impl Manifest {
-    /// A server without routes.
+    /// A manifest without actors and routes.
     pub fn new(listen: impl Into<String>) -> Self {
         Self {
             listen: listen.into(),

@@ -25,9 +25,9 @@ pub struct Metrics {
     pub connections: usize,
     /// Connections that have been opened.
     pub opened: u64,
-    /// Connections that have ended, by how they did: [`Ending::SlowConsumer`] and so on.
+    /// Connections that have ended, by how they ended: [`Ending::SlowConsumer`] and so on.
     pub closed: Tally<Ending>,
-    /// Upgrades that were refused, by why they were.
+    /// Upgrades that were refused, by reason.
     pub refused: Tally<RefusalKind>,
     /// Messages that have come, whole.
     pub messages_in: u64,
@@ -46,9 +46,9 @@ pub struct Metrics {
     /// For some numbers of messages, how many connections have at most that many waiting: `(16, 950)` says that
     /// 950 connections have 16 or less.
     pub queue_depths: [(usize, usize); DEPTHS.len()],
-    /// Messages that were dropped, by why they were.
+    /// Messages that were dropped, by reason.
     pub dropped: Tally<DropReason>,
-    /// Rooms that have members, or a handle that somebody holds.
+    /// Rooms that have members, or of which a handle is held.
     pub rooms: usize,
     /// Actors that run.
     pub actors: usize,

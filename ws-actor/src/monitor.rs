@@ -15,7 +15,7 @@ use crate::supervise::contain;
 use crate::sync::lock;
 use crate::target::{CastError, Target};
 
-/// An actor has ended: it has been called for the last time, and its name is free.
+/// The end of an actor: it has been called for the last time, and its name is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ended {
@@ -162,8 +162,8 @@ impl Target {
         }
     }
 
-    /// Has another actor told when this one ends, by a cast: at once if it has ended already, and even if the other's
-    /// mailbox is full. An actor that has ended by then is told nothing.
+    /// Sends another actor a cast when this one ends: at once if it has ended already, and even if the other's mailbox
+    /// is full. An actor that has ended by then is told nothing.
     ///
     /// # Errors
     /// [`CastError::WrongType`]; [`CastError::Down`] if the watcher ends or has ended.
@@ -199,7 +199,7 @@ impl Target {
 }
 
 impl<A: WsActor> actor::Context<A> {
-    /// Has this actor told when another one ends, by a cast ([`Target::monitor`]).
+    /// Sends this actor a cast when another one ends ([`Target::monitor`]).
     pub fn monitor(&self, target: &Target, message: impl FnOnce(Ended) -> A::Cast + Send + 'static) {
         // The type is right, and an actor that is about to stop does not listen.
         let _ = target.monitor(self.me(), message);

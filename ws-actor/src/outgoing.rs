@@ -34,7 +34,7 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// `message`, of which only the latest of this `key` matters: a price, a position, a state.
+    /// A message of which only the latest under this `key` matters: a price, a position, a state.
     pub fn keyed(key: impl Into<Arc<str>>, message: impl Into<Message>) -> Self {
         Self { key: Some(key.into()), ..Self::from(message) }
     }

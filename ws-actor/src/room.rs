@@ -118,12 +118,12 @@ impl Hub {
 }
 
 impl Room {
-    /// Its name.
+    /// The room's name.
     pub fn name(&self) -> &str {
         &self.inner.name
     }
 
-    /// Makes a connection a member. Joining twice is joining once.
+    /// Makes a connection a member. Joining twice has no further effect.
     ///
     /// If the room keeps a history, it is queued to the newcomer before anything that is broadcast later.
     ///

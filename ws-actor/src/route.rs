@@ -52,7 +52,7 @@ impl fmt::Debug for Route {
 }
 
 impl Route {
-    /// The route of this path, compared as it is sent: `/ws` is neither `/ws/` nor `/w%73`.
+    /// Creates a route for this path, which is compared as it is sent: `/ws` is neither `/ws/` nor `/w%73`.
     ///
     /// A segment that begins with a colon is a parameter. It takes any one segment that is not empty, and its value
     /// can be read, decoded, in [`Upgrade::params`] and later: `/ws/chat/:room` is at `/ws/chat/a%20b`, where `room`
@@ -101,7 +101,7 @@ impl Route {
         self.target(Pool::new(members))
     }
 
-    /// Calls a function of yours for each upgrade, after path and origin were checked and before the client is answered.
+    /// Sets a function that decides on each upgrade, after path and origin were checked and before the client is answered.
     /// It may wait, for at most [`Settings::decision_timeout`](crate::Settings::decision_timeout); then, and if it
     /// fails to decide, the client is answered 503 or 500. When the client goes away meanwhile, the future is dropped.
     ///

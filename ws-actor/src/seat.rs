@@ -172,7 +172,7 @@ impl Drop for Receipt {
     }
 }
 
-/// Why a connection was not moved, or nothing of it changed.
+/// Why a connection was not moved or changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RetargetError {

@@ -69,7 +69,7 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// Clients come from 127.0.0.1, each from a port of its own, to `localhost`.
+    /// A server in memory. Its clients come from 127.0.0.1, each from a port of its own, to `localhost`.
     pub fn new(server: Server) -> Self {
         let client = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Self {
@@ -231,7 +231,7 @@ impl TestClient {
         .map_err(TestError::Unsent)
     }
 
-    /// The next text or binary message.
+    /// Waits for the next text or binary message.
     ///
     /// # Errors
     /// [`TestError::Silent`], or [`TestError::Ended`] when no more will come.
@@ -243,7 +243,7 @@ impl TestClient {
         }
     }
 
-    /// The next message, a text.
+    /// Waits for the next message, which has to be a text.
     ///
     /// # Errors
     /// As for [`TestClient::recv`]; [`TestError::Unexpected`] when it is not a text.
@@ -254,7 +254,7 @@ impl TestClient {
         }
     }
 
-    /// The next ping or pong. Those that came are kept until they are asked for.
+    /// Waits for the next ping or pong. Those that came are kept until they are asked for.
     ///
     /// # Errors
     /// As for [`TestClient::recv`].

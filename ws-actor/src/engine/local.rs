@@ -5,14 +5,14 @@ use crate::hub::SendError;
 use crate::id::{ConnId, NodeId};
 use crate::outgoing::Outgoing;
 
-/// There are no other nodes: an id that is not of this one names nothing, and nobody elsewhere has to hear of anything.
+/// The engine of a single node: an id that is not of this one names nothing, and there is nothing to tell others.
 #[derive(Clone, Copy, Debug)]
 pub struct Local {
     node: NodeId,
 }
 
 impl Local {
-    /// A node of its own, under a new incarnation.
+    /// Creates a node of its own, under a new incarnation.
     pub fn new() -> Self {
         Self { node: NodeId::draw() }
     }
