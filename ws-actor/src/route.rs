@@ -180,6 +180,8 @@ impl Route {
         self.held = self.limits.or(server);
         let mut config = Config::clone(protocol);
         self.held.apply_to(&mut config);
+        // Kept by what drives the connection: `Settings::write_timeout`.
+        config.timeouts.write = None;
         if self.in_parts {
             config.delivery = Delivery::Chunks;
         }

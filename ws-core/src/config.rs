@@ -110,7 +110,7 @@ pub struct Timeouts {
     /// From that ping to any sign of life. Default 20 s.
     pub pong: Duration,
     /// How long the transport may take no byte of output that waits; `None`: for ever. Default 60 s. The core sees no
-    /// transport: ws-tokio keeps this one, ws-mio tells how long it has been, and ws-actor has a setting of its own.
+    /// transport, so adapters keep this one; ws-actor has its own, `Settings::write_timeout`.
     pub write: Option<Duration>,
     /// From our close frame to the peer's, and from there to the end of the transport. Default 10 s.
     pub close: Duration,

@@ -75,8 +75,8 @@ pub trait Handler {
     /// The connection was [woken](Remote::waker). Called once for all calls of the waker before it.
     fn woken(&mut self, _peer: &mut Peer<'_, Self::State>) {}
 
-    /// Output has to wait because the peer does not read. [`Peer::stalled_since`] says since when; how long is too long is
-    /// for you to judge.
+    /// Output has to wait because the peer does not read. [`Peer::stalled_since`] says since when. The connection is given
+    /// up after [`Timeouts::write`](ws_core::Timeouts::write); sooner, if you [abort](Peer::abort) it.
     fn stalled(&mut self, _peer: &mut Peer<'_, Self::State>) {}
 
     /// All output that had to wait has left: there is room for more.

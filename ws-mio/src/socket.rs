@@ -310,16 +310,13 @@ impl<S: Stream> Socket<S> {
             Some(opening) => opening.handshake.deadline().or(opening.decide_by.get()),
             None => {
                 let deadline = self.session.connection_ref().deadline();
-                match (deadline, self.park_at.get()) {
-                    (Some(one), Some(other)) => Some(one.min(other)),
-                    (one, other) => one.or(other),
-                }
+                [deadline, self.write_deadline(), self.park_at.get()].into_iter().flatten().min()
             }
         }
     }
 
-    /// Acts on deadlines that have passed: sends the keepalive ping, gives up on silent peers, parks idle state. Harmless
-    /// when early.
+    /// Acts on deadlines that have passed: sends the keepalive ping, gives up on peers that are silent or take
+    /// nothing, parks idle state. Harmless when early.
     ///
     /// Handle the loop's events first: a sign of life may be among them.
     ///

@@ -89,6 +89,12 @@ impl<S: Stream> Socket<S> {
         self.wire.steering.stalled_since.get()
     }
 
+    /// When it is given up because no byte leaves.
+    pub(crate) fn write_deadline(&self) -> Option<Instant> {
+        let since = self.stalled_since()?;
+        Some(since.saturating_add(self.session.connection_ref().config().timeouts.write?))
+    }
+
     /// Whether reading was paused and goes on.
     pub(crate) fn takes_up(&mut self) -> bool {
         self.wire.steering.take_resumed()

@@ -112,6 +112,8 @@ impl Plan {
         let uri = Uri::parse(url)?;
         let mut config = options.protocol;
         options.limits.apply_to(&mut config);
+        // Kept by what drives the connection: `DialOptions::write_timeout`.
+        config.timeouts.write = None;
         let config = ConfigRef::from(config);
         let mut connect = ConnectOptions::new();
         connect.config = config.clone();

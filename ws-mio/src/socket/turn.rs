@@ -5,7 +5,7 @@
 
 use std::io::{self, ErrorKind};
 
-use ws_core::{Advance, Event, Instant, Payload, Transport};
+use ws_core::{Advance, Event, Instant, Payload, Timer, Transport};
 
 use super::{Socket, State};
 use crate::buffers::{Buffers, SIZE};
@@ -156,10 +156,20 @@ impl<S: Stream> Socket<S> {
 
     /// Writes what waits and does what the core says about the transport; `true`: it is no longer needed.
     pub(super) fn settle(&mut self, buffers: &mut Buffers, now: Instant) -> bool {
+        let mut retried = false;
         loop {
             let flushed = self.write(buffers, now);
             if self.wire.steering.aborted {
                 self.fail(Error::Aborted);
+                return true;
+            }
+            if !flushed && self.write_deadline().is_some_and(|deadline| deadline <= now) {
+                // That there is room may be told by an event which is yet to come: the loop may have been away.
+                if !std::mem::replace(&mut retried, true) {
+                    self.wire.blocked = false;
+                    continue;
+                }
+                self.fail(Error::Timeout(Timer::Write));
                 return true;
             }
             match self.session.connection_ref().transport() {
