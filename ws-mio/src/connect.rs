@@ -172,7 +172,7 @@ pub enum ConnectError {
     Entropy(io::Error),
     /// The host's name has no address.
     Resolve(io::Error),
-    /// None of the addresses accepts the connection, or there is none; this is the error of the last.
+    /// None of the addresses accepts the connection, or there is none; this is the error of the last, which its text names.
     Connect(io::Error),
     /// TLS failed: a certificate that is not trusted, or not for this host.
     Tls(io::Error),

@@ -318,7 +318,7 @@ impl<S: Stream> Socket<S> {
     /// Acts on deadlines that have passed: sends the keepalive ping, gives up on peers that are silent or take
     /// nothing, parks idle state. Harmless when early.
     ///
-    /// Handle the loop's events first: a sign of life may be among them.
+    /// Handle the loop's events first, also those that did not fit into one poll: a sign of life may be among them.
     ///
     /// # Errors
     /// As for [`on_ready`](Self::on_ready).

@@ -31,6 +31,17 @@ pub(super) struct Call {
     pub(super) holds: Option<SocketAddr>,
 }
 
+impl Call {
+    /// Keeps why the address that was tried last does not take the connection, and which one that was.
+    fn note(&mut self, error: io::Error) {
+        let tried = self.next.checked_sub(1).and_then(|at| self.connect.addresses.get(at));
+        self.error = match tried {
+            Some(address) => io::Error::new(error.kind(), format!("{address}: {error}")),
+            None => error,
+        };
+    }
+}
+
 impl<H: Handler> Worker<H> {
     /// Begins to connect.
     pub(super) fn call(&mut self, connect: Connect, now: Instant) {
@@ -48,7 +59,7 @@ impl<H: Handler> Worker<H> {
         self.desk.release(&mut call);
         match error {
             ConnectError::Connect(error) => {
-                call.error = error;
+                call.note(error);
                 let now = self.now();
                 self.try_next(call, now);
             }
@@ -112,7 +123,7 @@ impl<H: Handler> Worker<H> {
                     return;
                 }
                 Err(ConnectError::Connect(error)) => {
-                    call.error = error;
+                    call.note(error);
                     self.desk.release(&mut call);
                 }
                 Err(error) => break error,
