@@ -62,7 +62,7 @@ impl Loops {
     }
 
     /// How many connections they have.
-    pub fn connections(&self) -> usize {
+    pub fn connection_count(&self) -> usize {
         self.0.remote.connection_count()
     }
 

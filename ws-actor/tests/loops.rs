@@ -45,7 +45,7 @@ async fn which_are_on_loops() {
 
     let mut listened = Client::open(listening.local_addr(), "/ws").await;
     log.connect().await;
-    until("one is on a loop", || loops.connections() == 1).await;
+    until("one is on a loop", || loops.connection_count() == 1).await;
 
     let serving = Arc::clone(&served);
     let accepting = tokio::spawn(async move {
@@ -54,7 +54,7 @@ async fn which_are_on_loops() {
     });
     let mut accepted = Client::open(addr, "/ws").await;
     log.connect().await;
-    until("two are", || loops.connections() == 2).await;
+    until("two are", || loops.connection_count() == 2).await;
     soon(accepting).await.expect("it has no more to do with it");
 
     let (ours, theirs) = duplex(4 << 10);
@@ -62,7 +62,7 @@ async fn which_are_on_loops() {
     let mut in_memory = Client::of(ours);
     assert_eq!(in_memory.request(&upgrade(addr, "/ws", "")).await.status, 101);
     log.connect().await;
-    assert_eq!((loops.connections(), hub.connection_count()), (2, 3));
+    assert_eq!((loops.connection_count(), hub.connection_count()), (2, 3));
 
     assert_eq!(hub.broadcast("to all").delivered, 3);
     assert_eq!(in_memory.read_text().await, "to all");

@@ -260,8 +260,10 @@ fn c08_a_ping_behind_stuck_output_has_not_left() {
     let (mut peer, io) = sockets();
     let room = Rc::new(Cell::new(3));
     let stream = Narrow { io, room: room.clone(), read: usize::MAX };
+    let mut config = Config::server();
+    config.timeouts.write = None;
     let mut socket =
-        Socket::from_upgraded(stream, Role::Server, &[], Config::server(), Instant::ZERO).expect("a server");
+        Socket::from_upgraded(stream, Role::Server, &[], config, Instant::ZERO).expect("a server");
     let mut buffers = Buffers::new();
     let at = Instant::from_secs;
     socket.send(&mut buffers, at(1), "stuck").expect("room");
