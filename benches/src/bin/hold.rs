@@ -1,5 +1,5 @@
 //! Many connections that one actor holds: how fast they open, what they take, how fast one of them is answered among all
-//! the others. Prints the figures beside the bars of ACTOR.md's row O6, and with `--check` fails when one is not met.
+//! the others. Prints the figures beside the limits of requirement O6, and with `--check` fails if one is not met.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -19,7 +19,7 @@ use ws_benches::workload::Kind;
 const USAGE: &str = "usage: hold [flags]
   --connections N   (10000; each takes a file descriptor here and one in the server)
   --echoes N        round trips, each on another connection (10000)
-  --check           fail where a bar is not met
+  --check           fail if a limit is not met
 It builds nothing: cargo build --profile peak -p ws-benches --bin hold --example actor-echo-server";
 
 /// ACTOR.md, O6: about 4 KB a connection, a connect of 1 to 2 ms, a local round trip below 0.5 ms.
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether the bars are met.
+/// Whether the limits are met.
 fn hold(connections: usize, echoes: usize) -> Result<bool, Box<dyn std::error::Error>> {
     let own = std::env::current_exe()?;
     let directory = own.parent().ok_or("this program lies nowhere")?;
@@ -97,10 +97,10 @@ fn hold(connections: usize, echoes: usize) -> Result<bool, Box<dyn std::error::E
     let answers = micros(&answering, 0.5) < MOST_TO_ANSWER.as_secs_f64() * 1e6;
     let fits = each <= MOST_BYTES;
     println!(
-        "{connections} connections of one actor\n\n| | p50 | p99 | bar | |\n|---|--:|--:|--:|---|\n\
+        "{connections} connections of one actor\n\n| | p50 | p99 | limit | |\n|---|--:|--:|--:|---|\n\
          | connect and handshake, µs | {:.0} | {:.0} | 2000 | {} |\n\
          | round trip of {SIZE} B among all of them, µs | {:.0} | {:.0} | 500 | {} |\n\
-         | resident memory of the server for each, B | {each} | | {MOST_BYTES} | {} |",
+         | resident memory of the server per connection, B | {each} | | {MOST_BYTES} | {} |",
         micros(&opening, 0.5),
         micros(&opening, 0.99),
         verdict(opens),

@@ -68,7 +68,7 @@ fn main() -> ExitCode {
     println!(
         "One room, {} members of which {} stop reading, {} B, {} messages a second for {} s; medians of {} pairs\n\n\
          | policy | p50, µs: none / some stalled | p99, µs: none / some stalled | ratio of the p99s | members left | places \
-         lost | heap, KiB for each that stalled |\n|---|--:|--:|--:|--:|--:|--:|",
+         lost | heap, KiB per stalled member |\n|---|--:|--:|--:|--:|--:|--:|",
         plan.members,
         plan.stalled,
         plan.size,
