@@ -1,13 +1,13 @@
-"""What the scripts of this folder share: build an example, start it, know where it listens, end it, keep score.
+"""What the scripts here share: building an example, starting it, finding out where it listens, stopping it, keeping score.
 
-Every example which serves prints one line with the URL it listens on, for instance `listening on ws://127.0.0.1:9001`;
-given port 0 it prints the port it got. The scripts start everything that way, so that they can run side by side.
+Every server example prints one line with the URL it listens on, for instance `listening on ws://127.0.0.1:9001`;
+given port 0 it prints the port it got. The scripts start everything that way, so they can run side by side.
 
 Environment:
   CARGO       the cargo to build with (default `cargo`)
-  CI          `true`: what is missing is a failure; otherwise it is skipped, with a line that says so
+  CI          `true`: a missing program is a failure; otherwise it is skipped, and a line says so
   and a variable for each program (ECHO_SERVER, ECHO_CLIENT, AUTOBAHN_CLIENT, CHAT): a command line to run instead of our
-  example. A script can so be tried against a program known to be right, or wrong.
+  example. That way a script can be tried against a program known to be right, or wrong.
 """
 
 import os
@@ -35,7 +35,7 @@ SKIPPED = 77
 
 
 class Missing(Exception):
-    """A program that this machine has not, and that could not be installed."""
+    """A program that is not on this machine and could not be installed."""
 
 
 def example(variable, package, name):
@@ -43,7 +43,7 @@ def example(variable, package, name):
     if os.environ.get(variable):
         return shlex.split(os.environ[variable])
     cargo = shlex.split(os.environ.get("CARGO", "cargo"))
-    # All at once, and always the same ones: each choice of packages is one of features, and a build of its own.
+    # All at once, and always the same ones: another choice of packages is another choice of features, and so another build.
     command = cargo + ["build", "--quiet", "--release", "--workspace", "--examples"]
     built = TARGET / "release" / "examples" / name
     if subprocess.run(command, cwd=ROOT).returncode != 0 or not built.exists():
@@ -54,7 +54,7 @@ def example(variable, package, name):
 def free_port():
     """A port nobody listens on. Only for programs that cannot be given port 0 and asked afterwards.
 
-    Not one of those that the system gives to connections: such a one may be taken by the time it is used.
+    Not an ephemeral one: the system may have given that to a connection by the time it is used.
     """
     for _ in range(1000):
         port = random.randrange(10_000, 32_000)
@@ -68,7 +68,7 @@ def free_port():
 
 
 class Server:
-    """A program that was started and has said where it listens. Use it in a `with`: it ends with the block."""
+    """A program that was started and has printed where it listens. Use it in a `with`: it is stopped at the end of the block."""
 
     def __init__(self, command, name="server", wait=60, stdin=subprocess.DEVNULL):
         self.name = name
@@ -129,7 +129,7 @@ class Server:
 
 
 class Score:
-    """Cases done, one printed line each; `finish` closes with the count and gives the exit status."""
+    """Counts the cases and prints a line for each; `finish` prints the totals and returns the exit status."""
 
     def __init__(self, what):
         self.what, self.passed, self.failed = what, 0, []
@@ -150,7 +150,7 @@ class Score:
 
 
 def main(work):
-    """Runs `work`, which returns an exit status; says so when a program is missing."""
+    """Runs `work`, which returns an exit status; if a program is missing, prints which and exits as skipped."""
     try:
         sys.exit(work())
     except Missing as missing:
@@ -159,7 +159,7 @@ def main(work):
 
 
 def python_with(package):
-    """A Python of its own which has this package (`name==version`) from the package registry."""
+    """A Python in a virtual environment that has this package (`name==version`) from the package registry."""
     home = OUT / "python"
     python = home / "bin" / "python"
     if not python.exists():
@@ -174,7 +174,7 @@ def node_with(package):
     node, npm = shutil.which("node"), shutil.which("npm")
     if not node or not npm:
         raise Missing("node and npm are not installed")
-    # A folder each: npm removes what it was not told of.
+    # One folder per package: npm removes packages it was not told about.
     home = OUT / "node" / package
     home.mkdir(parents=True, exist_ok=True)
     quiet = ["--silent", "--no-audit", "--no-fund", "--no-save", "--prefix", str(home)]
@@ -183,13 +183,13 @@ def node_with(package):
 
 
 def run_or_miss(what, command):
-    """Runs an installation, and again when it fails: a registry may be busy."""
+    """Runs an installation, and retries if it fails: a registry may be busy."""
     for pause in (0, 5, 30):
         time.sleep(pause)
         try:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900)
         except subprocess.TimeoutExpired:
-            said = "it did not end within 900 s"
+            said = "it did not finish within 900 s"
             continue
         if done.returncode == 0:
             return
@@ -197,11 +197,11 @@ def run_or_miss(what, command):
     raise Missing(f"could not install {what}:\n{said}")
 
 
-# ---------------------------------------------------------------------------------------------------- a peer of bare bytes
+# ------------------------------------------------------------------------------------------------ a peer that sends raw bytes
 
 
 def frame(opcode, payload=b"", fin=True, rsv=0, mask=b"\x37\xfa\x21\x3d", announce=None):
-    """One frame as RFC 6455, 5.2 draws it, or a wrong one; `announce` is a length other than the payload's."""
+    """One frame as in RFC 6455, 5.2, or a wrong one; `announce` is a length other than the payload's."""
     length = len(payload) if announce is None else announce
     first = (0x80 if fin else 0) | (rsv << 4) | opcode
     bit = 0x80 if mask else 0
@@ -219,7 +219,7 @@ def frame(opcode, payload=b"", fin=True, rsv=0, mask=b"\x37\xfa\x21\x3d", announ
 
 
 class Peer:
-    """A socket that has shaken hands, or not, and then sends whatever bytes it is told to."""
+    """A socket that sends whatever bytes it is told to, with or without a handshake first."""
 
     def __init__(self, server, wait=60, receive_buffer=None):
         self.socket = socket.socket()
@@ -245,7 +245,7 @@ class Peer:
         return self
 
     def read_head(self):
-        """The response head, or what came before the connection ended."""
+        """The response head, or what arrived before the connection ended."""
         while b"\r\n\r\n" not in self.buffer:
             if not self.fill():
                 break
@@ -261,7 +261,7 @@ class Peer:
         self.socket.sendall(data)
 
     def read_frame(self):
-        """(opcode, payload) of the next whole frame, which is taken on trust; None when the connection ended."""
+        """(opcode, payload) of the next whole frame, unchecked; None when the connection ended."""
         while True:
             if len(self.buffer) >= 2:
                 length, start = self.buffer[1] & 0x7F, 2
@@ -277,7 +277,7 @@ class Peer:
                 return None
 
     def ending(self):
-        """How the connection ended, after all that still came: `1009`, `close without code`, `end of stream`, `reset`."""
+        """How the connection ended, after everything that still arrived: `1009`, `close without code`, `end of stream`, `reset`."""
         seen = None
         try:
             while (got := self.read_frame()) is not None:
@@ -300,6 +300,6 @@ class Peer:
 
 
 def scratch(prefix):
-    """A new folder that goes away with the `with`."""
-    # A program that was ended a moment ago may still write into it.
+    """A new folder that is removed at the end of the `with`."""
+    # A program that was stopped a moment ago may still write into it.
     return tempfile.TemporaryDirectory(prefix=f"ws-{prefix}-", ignore_cleanup_errors=True)

@@ -1,10 +1,10 @@
 """A proxy that records, and an audit of what it recorded: what two WebSocket peers agreed on, and whether they kept to it.
 
-`Recorder` stands between a client and a server. `audit` reads the bytes of a connection with neither's code: the two extension
-lines, every frame, every message, inflated by Python's zlib as the agreement has it (RFC 7692, section 7). It fails on
-  - RSV1 where it may not stand (6: on the first frame of a data message only), a client's frame without a mask, or a server's with;
-  - a message that needs an earlier one's context, where none may be kept; or no such message at all, where it may;
-  - a reference farther back than the agreed window: it is inflated in small steps, behind which zlib keeps only the window.
+`Recorder` stands between a client and a server. `audit` reads the bytes of a connection without either's code: the two
+extension lines, every frame, every message, inflated by Python's zlib as agreed (RFC 7692, section 7). It fails on
+  - RSV1 where it is not allowed (6: only on the first frame of a data message), an unmasked client frame, a masked server frame;
+  - a message that needs an earlier one's context where none may be kept, or no such message at all where it may be;
+  - a reference farther back than the agreed window: inflated in small steps, between which zlib keeps only the window.
 """
 
 import re
@@ -16,7 +16,7 @@ from collections import namedtuple
 TAIL = b"\x00\x00\xff\xff"
 NAMES = ["server_no_context_takeover", "client_no_context_takeover", "server_max_window_bits", "client_max_window_bits"]
 Agreement = namedtuple("Agreement", ["server_fresh", "client_fresh", "server_bits", "client_bits"])
-# One direction: messages as (opcode, bytes), how many of them had RSV1, bytes of messages, bytes of frames' payloads.
+# One direction: messages as (opcode, bytes), how many of them had RSV1, bytes of the messages, bytes of the frames' payloads.
 Flow = namedtuple("Flow", ["messages", "compressed", "plain", "wire"])
 
 
@@ -30,7 +30,7 @@ class Recording:
 
 class Recorder:
     """Passes connections on to `server`. `offer` replaces the client's line of extensions; `inject` is written to the server
-    behind the request's head, as if the client had."""
+    after the request head, as if the client had sent it."""
 
     def __init__(self, server, offer=None, inject=b""):
         self.server, self.offer, self.inject, self.recordings = server, offer, inject, []
@@ -80,7 +80,7 @@ class Recorder:
         return head + end + self.inject + rest
 
     def last(self):
-        """The newest connection, which is to have ended."""
+        """The newest connection, once it has ended."""
         assert self.recordings, "no connection came"
         assert self.recordings[-1].ended.wait(60), "the connection was left open"
         return self.recordings[-1]
@@ -93,7 +93,7 @@ class Recorder:
 
 
 def agreement_of(line):
-    """What the answer to an offer says; what it leaves out is with context and 15 bits."""
+    """The agreement in the answer to an offer; what it leaves out means context takeover and 15 bits."""
     name, *parameters = [part.strip() for part in line.split(";")]
     assert name == "permessage-deflate", line
     values = dict((parameter.split("=") + [True])[:2] for parameter in parameters)
@@ -110,7 +110,7 @@ def frames(data, masked):
     at = 0
     while at < len(data):
         first, length, start = data[at], data[at + 1] & 0x7F, at + 2
-        assert (data[at + 1] >> 7) == masked, "a mask is missing, or too much"
+        assert (data[at + 1] >> 7) == masked, "a mask is missing, or unexpected"
         if length >= 126:
             width = 2 if length == 126 else 8
             length, start = int.from_bytes(data[start : start + width], "big"), start + width
@@ -140,7 +140,7 @@ def messages(data, masked):
 
 
 def inflate(inflater, payload, bits):
-    """One message, strictly: within a step zlib would take a reference to anything the step itself put out."""
+    """One message, strictly: within one step zlib would accept a reference to anything that step itself produced."""
     if bits == 15:
         out = [inflater.decompress(payload + TAIL)]
     else:
@@ -174,12 +174,12 @@ def flow_of(data, masked, fresh, bits):
             payload = inflate(inflater, payload, bits)
         plain += len(payload)
         flow.append((opcode, payload))
-    assert fresh or leans_back, "the context could be kept, but no message leans on an earlier one"
+    assert fresh or leans_back, "the context could be kept, but no message refers to an earlier one"
     return Flow(flow, marked_ones, plain, wire)
 
 
 def audit(recording):
-    """(offer, answer, agreement, up, down); AssertionError or zlib.error for what is wrong."""
+    """(offer, answer, agreement, up, down); raises AssertionError or zlib.error if anything is wrong."""
     up_head, _, up = bytes(recording.up).partition(b"\r\n\r\n")
     down_head, _, down = bytes(recording.down).partition(b"\r\n\r\n")
     answer = extensions_of(down_head)
@@ -190,13 +190,13 @@ def audit(recording):
 
 
 def audit_echo(recording, count):
-    """The same, of a connection on which `count` messages were echoed; and the figures in a line."""
+    """The same for a connection on which `count` messages were echoed, and the figures as one line."""
     offer, answer, agreed, up, down = audit(recording)
     assert len(up.messages) == len(down.messages) == count, f"{len(up.messages)} up, {len(down.messages)} down"
     assert up.messages == down.messages, "an echo is not what was sent"
     for way, flow in (("up", up), ("down", down)):
-        # Half of the messages are repetitive, less those of a few bytes. The others are noise, and letters of which a quick
-        # compressor makes nothing less: who gains nothing may send them as they are.
+        # Half of the messages are repetitive, apart from those of a few bytes. The others are noise, and letters that a quick
+        # compressor cannot shorten: a sender that gains nothing may send them as they are.
         assert flow.compressed > 0.4 * count, f"{way}: only {flow.compressed} with RSV1"
         assert flow.wire < 0.75 * flow.plain, f"{way}: {flow.plain} bytes went as {flow.wire}"
     figures = [f"{way} {flow.compressed} with RSV1, {flow.plain} -> {flow.wire}" for way, flow in (("up", up), ("down", down))]
@@ -204,7 +204,7 @@ def audit_echo(recording, count):
 
 
 def audit_itself():
-    """Whether the audit notices what it is for: streams which break each rule, made here. What it did not notice."""
+    """Checks that the audit notices what it is for, with streams made here that break each rule. Returns what it missed."""
 
     def stream(bits, fresh, mark=0xC2):
         out, compressor = b"", zlib.compressobj(wbits=-bits)
