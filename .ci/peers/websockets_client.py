@@ -108,7 +108,7 @@ async def subprotocol():
 
 
 def wrong(code, *pieces, compression=None):
-    """Writes bytes past the library; the server's close frame must carry this code, and the server hang up by itself."""
+    """Writes bytes past the library; the server's close frame must carry this code, and the server must hang up by itself."""
 
     async def run():
         async with open_echo(compression=compression, close_timeout=120) as ws:
@@ -130,14 +130,14 @@ def deflated(data):
 
 
 def wrong_deflate(code, *frames):
-    """The same with compression agreed on; each frame is its first byte and its payload."""
+    """The same with compression agreed on; each frame is given as its first byte and its payload."""
     pieces = [bytes([first, 0xFE]) + len(payload).to_bytes(2, "big") + MASK + payload if len(payload) > 125
               else bytes([first, 0x80 | len(payload)]) + MASK + payload for first, payload in frames]
     return wrong(code, *pieces, compression="deflate")
 
 
 def mix(count):
-    """Text and binary, 0 to 100 KiB and short ones mostly, repetitive and random."""
+    """Text and binary, 0 to 100 KiB but mostly short, repetitive and random."""
     printable = bytes(32 + byte % 95 for byte in range(256))
     rng = random.Random(7692)
     for n in range(count):
@@ -162,7 +162,7 @@ def agreed(ws):
 
 
 async def run_broadcast(count, members):
-    """All members connect, and take turns in saying something; each hears all of it, what one says in his order."""
+    """All members connect and take turns sending; each receives all messages, and those of one sender in order."""
     sent = [f"{n} " + message if isinstance(message, str) else b"%d " % n + message for n, message in enumerate(mix(count))]
 
     async def listen(ws):
@@ -188,7 +188,7 @@ async def run_broadcast(count, members):
 
 
 async def run_mix(count, parameters):
-    """Pipelined on one connection with these parameters; what the library took from the answer goes to standard output."""
+    """Sends pipelined messages on one connection with these parameters; prints what the library took from the answer."""
     sent = list(mix(count))
     async with open_echo(extensions=[ClientPerMessageDeflateFactory(**parameters)], compression=None) as ws:
         print("agreed", agreed(ws))

@@ -53,7 +53,7 @@ async function closed(ws, code, reason, ms = 60000) {
 // A whole compressed message, without the tail that is never sent.
 const deflated = (data) => deflateRawSync(data, { level: 9, finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4);
 
-// Text and binary, 0 to 100 KiB and short ones mostly, repetitive and random.
+// Text and binary, 0 to 100 KiB but mostly short, repetitive and random.
 function mixed(n) {
   const size = n < 2 ? [100 << 10, 0][n] : Math.floor((100 << 10) * Math.random() ** 3);
   const rows = Array.from({ length: size / 40 + 1 }, (_, line) => `{"id":${n},"line":${line},"name":"grüße, 世界 🌍"}\n`).join('');
@@ -73,7 +73,7 @@ function agreed(ws) {
     seen.server_max_window_bits ?? 15, seen.client_max_window_bits ?? 15] : null);
 }
 
-// All members connect, and take turns in saying something; each hears all of it, what one says in his order.
+// All members connect and take turns sending; each receives all messages, and those of one sender in order.
 async function broadcast(count, members) {
   const all = [];
   for (const [to, parameters] of members) {
@@ -103,7 +103,7 @@ async function broadcast(count, members) {
   }
 }
 
-// Pipelined on one connection with these parameters; what the library took from the answer goes to standard output.
+// Sends pipelined messages on one connection with these parameters; prints what the library took from the answer.
 async function mix(count, perMessageDeflate) {
   const ws = await open([], { perMessageDeflate: { threshold: 0, ...perMessageDeflate } });
   console.log(`agreed ${agreed(ws)}`);
@@ -118,9 +118,9 @@ async function mix(count, perMessageDeflate) {
   await closed(ws, 1000, '');
 }
 
-// Writes bytes past the library; the server's close frame must carry this code, and soon.
+// Writes bytes past the library; the server's close frame must carry this code and come soon.
 const wrong = (code, ...bytes) => wrongWith(false, code, ...bytes);
-// The same with compression agreed on; each frame is its first byte and its payload.
+// The same with compression agreed on; each frame is given as its first byte and its payload.
 const wrongDeflate = (code, ...frames) => wrongWith(true, code, ...frames.flatMap(([first, payload]) => {
   const length = payload.length < 126 ? [0x80 | payload.length] : [0xfe, payload.length >> 8, payload.length & 255];
   return [[first, ...length], MASK, payload];
