@@ -1,5 +1,5 @@
-//! The same work under criterion, for one build against another: `--save-baseline`, `--baseline`. For ratios to the reference
-//! and to peers look at `micro`, which lets them take turns.
+//! The same work under criterion, to compare one build with another: `--save-baseline`, `--baseline`. For ratios to the
+//! reference and to peers use `micro`, which lets them take turns.
 
 mod suites;
 

@@ -1,8 +1,8 @@
-//! Parts of the protocol in memory, without sockets, against a reference and against peers: tables.
+//! Benchmarks parts of the protocol in memory, without sockets, against a reference and against peers; prints tables.
 //!
-//! Peers take part with the `peers` feature. `--check` ends with status 1 when something costs more than the limit that its
-//! case has. For a profiler, `--suite`, `--case` and `--entrant` leave only those whose name contains a word; ratios are to
-//! the first that is left.
+//! Peers take part with the `peers` feature. `--check` exits with status 1 if something costs more than its case's
+//! limit. For a profiler, `--suite`, `--case` and `--entrant` keep only those whose name contains a word; ratios are to the
+//! first one kept.
 
 mod suites;
 

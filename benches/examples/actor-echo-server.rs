@@ -1,5 +1,5 @@
-//! Echo over ws-actor: `actor-echo-server [--count-heap] [--loops N] ADDRESS`. One actor has all connections, which are tasks
-//! or are on so many loops.
+//! Echo over ws-actor: `actor-echo-server [--count-heap] [--loops N] ADDRESS`. One actor has all connections, which
+//! are tasks, or are driven by N loops.
 
 use std::io;
 
@@ -16,7 +16,7 @@ impl WsActor for Echo {
     type Cast = ();
 
     async fn message(&mut self, cx: &mut Context<Self>, Inbound { id, message, .. }: Inbound) {
-        // Refused when the connection is closing: then nobody waits for it.
+        // Refused when the connection is closing: then nobody is waiting for it.
         let _ = cx.send(id, message);
     }
 }

@@ -1,7 +1,7 @@
-//! Echo over ws-tokio, as the `echo-server` example writes it, with permessage-deflate as the command line says:
+//! Echo over ws-tokio, like the `echo-server` example, with permessage-deflate as the command line says:
 //! `deflate-echo-server [--level N] [--window-bits N] [--count-heap] ADDRESS`.
 //!
-//! Without them: the settings of `echo-server`, which accept any offer. `--window-bits 0` turns it off.
+//! Without these flags it has the settings of `echo-server`, which accept any offer. `--window-bits 0` turns it off.
 
 use std::io;
 
@@ -34,7 +34,7 @@ fn main() -> io::Result<()> {
     serve::serve(&serve::address(flags)?, move |stream| {
         let config = config.clone();
         async move {
-            // Its end is of no interest here: the generator tells what was missing.
+            // How it ends does not matter here: the generator reports what was missing.
             let _ = echo(stream, config).await;
         }
     })

@@ -1,4 +1,4 @@
-//! Echo over ws-mio, as the `mio-echo-server` example writes it, with permessage-deflate as the command line says:
+//! Echo over ws-mio, like the `mio-echo-server` example, with permessage-deflate as the command line says:
 //! `deflate-mio-echo-server [--level N] [--window-bits N] ADDRESS`.
 
 use std::io;
@@ -18,7 +18,7 @@ impl Handler for Echo {
     }
 
     fn event(&mut self, event: Event<'_>, peer: &mut Peer<'_, ()>) {
-        // What cannot be sent has a reason that comes at the connection's end.
+        // If it cannot be sent, the reason comes with the connection's end.
         let _ = match event {
             Event::Text(text) => peer.send(text),
             Event::Binary(bytes) => peer.send(&*bytes),

@@ -1,6 +1,6 @@
 //! The `echo-client` of ws-tokio, the same file, with an allocator that counts: `heap-echo-client URL [STEP ...]`.
 //!
-//! Its last word is what it held at most, for `.ci/hostile`.
+//! Its last line is the most that it held, for `.ci/hostile`.
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! The `echo-server` of ws-tokio, the same file, with an allocator that counts: `heap-echo-server [ADDRESS]`.
 //!
 //! Each byte on its standard input is a question. The answer is a line, `heap: LIVE bytes, PEAK at most`: what the
-//! process holds by now, and the most it held since the question before. `.ci/hostile` asks, to bound what a hostile
+//! process holds now, and the most it held since the previous question. `.ci/hostile` asks, to bound what a hostile
 //! peer costs.
 
 use ws_benches::heap;

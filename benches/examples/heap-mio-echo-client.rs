@@ -1,6 +1,6 @@
 //! The `mio-echo-client` of ws-mio, the same file, with an allocator that counts: `heap-mio-echo-client URL [STEP ...]`.
 //!
-//! Its last word is what it held at most, for `.ci/hostile`.
+//! Its last line is the most that it held, for `.ci/hostile`.
 
 use std::process::ExitCode;
 

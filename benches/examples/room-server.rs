@@ -1,10 +1,10 @@
-//! A room over ws-actor: `room-server [--threads N] [--loops N] [--overflow POLICY] [--count-heap] ADDRESS`. What a member
-//! says goes to all of them. Connections are tasks, or on so many loops. The policy is close (the default), drop-new, drop-old or conflate; with the last, of all that is said only
-//! the latest counts.
+//! A room over ws-actor: `room-server [--threads N] [--loops N] [--overflow POLICY] [--count-heap] ADDRESS`. Each
+//! message goes to all members. Connections are tasks, or are driven by N loops. The policy is close (the default), drop-new,
+//! drop-old or conflate; with the last, only the latest message of all is kept.
 //!
 //! `?` is answered with what broadcasts took since the last one: the nanoseconds that the actor spent on them, and the
-//! places in outboxes that it filled meanwhile. `#` with the members, the places that were lost to the policy, and the bytes on
-//! the heap. `!` gets the member half a MiB in 128 messages, which is half of an outbox by either measure.
+//! places in outboxes that it filled meanwhile. `#` is answered with the members, the places lost to the policy, and the
+//! bytes on the heap. `!` is answered with half a MiB in 128 messages, which is half of an outbox by either measure.
 
 use std::io;
 use std::time::Instant;

@@ -1,7 +1,7 @@
-//! The least of WebSocket: what the limits speak, which show what a server could cost that did nothing more.
+//! The bare minimum of WebSocket, as the limits speak it: they show what a server that did nothing else would cost.
 //!
 //! A handshake that looks for the key and for nothing else (RFC 6455, section 4.2.2), and whole frames (section 5.2) with
-//! payloads of less than 2^63 bytes. No control frames but a close, no fragments put together, no limits, no time.
+//! payloads of less than 2^63 bytes. No control frames but a close, no reassembly of fragments, no limits, no time.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const KEY: &[u8] = b"Sec-WebSocket-Key: ";
 
 /// Appends the answer to the request at the front of `bytes`, if all of it is there, and returns the request's length.
-/// A request without a key gets an answer that no client takes.
+/// A request without a key gets an answer that no client accepts.
 pub fn answer(bytes: &[u8], out: &mut Vec<u8>) -> Option<usize> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")? + 4;
     let head = &bytes[..end];
@@ -42,13 +42,13 @@ pub fn answer(bytes: &[u8], out: &mut Vec<u8>) -> Option<usize> {
 /// A client's frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// Its first byte: FIN and the opcode.
+    /// The first byte: FIN and the opcode.
     pub first: u8,
-    /// As it came, masked.
+    /// The payload as it arrived, masked.
     pub payload: &'a [u8],
-    /// What it is masked with.
+    /// The masking key.
     pub key: [u8; 4],
-    /// With its header.
+    /// Length including the header.
     pub len: usize,
 }
 
@@ -85,7 +85,7 @@ pub fn push(out: &mut Vec<u8>, frame: &Frame<'_>) {
     unmask(&mut out[start..], frame.key);
 }
 
-/// By words of eight bytes, which the compiler makes wider.
+/// Masks in words of eight bytes, which the compiler widens.
 #[inline(always)]
 pub fn unmask(payload: &mut [u8], key: [u8; 4]) {
     let key = u32::from_ne_bytes(key);
@@ -99,8 +99,8 @@ pub fn unmask(payload: &mut [u8], key: [u8; 4]) {
     }
 }
 
-/// A readiness loop with one buffer for all connections: one `recv` and one `send` a readiness, as the raw echo has them.
-/// What a socket does not take at once is kept for it, and it is not read from until that has gone.
+/// A readiness loop with one buffer for all connections: one `recv` and one `send` per readiness event, like the
+/// raw echo. What a socket does not take at once is kept for it, and it is not read from until that has been sent.
 pub struct Loop {
     poll: Poll,
     listener: TcpListener,
@@ -118,27 +118,27 @@ struct Member {
     /// Part of a request or a frame.
     part: Vec<u8>,
     unsent: Vec<u8>,
-    /// Whether there may be something to read: edges are reported once.
+    /// Whether there may be something to read: readiness is edge-triggered.
     readable: bool,
 }
 
-/// What a read brought.
+/// The outcome of a read.
 struct Taken {
-    /// Bytes that are used up.
+    /// Bytes consumed.
     used: usize,
-    /// Where, in `out`, that begins which others hear.
+    /// Where in `out` the part for the others begins.
     said: usize,
-    /// Whether the connection goes on.
+    /// Whether the connection continues.
     lives: bool,
 }
 
 const LISTENER: Token = Token(usize::MAX);
 
 impl Loop {
-    /// A loop that echoes, or a room where all get what one says.
+    /// A loop that echoes, or a room where each message goes to all.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn listen(address: SocketAddr, is_room: bool) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut listener = TcpListener::bind(address)?;
@@ -148,18 +148,18 @@ impl Loop {
         Ok(Self { poll, listener, is_room, members, free, buffer, out })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Serves for ever.
+    /// Serves forever.
     ///
     /// # Errors
-    /// When the loop itself fails; connections that do are dropped.
+    /// When the loop itself fails; a connection that fails is dropped.
     pub fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         loop {
@@ -201,7 +201,7 @@ impl Loop {
         Ok(())
     }
 
-    /// Takes what is there and answers it. Returns whether the connection lives on.
+    /// Reads what has arrived and answers it. Returns whether the connection continues.
     fn serve(&mut self, member: &mut Member) -> io::Result<bool> {
         if !member.unsent.is_empty() {
             let left = send(&mut member.stream, &member.unsent)?.len();
@@ -244,7 +244,7 @@ impl Loop {
         Ok(true)
     }
 
-    /// Leaves in `out` what the member gets for these bytes.
+    /// Leaves in `out` what the member gets back for these bytes.
     fn take(&mut self, member: &mut Member, bytes: &[u8]) -> Taken {
         let mut used = 0;
         if !member.open {
@@ -262,12 +262,12 @@ impl Loop {
         Taken { used, said, lives: true }
     }
 
-    /// One `send` each, of all that one said at once. Who speaks is not among them at the moment.
+    /// One `send` per member, of everything that one read brought. The sender is not in the list at that moment.
     fn tell_the_others(&mut self, said: usize) {
         let news = &self.out[said..];
         for other in self.members.iter_mut().flatten().filter(|other| other.open) {
             if other.unsent.is_empty() {
-                // One that is gone is noticed in its own turn.
+                // A member that is gone is noticed in its own turn.
                 let rest = send(&mut other.stream, news).unwrap_or_default();
                 other.unsent.extend_from_slice(rest);
             } else {

@@ -1,4 +1,4 @@
-//! What one connection receives, held against the tape byte by byte (RFC 6455, section 5). Compressed messages are
+//! Checks what one connection receives against the tape, byte by byte (RFC 6455, section 5). Compressed messages are
 //! inflated, every one of them and completely (RFC 7692).
 //!
 //! A server may split a message into fragments and may ping in between; everything else that differs from the
@@ -7,7 +7,7 @@
 use crate::deflate::Inflater;
 use crate::tape::{Tape, push_masked};
 
-/// How a server's bytes differ from what they had to be.
+/// How a server's bytes differ from what they should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// A server must not mask (section 5.1).
@@ -18,7 +18,7 @@ pub enum Fault {
     LongLength,
     /// A message of this opcode instead of the one that was sent.
     Opcode(u8),
-    /// A continuation of nothing, or a new message within another.
+    /// A continuation without a message, or a new message within another.
     Sequence,
     /// A message longer or shorter than the one that was sent.
     Length,
@@ -53,17 +53,17 @@ impl std::error::Error for Fault {}
 
 /// The receiving side of one connection.
 pub struct Checker {
-    /// The message that comes next or is under way, by its place on the tape.
+    /// The message that is next or in progress, by its place on the tape.
     message: usize,
-    /// How much of it has come.
+    /// How much of it has arrived.
     received: usize,
-    /// Whether its first frame has come.
+    /// Whether its first frame has arrived.
     begun: bool,
     phase: Phase,
     head: [u8; 10],
     head_len: usize,
     control: Vec<u8>,
-    /// Made with the first compressed message.
+    /// Created with the first compressed message.
     inflater: Option<Box<Inflater>>,
 }
 
@@ -81,7 +81,7 @@ struct Head {
 }
 
 impl Checker {
-    /// Expects the message at `first` on the tape, then those behind it.
+    /// Expects the message at `first` on the tape, then those after it.
     pub fn new(first: usize) -> Self {
         Self {
             message: first,
@@ -95,7 +95,7 @@ impl Checker {
         }
     }
 
-    /// Takes what came in; answers pings into `pongs`. Returns how many messages are complete with it.
+    /// Takes received bytes; answers pings into `pongs`. Returns how many messages they complete.
     pub fn take(&mut self, tape: &Tape, bytes: &[u8], pongs: &mut Vec<u8>) -> Result<usize, Fault> {
         if tape.raw() { self.take_raw(tape, bytes) } else { self.take_frames(tape, bytes, pongs) }
     }
@@ -217,7 +217,7 @@ impl Checker {
         }
         let last = head.first & 0x80 != 0;
         if let Some(compression) = tape.compression() {
-            // RFC 7692, section 6.1: RSV1 stands in the first frame of a message, and nowhere else.
+            // RFC 7692, section 6.1: RSV1 is set on the first frame of a message, and nowhere else.
             match (opcode, head.first & 0x40) {
                 (0x0, 0) | (0x1 | 0x2, 0x40) => {}
                 (0x0, _) => return Err(Fault::Sequence),
@@ -298,7 +298,7 @@ mod tests {
         out
     }
 
-    /// Feeds `bytes` whole and then byte by byte: both must say the same.
+    /// Feeds `bytes` whole and then byte by byte: both must give the same result.
     fn verdict(tape: &Tape, bytes: &[u8]) -> Result<(usize, Vec<u8>), Fault> {
         let run = |step: usize| {
             let (mut checker, mut pongs, mut complete) = (Checker::new(0), Vec::new(), 0);

@@ -14,24 +14,24 @@ use crate::process::Server;
 use crate::report::Report;
 use crate::workload::{Kind, Shape, Workload};
 
-/// Opens a second of the contest's length stands for: each takes a port of this machine for a minute after.
+/// Connections opened per second of the contest's length: each occupies a port of this machine for a minute afterwards.
 const OPENS_PER_SECOND: f64 = 5_000.0;
 const MOST_OPENS: f64 = 10_000.0;
 
 /// How to run a contest.
 #[derive(Clone, Debug)]
 pub struct Contest {
-    /// Who takes part.
+    /// The contestants.
     pub contestants: Vec<Contestant>,
-    /// In what.
+    /// The workloads.
     pub workloads: Vec<Workload>,
-    /// How often each meets each.
+    /// How many rounds each contestant runs in each workload.
     pub rounds: usize,
-    /// Seconds that count, each time.
+    /// Seconds that count, per run.
     pub seconds: f64,
-    /// Seconds before them.
+    /// Seconds of warm-up before them.
     pub warm_up: f64,
-    /// zlib's level, and the window in bits, of all who compress.
+    /// zlib's level, and the window in bits, for all that compress.
     pub compression: (u8, u8),
     /// The generator's program.
     pub generator: PathBuf,
@@ -39,11 +39,11 @@ pub struct Contest {
     pub pin: bool,
 }
 
-/// All that a contest measured: one list of rounds for each contestant and workload. A round that failed is empty.
+/// The results of a contest: one list of rounds per contestant and workload. A round that failed is empty.
 pub struct Outcome {
     pub(crate) reports: Vec<Vec<Vec<Option<Report>>>>,
     pub(crate) holds: Vec<Vec<Vec<Option<Holds>>>>,
-    /// What went wrong, in words.
+    /// What went wrong, as text.
     pub failures: Vec<String>,
 }
 
@@ -53,15 +53,14 @@ impl Outcome {
         &self.reports[contestant][workload]
     }
 
-    /// The same of a workload whose connections are idle.
+    /// The same for a workload whose connections are idle.
     pub fn holds(&self, contestant: usize, workload: usize) -> &[Option<Holds>] {
         &self.holds[contestant][workload]
     }
 }
 
 impl Contest {
-    /// How often contestants meet in a workload. What connections hold does not depend on the moment, and takes its time
-    /// to measure.
+    /// Rounds of a workload. The memory of connections does not depend on the moment, and takes long to measure.
     pub fn rounds_of(&self, workload: &Workload) -> usize {
         if workload.shape == Shape::Idle { self.rounds.div_ceil(3) } else { self.rounds }
     }
@@ -98,7 +97,7 @@ impl Contest {
         outcome
     }
 
-    /// Starts a server, loads it, ends it. Returns what the generator says.
+    /// Starts a server, loads it, stops it. Returns the generator's line.
     fn measure(
         &self,
         contestant: &Contestant,
@@ -126,7 +125,7 @@ impl Contest {
         }
     }
 
-    /// Tells the generator what to do.
+    /// The generator's flags for a workload.
     fn shape(&self, load: &mut Command, workload: &Workload, tuning: &[&str]) {
         let seconds = [("--seconds", self.seconds), ("--warm-up", self.warm_up)];
         let timed = seconds.map(|(flag, value)| [flag.to_owned(), value.to_string()]);
@@ -159,7 +158,7 @@ impl Contest {
     }
 }
 
-/// Enters what the generator said as the next round, or nothing if it is no figure.
+/// Records the generator's line as the next round, or nothing if it is not a figure.
 fn enter<T: FromStr>(line: Result<String, String>, rounds: &mut Vec<Option<T>>) -> Result<(), String> {
     let figures = line.and_then(|line| line.parse().map_err(|_| line));
     let (figures, result) = match figures {

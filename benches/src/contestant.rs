@@ -1,13 +1,13 @@
-//! Who takes part: the limits, the peers, ours, and the programs that they run.
+//! The contestants: the limits, the peers, ours, and the programs they run.
 
 use std::path::{Path, PathBuf};
 
 use crate::workload::{Shape, Workload};
 
-/// What a contestant is in the tables.
+/// The kind of a contestant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// As little as can be done: what the machine allows.
+    /// The minimum work: what the machine allows.
     Limit,
     /// Another library.
     Peer,
@@ -20,38 +20,39 @@ pub enum Standing {
 pub struct Contestant {
     /// What the tables call it.
     pub name: String,
-    /// Limit, peer or ours.
+    /// Whether it is a limit, a peer or ours.
     pub standing: Standing,
-    /// It echoes bytes and knows no WebSocket.
+    /// Whether it echoes bytes without any WebSocket.
     pub is_raw: bool,
-    /// Its echo server, if it takes part there. Unless it is raw, it is opened and left idle, too.
+    /// Its echo server, if it has one. Unless it is raw, it also runs the workloads that open connections or leave them
+    /// idle.
     pub echo: Option<Program>,
-    /// The one for compressed messages.
+    /// The server for compressed messages.
     pub deflate: Option<Program>,
-    /// The server where all get what one says.
+    /// The server of a room.
     pub room: Option<Program>,
 }
 
 /// A server's program. It takes its address as its last argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// Where it lies.
+    /// Its path.
     pub path: PathBuf,
-    /// Words before the address.
+    /// Arguments before the address.
     pub arguments: Vec<String>,
     /// Whether it takes `--level` and `--window-bits` when messages are compressed.
     pub tunable: bool,
 }
 
 impl Contestant {
-    /// Any echo server, as the command line names it. It agrees to compression or does not.
+    /// Any echo server named on the command line. It may or may not agree to compression.
     pub fn named(name: String, path: PathBuf) -> Self {
         let program = Program { path, arguments: Vec::new(), tunable: false };
         let deflate = Some(program.clone());
         Self { name, standing: Standing::Ours, is_raw: false, echo: Some(program), deflate, room: None }
     }
 
-    /// What runs in a workload; `None` if it does not take part.
+    /// The program for a workload; `None` if it does not take part.
     pub fn program(&self, workload: &Workload) -> Option<&Program> {
         match workload.shape {
             Shape::Echo { takeover: None, .. } => self.echo.as_ref(),
@@ -66,7 +67,7 @@ impl Contestant {
         workloads.iter().any(|workload| self.program(workload).is_some())
     }
 
-    /// Forgets the programs that are not there. Returns those that these workloads would have run.
+    /// Removes the programs that do not exist. Returns those that these workloads would have run.
     pub fn forget_missing(&mut self, workloads: &[Workload]) -> Vec<PathBuf> {
         let wanted = workloads.iter().filter_map(|workload| self.program(workload));
         let mut missing: Vec<PathBuf> =
@@ -102,7 +103,7 @@ pub fn known(directory: &Path) -> Vec<Contestant> {
         ..contestant(name, Standing::Limit, Some(program(name, &[])))
     };
     let peer = |name: &str| contestant(name, Standing::Peer, Some(program(&format!("peer-{name}"), &[])));
-    // One program has the rooms of all peers whose types are futures' own.
+    // One program has the rooms of all peers that implement futures' traits.
     let room = |library: &str| Some(program("peer-room", &["--library", library]));
     let deflating = |name: &str| Contestant {
         deflate: Some(tunable(&format!("peer-{name}"))),
@@ -156,7 +157,7 @@ fn npm_ws() -> Contestant {
         let file = format!("node{}", std::env::consts::EXE_SUFFIX);
         std::env::split_paths(&path).map(|place| place.join(&file)).find(|node| node.exists())
     });
-    // Without the package its directory stands for the program: it does not exist either.
+    // Without the package, its missing directory stands for the missing program.
     let path = node.filter(|_| installed.exists()).unwrap_or(installed);
     let deflate = Some(Program { path, arguments: vec![script], tunable: true });
     let name = "npm-ws".to_owned();

@@ -1,7 +1,7 @@
-//! What a process has spent of the processor, in nanoseconds, and where processes run.
+//! Processor time of a process, in nanoseconds, and pinning processes to cores.
 //!
-//! Linux tells it to the nanosecond in `/proc/PID/task/*/schedstat`. Elsewhere there is nothing as fine that needs
-//! no `unsafe`, so the figure is missing there, and the tools say so.
+//! Linux reports it to the nanosecond in `/proc/PID/task/*/schedstat`. Elsewhere nothing as precise is available
+//! without `unsafe`, so the figure is missing there, and the tools say so.
 
 use std::io;
 use std::process::Command;
@@ -20,7 +20,7 @@ pub fn spent(pid: u32) -> io::Result<Option<Duration>> {
     let mut nanos = 0;
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         let line = match std::fs::read_to_string(task?.path().join("schedstat")) {
-            // It has ended since the folder was listed.
+            // The thread has ended since the folder was listed.
             Err(error) if matches!(error.raw_os_error(), Some(ENOENT | ESRCH)) => continue,
             line => line?,
         };
@@ -62,7 +62,7 @@ mod tests {
 
     use super::*;
 
-    /// Of a process of its own: in that of the tests, threads of other tests end, and take what they spent with them.
+    /// Measures a separate process: in the tests' own, threads of other tests end, and their time disappears with them.
     #[test]
     fn work_shows_in_the_time_spent() {
         let mut busy = Command::new("sh")

@@ -1,18 +1,18 @@
 //! permessage-deflate (RFC 7692) for the generator: what it offers, what it sends, and how it reads what comes back.
 //!
-//! Its messages are compressed before the clock starts, each by a fresh compressor: that is legal within a stream that
-//! keeps its context, because nothing obliges a sender to refer to earlier messages. What a server sends may refer to
-//! them, so all of it is inflated, by one decompressor for each connection.
+//! Its messages are compressed before the clock starts, each by a fresh compressor: that is legal in a stream that
+//! keeps its context, because a sender need not refer to earlier messages. What a server sends may refer to
+//! them, so all of it is inflated, by one decompressor per connection.
 
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Inflate, InflateFlush, Status};
 
-/// What ends a flushed message and does not travel (section 7.2.1).
+/// The end of a flushed message, which is not sent (section 7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 
 /// How the messages of a run are compressed, in both directions alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compression {
-    /// zlib's, 1 to 9. A server has to be told by its command line; the wire does not show it.
+    /// zlib's level, 1 to 9. A server gets it on its command line; the wire does not show it.
     pub level: u8,
     /// The window of both compressors, 9 to 15.
     pub window_bits: u8,
@@ -33,8 +33,8 @@ impl Compression {
         offer + "; client_max_window_bits"
     }
 
-    /// Whether an answer agrees to exactly that (section 7.1): what is not said is a window of 15 bits and a context
-    /// that is kept.
+    /// Whether an answer agrees to exactly that (section 7.1): an omitted parameter means a window of 15 bits, or a
+    /// context that is kept.
     pub fn is_agreed_by(&self, answer: &str) -> bool {
         let mut words = answer.split(';').map(str::trim);
         let (mut agreed, mut client_window) = (Self { window_bits: 15, takeover: true, ..*self }, 15);
@@ -57,14 +57,14 @@ impl Compression {
         (kept == 2 || kept == 0) && agreed == *self && client_window == self.window_bits
     }
 
-    /// A message's payload as it travels, compressed from nothing.
+    /// A message's payload as it is sent, compressed without context.
     pub fn compress(&self, message: &[u8]) -> Vec<u8> {
         let mut deflate = Deflate::new_with_config(DeflateConfig {
             level: i32::from(self.level),
             window_bits: -i32::from(self.window_bits),
             ..DeflateConfig::default()
         });
-        // Stored blocks are the worst case: five bytes for each begun 32 KiB, more for small ones; and the flush.
+        // Stored blocks are the worst case: five bytes per 32 KiB or part of it, more for small ones; and the flush.
         let mut out = vec![0; message.len() + message.len() / 64 + 64];
         deflate.compress(message, &mut out, DeflateFlush::SyncFlush).expect("room for all of it");
         out.truncate(deflate.total_out() as usize);
@@ -77,7 +77,7 @@ impl Compression {
     }
 }
 
-/// The receiving side of one connection: a message at a time.
+/// The receiving side of one connection, one message at a time.
 pub struct Inflater {
     inflate: Inflate,
     takeover: bool,
@@ -92,20 +92,20 @@ impl Inflater {
             inflate: Inflate::new(false, 15),
             takeover: compression.takeover,
             compressed: Vec::new(),
-            // One more, so that a longer message shows.
+            // One more, so that a longer message is noticed.
             message: vec![0; size + 1],
         }
     }
 
-    /// Takes a part of a message's payload. Returns whether it is still credible: much longer than the message itself
-    /// it cannot be.
+    /// Takes a part of a message's payload. Returns whether it is still plausible: it cannot be much
+    /// longer than the message itself.
     pub fn take(&mut self, part: &[u8]) -> bool {
         self.compressed.extend_from_slice(part);
         self.compressed.len() <= self.message.len() + self.message.len() / 64 + 64
     }
 
-    /// Ends the message and returns it, cut to a byte more than its size; `None` if it is no DEFLATE data, or
-    /// holds a final block, which no contestant sends. What is not whole comes out short.
+    /// Ends the message and returns it, cut to a byte more than its size; `None` if it is not DEFLATE data, or
+    /// holds a final block, which no contestant sends. An incomplete message comes out short.
     pub fn finish(&mut self) -> Option<&[u8]> {
         self.compressed.extend_from_slice(&TAIL);
         if !self.takeover {

@@ -1,8 +1,8 @@
-//! A room: what one member says reaches all of them, and everybody checks all that he gets, every byte.
+//! The load of a room: each message reaches all members, and each checks every byte it receives.
 //!
-//! One thread, one `mio` loop. A member says one or several messages at once; when they have reached everybody it is another
-//! one's turn, so that the order is certain. Processor time is read while nothing is under way, so it holds all work for
-//! these deliveries and nothing else.
+//! One thread, one `mio` loop. A member sends one or several messages at once; when all have them it is another member's
+//! turn, so that the order is certain. Processor time is read while nothing is in flight, so it covers all work for these
+//! deliveries and nothing else.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -17,23 +17,23 @@ use crate::load::{Length, LoadError, settled_time, shake_hands};
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Where the server listens: all who connect are in one room.
+    /// The server's address: all connections are in one room.
     pub address: SocketAddr,
     /// Connections.
     pub members: usize,
     /// Bytes of a message, all of them digits.
     pub size: usize,
-    /// How long to go on, and how long before it counts.
+    /// How long to measure.
     pub length: Length,
-    /// Not counted.
+    /// The warm-up before that.
     pub warm_up: Length,
-    /// Messages that a member says at once.
+    /// Messages that a member sends at once.
     pub burst: usize,
     /// How long nothing may arrive before the run is given up.
     pub patience: Duration,
     /// The server's process, for its processor time.
     pub server: Option<u32>,
-    /// Whether the server tells, when it is asked `?`, what its broadcasts took: nanoseconds and places, in decimal.
+    /// Whether the server answers `?` with what its broadcasts took: nanoseconds and places, in decimal.
     pub tells: bool,
 }
 
@@ -44,24 +44,23 @@ pub struct Report {
     pub deliveries: u64,
     /// From the first message sent to the last one received.
     pub time: Duration,
-    /// Processor time of the server for a delivery, in nanoseconds; `None` where it is not known.
+    /// Processor time of the server per delivery, in nanoseconds; `None` where it is not known.
     pub server_ns: Option<f64>,
-    /// Median time from a message's departure until a member has it, and what one in a hundred takes longer than, in
-    /// microseconds.
+    /// Median time from a message's departure until a member has it, in microseconds.
     pub p50_us: f64,
-    /// The latter.
+    /// The time that one delivery in a hundred exceeds, in microseconds.
     pub p99_us: f64,
-    /// Time that the broadcasting task spent on a member, in nanoseconds, where the server tells.
+    /// Time that the broadcasting task spent per member, in nanoseconds, where the server reports it.
     pub enqueue_ns: Option<f64>,
 }
 
-/// Different messages, so that one that is missing or doubled shows.
+/// Number of different messages, so that a missing or repeated one is noticed.
 const DISTINCT: usize = 64;
 
 /// Connects, warms up, measures.
 ///
 /// # Errors
-/// Whatever is not as it should be.
+/// Anything that is not as it should be.
 pub fn run(plan: &Plan) -> Result<Report, LoadError> {
     if plan.members == 0 || plan.length == Length::Messages(0) || plan.burst == 0 {
         return Err(LoadError::NothingToDo);
@@ -89,18 +88,18 @@ struct Room<'a> {
     poll: Poll,
     events: Events,
     members: Vec<Member>,
-    /// Frames as they are sent, and as they come back.
+    /// Frames as they are sent, and as they arrive.
     up: Vec<Vec<u8>>,
     down: Vec<Vec<u8>>,
-    /// Messages said so far.
+    /// Messages sent so far.
     said: usize,
-    /// Of this phase.
+    /// Latencies of this phase.
     latencies: Histogram,
 }
 
 struct Member {
     stream: TcpStream,
-    /// Whole messages received, and bytes of the next.
+    /// Whole messages received, and bytes of the next one.
     heard: usize,
     part: usize,
 }
@@ -119,7 +118,7 @@ impl<'a> Room<'a> {
             poll.registry().register(&mut stream, Token(index), Interest::READABLE)?;
             members.push(Member { stream, heard: 0, part: 0 });
         }
-        // The answer to the handshake may come before the place in the room.
+        // The handshake may be answered before the connection is in the room.
         std::thread::sleep(Duration::from_millis(500));
         let payload = |n: usize| format!("{n:0>size$}", size = plan.size).into_bytes();
         Ok(Self {
@@ -134,7 +133,7 @@ impl<'a> Room<'a> {
         })
     }
 
-    /// Has messages said by one member after the other, and received by all.
+    /// Lets one member after another send, and all receive.
     fn say(&mut self, length: Length) -> Result<(), LoadError> {
         self.latencies = Histogram::new();
         let start = Instant::now();
@@ -144,7 +143,7 @@ impl<'a> Room<'a> {
         };
         let mut departure = start;
         let mut buffer = vec![0; 64 << 10];
-        // Messages that have yet to reach a member.
+        // Deliveries still outstanding.
         let mut left = 0;
         loop {
             if left == 0 {
@@ -155,7 +154,7 @@ impl<'a> Room<'a> {
                 let burst = self.plan.burst.min(end - self.said);
                 let frames: Vec<u8> =
                     (self.said..self.said + burst).flat_map(|n| self.up[n % DISTINCT].clone()).collect();
-                // Neighbours are not in the same shard, or in the same cache line, of anything.
+                // A stride, so that successive senders share no shard and no cache line.
                 let speaker = self.said.wrapping_mul(7_919) % self.members.len();
                 self.members[speaker].write(&frames, self.plan.patience)?;
                 self.said += burst;
@@ -179,7 +178,7 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// Asks what broadcasts took since the last time, for each place.
+    /// Asks what broadcasts took since the last time, per place.
     fn ask(&mut self) -> Result<f64, LoadError> {
         let member = &mut self.members[0];
         member.write(&frame(b"?", true), self.plan.patience)?;
@@ -217,7 +216,7 @@ impl Member {
             match self.stream.write(bytes) {
                 Ok(n) => bytes = &bytes[n..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Nothing is under way but this: the server is about to take it.
+                // Only this is in flight: the server is about to take it.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && start.elapsed() < patience => {
                     std::thread::sleep(Duration::from_millis(1));
                 }
@@ -227,7 +226,7 @@ impl Member {
         Ok(())
     }
 
-    /// Reads what is there and holds it against what was `said`.
+    /// Reads what has arrived and compares it with what was `said`.
     fn read(&mut self, frames: &[Vec<u8>], said: usize, buffer: &mut [u8]) -> Result<(), LoadError> {
         loop {
             let n = match self.stream.read(buffer) {
@@ -250,7 +249,7 @@ impl Member {
                 }
                 came = later;
             }
-            // A short read has emptied the socket; epoll and kqueue tell when there is more.
+            // A short read has emptied the socket; epoll and kqueue report when there is more.
             if n < buffer.len() {
                 return Ok(());
             }
@@ -258,7 +257,7 @@ impl Member {
     }
 }
 
-/// Bytes of a server's frame with a payload of so many.
+/// Size of a server's frame with a payload of this size.
 pub fn frame_len(size: usize) -> usize {
     let header = match size {
         0..=125 => 2,

@@ -1,12 +1,12 @@
 //! Command lines: `--name value`, `--name`, and what remains.
 
-/// The words of a command line, taken away as they are understood.
+/// The words of a command line, removed as they are understood.
 pub struct Flags {
     words: Vec<String>,
 }
 
 impl Flags {
-    /// The words behind the program's name.
+    /// The words after the program's name.
     pub fn of_this_process() -> Self {
         Self { words: std::env::args().skip(1).collect() }
     }
@@ -27,7 +27,7 @@ impl Flags {
         }
     }
 
-    /// The word behind `--name`.
+    /// The word after `--name`.
     pub fn text(&mut self, name: &str) -> Result<Option<String>, String> {
         let Some(at) = self.words.iter().position(|word| word == name) else { return Ok(None) };
         self.words.remove(at);
@@ -38,14 +38,14 @@ impl Flags {
         }
     }
 
-    /// The word behind `--name`, read as a number or whatever `T` is.
+    /// The word after `--name`, read as a number or whatever `T` is.
     pub fn value<T: std::str::FromStr>(&mut self, name: &str) -> Result<Option<T>, String> {
         self.text(name)?
             .map(|word| word.parse().map_err(|_| format!("{name}: {word:?} makes no sense")))
             .transpose()
     }
 
-    /// The words that are left; an error if one of them is a flag that nobody asked for.
+    /// The remaining words; an error if one of them is an unknown flag.
     pub fn rest(self) -> Result<Vec<String>, String> {
         match self.words.iter().find(|word| word.starts_with("--")) {
             Some(unknown) => Err(format!("{unknown} is not a flag here")),

@@ -1,4 +1,4 @@
-//! An allocator that counts, once it is asked to: what a process holds by now, and the most it held.
+//! An allocator that counts, once asked to: what a process holds now, and the most it held.
 //!
 //! Servers that take part in comparisons of speed have it too, switched off: then it costs a load and a branch that is
 //! never taken.
@@ -14,7 +14,7 @@ static COUNTS: AtomicBool = AtomicBool::new(false);
 static LIVE: AtomicIsize = AtomicIsize::new(0);
 static PEAK: AtomicIsize = AtomicIsize::new(0);
 
-/// The system's allocator, with an account of the bytes that were requested. For `#[global_allocator]`.
+/// The system's allocator, counting the bytes requested. For `#[global_allocator]`.
 pub struct Counting;
 
 #[inline]
@@ -48,7 +48,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // The old and the new may stand beside each other for a moment, and count as if they did.
+        // The old and the new block may exist at the same time for a moment, and are counted as if they did.
         account(size as isize);
         // SAFETY: the caller's promise is passed on.
         let new = unsafe { System.realloc(at, layout, size) };
@@ -57,8 +57,8 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Counts from now on, and answers: each byte on standard input is a question, the answer a line, `heap: LIVE bytes,
-/// PEAK at most`, PEAK since the question before. The answering thread allocates nothing while it waits.
+/// Counts from now on, and answers questions: each byte on standard input is one, the answer a line, `heap: LIVE bytes,
+/// PEAK at most`, PEAK since the previous question. The answering thread allocates nothing while it waits.
 pub fn count() {
     COUNTS.store(true, Relaxed);
     thread::spawn(answer);
@@ -76,8 +76,8 @@ pub fn live() -> isize {
     LIVE.load(Relaxed).max(0)
 }
 
-/// A last word of a program that nobody could ask in time: as the answer to a question, and the most that the system
-/// counted for the process, `RSS BYTES at most`, where it tells.
+/// The last line of a program that could not be asked in time: like the answer to a question, and the most that the system
+/// counted for the process, `RSS BYTES at most`, where known.
 pub fn report() {
     let live = live();
     let peak = PEAK.load(Relaxed).max(0);

@@ -10,20 +10,19 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// With nothing in it.
+    /// An empty histogram.
     pub fn new() -> Self {
         Self { counts: vec![0; SUB * (64 - SUB_BITS as usize + 1)], total: 0 }
     }
 
-    /// Counts `nanos` once.
+    /// Records one duration.
     #[inline]
     pub fn record(&mut self, nanos: u64) {
         self.counts[bucket(nanos)] += 1;
         self.total += 1;
     }
 
-    /// The value below which `part` (0 to 1) of what was recorded lies, as the middle of its bucket; `None` when
-    /// nothing was recorded.
+    /// The quantile `part` (0 to 1) of what was recorded, as the middle of its bucket; `None` when nothing was recorded.
     pub fn quantile(&self, part: f64) -> Option<u64> {
         let rank = ((self.total as f64 * part).ceil() as u64).clamp(1, self.total.max(1));
         let mut seen = 0;

@@ -1,6 +1,6 @@
-//! What open connections hold of a server's memory while nothing is said, and what they go on holding once something was.
+//! Memory that open connections hold in a server while silent, before and after their first messages.
 //!
-//! Resident memory, read from outside: buffers that were touched, and whatever the allocator keeps of those that were freed.
+//! It is resident memory, read from outside: buffers that were touched, and whatever the allocator keeps of freed ones.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -15,15 +15,15 @@ use crate::report::NotAReport;
 use crate::tape::Tape;
 use crate::workload::Kind;
 
-/// Payloads of the messages, in bytes.
+/// Payload of the smaller message, in bytes.
 pub const SMALL: usize = 32;
-/// The larger one.
+/// Payload of the larger one.
 pub const LARGE: usize = 16 << 10;
 
-/// Messages on their way at once.
+/// Messages in flight at once.
 const AT_ONCE: usize = 64;
 
-/// Silence before memory is read, for those who give some of it back.
+/// Silence before memory is read, for servers that give some of it back.
 const SILENCE: Duration = Duration::from_secs(1);
 
 /// What to run.
@@ -33,7 +33,7 @@ pub struct Plan {
     pub address: SocketAddr,
     /// Connections.
     pub connections: usize,
-    /// How long an answer may take.
+    /// Maximum time for an answer.
     pub patience: Duration,
     /// The server's process.
     pub server: u32,
@@ -42,13 +42,13 @@ pub struct Plan {
 /// Resident memory of a server, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Holds {
-    /// Of the process, before connections.
+    /// Of the process, before any connection.
     pub base: f64,
-    /// For each connection, after its handshake.
+    /// Per connection, after its handshake.
     pub open: f64,
-    /// After a message of [`SMALL`] bytes on each.
+    /// Per connection, after a message of [`SMALL`] bytes on each.
     pub small: f64,
-    /// After a message of [`LARGE`] bytes on each.
+    /// Per connection, after a message of [`LARGE`] bytes on each.
     pub large: f64,
 }
 
@@ -73,15 +73,15 @@ impl FromStr for Holds {
     }
 }
 
-/// Opens connections, lets each say something, and looks at the server in between.
+/// Opens connections, sends messages on each, and reads the server's memory in between.
 ///
 /// # Errors
-/// When it does not answer as it should, or its memory is not known: Linux tells it.
+/// When the server does not answer correctly, or its memory is not known: only Linux reports it.
 pub fn run(plan: &Plan) -> Result<Holds, LoadError> {
     if plan.connections == 0 {
         return Err(LoadError::NothingToDo);
     }
-    // What the process makes once, whoever connects: it is not the connections'.
+    // What the process allocates once, at its first connection, does not belong to the connections.
     let tapes = [SMALL, LARGE].map(|size| Tape::new(Kind::Binary, size, 1, false));
     let mut first = [open(plan)?];
     for tape in &tapes {
@@ -114,7 +114,7 @@ fn open(plan: &Plan) -> Result<TcpStream, LoadError> {
     Ok(stream)
 }
 
-/// A message on each, and back, every byte checked.
+/// Has a message echoed on each connection, every byte checked.
 fn echo(streams: &mut [TcpStream], tape: &Tape) -> Result<(), LoadError> {
     let message = |index: usize| index % tape.messages();
     for (index, stream) in streams.iter_mut().enumerate() {
@@ -137,8 +137,8 @@ fn echo(streams: &mut [TcpStream], tape: &Tape) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// Resident memory of a process in bytes. The sum over its mappings: the short figure that Linux keeps by the way is off by
-/// some pages for each core.
+/// Resident memory of a process in bytes. The sum over its mappings: the quick figure that Linux also keeps is off by some
+/// pages per core.
 fn resident(pid: u32) -> io::Result<f64> {
     let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));

@@ -1,21 +1,21 @@
-//! Tools that measure the crates of this workspace beside other libraries.
+//! Tools that benchmark the crates of this workspace against other libraries.
 //!
-//! The load generator speaks WebSocket by hand, so that no library's client side stands on its hot path, and it
-//! believes nothing: every byte that a server sends back is parsed and compared with what was sent.
+//! The load generator speaks WebSocket by hand, so that no library's client is on its hot path, and it trusts nothing:
+//! every byte that a server sends back is parsed and compared with what was sent.
 //!
 //! - [`tape`]: the messages of a run, framed and masked once, before the clock starts.
 //! - [`deflate`]: how the generator compresses, and how it inflates what comes back.
-//! - [`check`]: what one connection receives, held against the tape.
+//! - [`check`]: compares what one connection receives with the tape.
 //! - [`load`]: connections, the event loop, the two phases of a run; [`report`] is what comes out.
-//! - [`fanout`]: a room whose members check all that they hear.
-//! - [`opening`]: connections by the hundred, opened and closed; [`idle`]: ten thousand that stay, and what they hold.
+//! - [`fanout`]: a room whose members check everything they receive.
+//! - [`opening`]: connections opened and closed by the hundred; [`idle`]: ten thousand that stay open, and their memory.
 //! - [`workload`]: the named cells of the comparison tables; [`contestant`]: who takes part, in what.
 //! - [`contest`]: interleaves rounds; [`process`] starts servers; [`table`] turns the figures into Markdown.
-//! - [`heap`]: an allocator that counts, and answers when it is asked.
-//! - [`syscalls`]: what a message costs in system calls, by `strace`.
-//! - [`bare`]: the little WebSocket that the limits speak.
+//! - [`heap`]: an allocator that counts, and answers when asked.
+//! - [`syscalls`]: system calls per message, counted by `strace`.
+//! - [`bare`]: the minimal WebSocket that the limits speak.
 //! - [`micro`]: loops in memory, without sockets.
-//! - [`serve`]: what the echo servers over tokio share.
+//! - [`serve`]: code shared by the echo servers over tokio.
 //!
 //! Servers run on one thread and take the address to listen on as their first argument.
 

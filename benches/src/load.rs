@@ -1,7 +1,7 @@
-//! The load generator: one thread, one `mio` loop, every connection with the same number of messages under way.
+//! The load generator: one thread, one `mio` loop, every connection with the same number of messages in flight.
 //!
-//! A run has two phases of the same kind, a warm-up and the one that counts. Each begins and ends with nothing under
-//! way, so the server sleeps when its processor time is read and all of its work for a message lies between the
+//! A run has two phases of the same kind, a warm-up and the one that counts. Each begins and ends with nothing in
+//! flight, so the server sleeps when its processor time is read and all of its work for a message lies between the
 //! two readings.
 
 use std::io::{self, IoSlice, Read, Write};
@@ -32,15 +32,15 @@ pub struct Plan {
     pub address: SocketAddr,
     /// Connections.
     pub connections: usize,
-    /// Messages under way on each.
+    /// Messages in flight on each.
     pub in_flight: usize,
     /// Bytes of a message.
     pub size: usize,
     /// Text or binary.
     pub kind: Kind,
-    /// No WebSocket: no handshake, and the frames come back as they went.
+    /// No WebSocket: no handshake, and the frames come back unchanged.
     pub raw: bool,
-    /// permessage-deflate: a server has to agree to exactly this, and to compress each message.
+    /// permessage-deflate: the server must agree to exactly this, and compress each message.
     pub compression: Option<Compression>,
     /// Time before the clock starts.
     pub warm_up: Duration,
@@ -52,27 +52,27 @@ pub struct Plan {
     pub server: Option<u32>,
 }
 
-/// How long the part of a run that counts takes.
+/// Length of the part of a run that counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
     /// Until this time has passed.
     Time(Duration),
-    /// Until so many messages have been sent.
+    /// Until this many messages have been sent.
     Messages(u64),
 }
 
 /// Why a run has no result.
 #[derive(Debug)]
 pub enum LoadError {
-    /// The plan has no connections, or none of them sends.
+    /// The plan has no connections, or no messages in flight.
     NothingToDo,
     /// A system call failed, or a connection ended.
     Io(io::Error),
     /// The answer to the opening handshake is not the one of section 4.2.2.
     Handshake(String),
-    /// A connection received something else than its messages.
+    /// A connection received something other than its messages.
     Fault(Fault),
-    /// No message came back for the plan's patience while so many were under way.
+    /// No message came back within the plan's patience while this many were in flight.
     Stalled(u64),
 }
 
@@ -127,7 +127,7 @@ pub fn run(plan: &Plan) -> Result<Report, LoadError> {
     })
 }
 
-/// The server's processor time, read when it has had a moment to fall asleep.
+/// The server's processor time, read after a moment for it to go to sleep.
 pub(crate) fn settled_time(server: Option<u32>) -> io::Result<Option<Duration>> {
     let Some(pid) = server else { return Ok(None) };
     std::thread::sleep(Duration::from_millis(2));
@@ -141,7 +141,7 @@ struct Generator {
     in_flight: usize,
     patience: Duration,
     connections: Vec<Connection>,
-    /// One for all connections, as large as a read is worth.
+    /// One receive buffer for all connections.
     buffer: Vec<u8>,
     latencies: Histogram,
     /// Bytes that came in during this phase.
@@ -151,14 +151,14 @@ struct Generator {
 struct Connection {
     stream: TcpStream,
     checker: Checker,
-    /// Bytes of the tape that may be written, and where the next of them lies.
+    /// Bytes of the tape that may be written, and where the next one is.
     due: usize,
     position: usize,
     /// The message on the tape that is due next.
     next: usize,
     /// Answers to pings; they go out between two frames.
     pongs: Vec<u8>,
-    /// When the messages under way were due, oldest at `oldest`.
+    /// When the messages in flight were due, oldest at `oldest`.
     departures: Vec<u64>,
     oldest: usize,
     under_way: usize,
@@ -264,7 +264,7 @@ impl Generator {
                             under_way -= back as u64;
                             under_way += granted as u64;
                         }
-                        // A short read has emptied the socket; epoll and kqueue tell when there is more.
+                        // A short read has emptied the socket; epoll and kqueue report when there is more.
                         if read < self.buffer.len() {
                             break;
                         }
@@ -281,7 +281,7 @@ impl Generator {
 }
 
 impl Connection {
-    /// Reads once. Returns the bytes and the messages they complete; no bytes: nothing is there.
+    /// Reads once. Returns the bytes and the messages they complete; no bytes if nothing has arrived.
     fn read(
         &mut self,
         tape: &Tape,
@@ -297,7 +297,7 @@ impl Connection {
         };
         *received += read as u64;
         let back = self.checker.take(tape, &buffer[..read], &mut self.pongs)?;
-        // More answers than questions: the surplus equals a message that was sent once before, but not now.
+        // More echoes than messages: the extra one equals a message sent earlier, but not now.
         if back > self.under_way {
             return Err(Fault::Sequence.into());
         }
@@ -322,7 +322,7 @@ impl Connection {
         self.next = (self.next + messages) % tape.messages();
     }
 
-    /// Writes what is due, in as few calls as the socket takes.
+    /// Writes what is due, in as few calls as the socket allows.
     fn write(&mut self, tape: &Tape) -> io::Result<()> {
         while self.writable {
             let pongs = !self.pongs.is_empty() && tape.is_boundary(self.position);
@@ -366,7 +366,7 @@ pub(crate) fn request(compression: Option<&Compression>) -> Vec<u8> {
     request
 }
 
-/// Holds the head of an answer against section 4.2.2. With `compression`, the server has to agree to it.
+/// Checks the head of an answer against section 4.2.2. With `compression`, the server must agree to it.
 pub(crate) fn check_answer(head: &[u8], compression: Option<&Compression>) -> Result<(), LoadError> {
     let text = String::from_utf8_lossy(head);
     let field = |wanted: &str| {
@@ -384,7 +384,7 @@ pub(crate) fn check_answer(head: &[u8], compression: Option<&Compression>) -> Re
     }
 }
 
-/// Sends the request and checks the answer. Nothing may follow the head: a server has nothing to say yet.
+/// Sends the request and checks the answer. Nothing may follow the head: a server has nothing to send yet.
 pub fn shake_hands(
     stream: &mut std::net::TcpStream,
     compression: Option<&Compression>,

@@ -1,24 +1,24 @@
-//! Loops in memory, run against each other: short samples in turn, the best of each kept.
+//! Races in-memory loops against each other: short samples in turn, the best of each kept.
 //!
 //! The best of many short samples is the one that nothing disturbed; an average would measure the machine's other
-//! guests. Compare figures of one run only.
+//! guests. Only compare figures from the same run.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-/// One loop that takes part: a name, and work that returns what it computed.
+/// One contender: a name, and work that returns what it computed.
 ///
-/// Those whose name begins with `ws-core` are ours, with `reference` or `limit` nobody's; the rest are peers. One with
-/// `vectored` in its name leaves work to the kernel that the others do, and is not held against them.
+/// Names that begin with `ws-core` are ours, with `reference` or `limit` nobody's; the rest are peers. One with
+/// `vectored` in its name leaves work to the kernel that the others do, and is not compared with them.
 pub struct Entrant<'a> {
-    /// What the table calls it.
+    /// Its name in the table.
     pub name: &'static str,
     /// One pass over the work. Its result must be the same for all entrants, and in every pass.
     pub work: Box<dyn FnMut() -> u64 + 'a>,
 }
 
 impl<'a> Entrant<'a> {
-    /// `work` under a name.
+    /// Names a piece of work.
     pub fn new(name: &'static str, work: impl FnMut() -> u64 + 'a) -> Self {
         Self { name, work: Box::new(work) }
     }
@@ -35,30 +35,30 @@ fn is_peer(name: &str) -> bool {
 
 /// A column of a table: one size and kind of work.
 pub struct Case<'a> {
-    /// What the table calls it.
+    /// Its name in the table.
     pub name: String,
-    /// How many messages a pass has.
+    /// Messages per pass.
     pub messages: usize,
-    /// Bytes of one, without any header.
+    /// Bytes of a message, without any header.
     pub size: usize,
-    /// What a pass computes.
+    /// The result that a pass must compute.
     pub expected: u64,
-    /// Who takes part; what the ratios divide by comes first.
+    /// The entrants; the ratios divide by the first.
     pub entrants: Vec<Entrant<'a>>,
-    /// How much more than the first entrant our first one may cost, where that is laid down.
+    /// Limit on the cost of our first entrant, as a multiple of the first one's, if there is one.
     pub most: Option<f64>,
 }
 
-/// A table, and the words below it.
+/// A table, and the lines below it.
 pub struct Outcome {
     /// As Markdown.
     pub table: String,
-    /// Whether nothing costs more than it may.
+    /// Whether everything is within its limit.
     pub is_kept: bool,
 }
 
-/// Races the entrants of each case and shows nanoseconds a message, with the ratio to the case's first entrant. Then, for
-/// each case where something is laid down, how ours stand.
+/// Races the entrants of each case and shows nanoseconds per message, with the ratio to the case's first entrant. Then,
+/// for each case with a limit, how ours compare with it.
 pub fn run(title: &str, mut cases: Vec<Case<'_>>, samples: usize, sample: Duration) -> Outcome {
     cases.retain(|case| !case.entrants.is_empty());
     let mut rows: Vec<&'static str> = Vec::new();
@@ -110,7 +110,7 @@ pub fn run(title: &str, mut cases: Vec<Case<'_>>, samples: usize, sample: Durati
 /// The best time of each entrant for one pass, in the order given.
 ///
 /// # Panics
-/// When a pass returns something else than `expected`: then it did not do the work.
+/// When a pass returns something other than `expected`: then it did not do the work.
 pub fn race(entrants: &mut [Entrant<'_>], expected: u64, samples: usize, sample: Duration) -> Vec<Duration> {
     let passes: Vec<u32> = entrants
         .iter_mut()

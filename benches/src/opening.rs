@@ -1,8 +1,7 @@
-//! Connections, opened one behind the other with some on their way at once: TCP, then the opening handshake (RFC 6455,
-//! section 4), its answer checked.
+//! Opens connections, several at a time: TCP, then the opening handshake (RFC 6455, section 4), its answer checked.
 //!
 //! They are opened by the thousand, and stay open until the server's processor time has been read; then they are closed
-//! as the RFC has it, which does not count.
+//! as the RFC requires, which is not counted.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -17,7 +16,7 @@ use crate::load::{LoadError, check_answer, request, settled_time};
 use crate::report::Report;
 use crate::tape::push_masked;
 
-/// Open at the same time: a file descriptor each, here and in the server.
+/// Maximum number open at once: each takes a file descriptor here and in the server.
 const BATCH: usize = 1_000;
 
 /// What to run.
@@ -25,11 +24,11 @@ const BATCH: usize = 1_000;
 pub struct Plan {
     /// Where the server listens.
     pub address: SocketAddr,
-    /// Connections on their way at once.
+    /// Connections being opened at a time.
     pub at_once: usize,
-    /// Connections that count; a thousand more go before them.
+    /// Connections that count; a thousand more are opened before them.
     pub opens: usize,
-    /// How long nothing may be answered before the run is given up.
+    /// How long no answer may come before the run is given up.
     pub patience: Duration,
     /// The server's process, for its processor time.
     pub server: Option<u32>,
@@ -38,7 +37,7 @@ pub struct Plan {
 /// Opens, measures, closes.
 ///
 /// # Errors
-/// Whatever is not as it should be.
+/// Anything that is not as it should be.
 pub fn run(plan: &Plan) -> Result<Report, LoadError> {
     if plan.at_once == 0 || plan.opens == 0 {
         return Err(LoadError::NothingToDo);
@@ -78,7 +77,7 @@ struct Door<'a> {
     events: Events,
     request: Vec<u8>,
     latencies: Histogram,
-    /// That came in.
+    /// Bytes received.
     bytes: usize,
 }
 
@@ -87,7 +86,7 @@ struct Batch {
     spent: Option<Duration>,
 }
 
-/// A connection on its way.
+/// A connection being opened.
 struct Visitor {
     stream: TcpStream,
     since: Instant,
@@ -96,7 +95,7 @@ struct Visitor {
 }
 
 impl Door<'_> {
-    /// Opens so many and closes them again. The time and the server's are those until all are open.
+    /// Opens this many and closes them again. Both times, wall clock and the server's, are those until all are open.
     fn pass(&mut self, opens: usize) -> Result<Batch, LoadError> {
         let before = settled_time(self.plan.server)?;
         let start = Instant::now();
@@ -154,7 +153,7 @@ impl Door<'_> {
         Ok(Visitor { stream, since, asked: false, answer: Vec::new() })
     }
 
-    /// Section 7.1: a close frame each way, then the server hangs up. One that does not is hung up on.
+    /// Section 7.1: a close frame each way, then the server closes the connection. If it does not, it is closed from here.
     fn close(&self, open: &mut Vec<TcpStream>) -> Result<(), LoadError> {
         let mut frame = Vec::new();
         push_masked(&mut frame, 0x8, &1000_u16.to_be_bytes(), [1, 2, 3, 4]);
@@ -181,7 +180,7 @@ impl Door<'_> {
 }
 
 impl Visitor {
-    /// Sends the request once the connection is there, takes what has come. Returns whether the answer is complete.
+    /// Sends the request once connected, takes what has arrived. Returns whether the answer is complete.
     fn go_on(&mut self, request: &[u8]) -> Result<bool, LoadError> {
         if !self.asked {
             if let Some(error) = self.stream.take_error()? {
@@ -207,7 +206,7 @@ impl Visitor {
                     return Err(LoadError::Handshake(String::from_utf8_lossy(&self.answer).into_owned()));
                 }
             }
-            // Nothing may follow: a server has nothing to say yet.
+            // Nothing may follow: a server has nothing to send yet.
             if self.answer.ends_with(b"\r\n\r\n") {
                 return Ok(true);
             }

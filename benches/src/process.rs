@@ -1,4 +1,4 @@
-//! A server's process: started on a core of its own, waited for, ended.
+//! A server's process: started on its own core, waited for, stopped.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,22 +8,22 @@ use std::time::{Duration, Instant};
 use crate::contestant::Program;
 use crate::cpu;
 
-/// How long a server may take to listen.
+/// Maximum time until a server listens.
 const START: Duration = Duration::from_secs(10);
 
-/// A running server, ended when it is dropped.
+/// A running server, stopped when dropped.
 pub struct Server {
     child: Child,
     address: SocketAddr,
 }
 
 impl Server {
-    /// Starts a program with the words of `tuning` before its address, on one core or anywhere, and waits until it listens.
+    /// Starts a program with the arguments `tuning` before its address, on one core or any, and waits until it listens.
     ///
     /// # Errors
     /// When it cannot be started, ends, or does not listen in time.
     pub fn start(program: &Program, tuning: &[&str], core: Option<usize>) -> io::Result<Self> {
-        // The system names a free port; nobody else should take it in the moment until the server does.
+        // The system picks a free port; nobody else should take it in the moment before the server does.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let child = cpu::pinned(core, &program.path)
             .args(&program.arguments)
@@ -31,7 +31,7 @@ impl Server {
             .arg(address.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            // Each connection that just ends is a line for some: thousands, when a generator leaves.
+            // Some print a line for each connection that just ends: thousands, when a generator leaves.
             .stderr(Stdio::null())
             .spawn()?;
         let mut server = Self { child, address };
@@ -48,12 +48,12 @@ impl Server {
         Ok(server)
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its process.
+    /// Its process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -61,7 +61,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself; there is nothing to do about either failure.
+        // It may have exited by itself; nothing can be done about either failure.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,15 +1,15 @@
-//! The figures of one run, as a line of `name=value` words that people and programs read alike.
+//! The figures of one run, as a line of `name=value` words for people and programs.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// What a run of the load generator measured. A message is one that came back, one that reached a member of a room, or an
-/// open connection.
+/// The result of one run of the load generator. A message is one that came back, one that reached a member of a room, or
+/// an opened connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Report {
-    /// Messages, every one checked.
+    /// Number of messages, every one checked.
     pub messages: u64,
-    /// Bytes that came in for a message, frame headers included.
+    /// Bytes received per message, frame headers included.
     pub bytes: f64,
     /// Seconds from the first message sent to the last one received.
     pub seconds: f64,
@@ -17,12 +17,12 @@ pub struct Report {
     pub p50_us: f64,
     /// The time that one message in a hundred exceeds, in microseconds.
     pub p99_us: f64,
-    /// Processor time of the server for a message, user and kernel, in nanoseconds; `None` where it is not known.
+    /// Processor time of the server per message, user and kernel, in nanoseconds; `None` where it is not known.
     pub server_ns: Option<f64>,
 }
 
 impl Report {
-    /// Messages a second, there and back.
+    /// Messages per second, there and back.
     pub fn rate(&self) -> f64 {
         self.messages as f64 / self.seconds
     }
@@ -43,11 +43,11 @@ impl fmt::Display for Report {
     }
 }
 
-/// A line that is no report.
+/// A line that is not a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAReport;
 
-/// The value of a word `name=value`.
+/// The value in a word `name=value`.
 pub(crate) fn word<'a>(line: &'a str, name: &str) -> Result<&'a str, NotAReport> {
     let mut words = line.split_ascii_whitespace().filter_map(|word| word.split_once('='));
     words.find(|(key, _)| *key == name).map(|(_, value)| value).ok_or(NotAReport)

@@ -1,4 +1,4 @@
-//! What the echo servers over tokio share: one thread, one task a connection, no delay.
+//! Code shared by the echo servers over tokio: one thread, one task per connection, `TCP_NODELAY`.
 
 use std::future::Future;
 use std::io;
@@ -7,10 +7,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::flags::Flags;
 
-/// Listens at `address` and runs `echo` for each connection, on a runtime of one thread, until the process is ended.
+/// Listens at `address` and runs `echo` for each connection, on a runtime of one thread, until the process ends.
 ///
-/// Tasks keep tokio's cooperative budget. Some peers' examples take them out of it; under load from one side a server
-/// that writes each message by itself then serves one connection without end, one message a read, and gets slower.
+/// Tasks keep tokio's cooperative budget. Some peers' examples opt out of it; under load from one side a server
+/// that writes each message by itself then serves one connection forever, one message per read, and gets slower.
 pub fn serve<F, Echo>(address: &str, echo: Echo) -> io::Result<()>
 where
     Echo: Fn(TcpStream) -> F,
@@ -28,7 +28,7 @@ where
     })
 }
 
-/// The address of a server's command line, and no other words.
+/// The address on a server's command line, which has no other words.
 pub fn address(flags: Flags) -> io::Result<String> {
     let words = flags.rest().map_err(io::Error::other)?;
     let [address] = &words[..] else { return Err(io::Error::other("usage: SERVER [flags] ADDRESS")) };

@@ -1,8 +1,8 @@
-//! System calls for a message, counted by `strace` from outside.
+//! System calls per message, counted by `strace` from outside.
 //!
 //! Each server runs twice, for few messages and for more, and the difference counts: what it does to start and to open
-//! connections is the same in both. A traced server is slow, so that more waits for it at a time; compare with others that
-//! are traced as well.
+//! connections is the same in both. A traced server is slow, so more messages queue up for it; compare only with others
+//! that are traced as well.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ use crate::cpu;
 use crate::process::Server;
 use crate::workload::{Kind, Shape, Workload};
 
-/// Messages of the two runs, for each that a connection has in flight.
+/// Messages of the two runs, per message in flight.
 const FEW: usize = 4_000;
 const MORE: usize = 12_000;
 
-/// Calls for a message, by name; the most frequent first.
+/// Calls per message, by name; the most frequent first.
 pub type Calls = Vec<(String, f64)>;
 
-/// Whether there is a `strace` here.
+/// Whether `strace` is installed.
 pub fn can_trace() -> bool {
     strace().is_some()
 }
@@ -30,10 +30,10 @@ fn strace() -> Option<PathBuf> {
     std::env::split_paths(&path).map(|place| place.join("strace")).find(|strace| strace.exists())
 }
 
-/// Counts what a server does for each message of an echo.
+/// Counts a server's system calls per echoed message.
 ///
 /// # Errors
-/// In words.
+/// As text.
 pub fn count(program: &Program, raw: bool, workload: &Workload, generator: &Path) -> Result<Calls, String> {
     let Shape::Echo { in_flight, size, kind, takeover: None } = workload.shape else {
         return Err("only echoes are counted, and no compressed ones".to_owned());
@@ -55,7 +55,7 @@ pub fn count(program: &Program, raw: bool, workload: &Workload, generator: &Path
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
         }
-        // Connections end in both runs, and all of them before the server does.
+        // Connections end in both runs, all of them before the server does.
         std::thread::sleep(Duration::from_millis(100));
         drop(server);
         // The tracer outlives it by a moment.
@@ -83,7 +83,7 @@ pub fn count(program: &Program, raw: bool, workload: &Workload, generator: &Path
     Ok(calls)
 }
 
-/// The program below a tracer that steps aside, so that the process is the server's own.
+/// The program under a detached tracer, so that the process is the server's own.
 fn traced(program: &Program, summary: &Path) -> Result<Program, String> {
     let path = strace().ok_or("no strace here")?;
     let mut arguments: Vec<String> = ["-D", "-f", "-q", "-c", "-o"].map(str::to_owned).into();
@@ -109,7 +109,7 @@ fn parse(summary: &str) -> Option<BTreeMap<String, usize>> {
     None
 }
 
-/// Calls for a message, and which.
+/// Calls per message, and which ones.
 pub fn show(calls: &Calls) -> String {
     let sum: f64 = calls.iter().map(|(_, each)| each).sum();
     let shown = calls.iter().filter(|(_, each)| *each >= 0.005);

@@ -1,8 +1,8 @@
-//! Figures as Markdown: medians over the rounds, ratios to the wall and to the best peer.
+//! Figures as Markdown: medians over the rounds, ratios to the floor (`--wall`) and to the best peer.
 //!
-//! A ratio is the median of what it was in each round. The two servers met the machine within seconds of each other there,
-//! and what slows it for longer slows both; the medians of either come from different rounds. On a machine that others use,
-//! too, that leaves down to a third of the uncertainty.
+//! A ratio is the median of the ratios in each round. There the two servers ran within seconds of each other, and what slows
+//! the machine for longer slows both; the medians of either come from different rounds. On a shared machine that reduces the
+//! uncertainty to as little as a third.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ use crate::idle::{self, Holds};
 use crate::report::Report;
 use crate::workload::Shape;
 
-/// The middle of `values`; the mean of the two in the middle when their number is even.
+/// The median of `values`; the mean of the middle two when their number is even.
 pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -38,17 +38,17 @@ pub fn render(contest: &Contest, outcome: &Outcome, wall: Option<&str>) -> Strin
     out
 }
 
-/// The columns that cost time.
+/// The columns that measure time.
 struct Timed<'a> {
     contest: &'a Contest,
     outcome: &'a Outcome,
     columns: Vec<usize>,
 }
 
-/// A figure for each contestant and each column.
+/// One figure per contestant and column.
 type Grid = Vec<Vec<Option<f64>>>;
 
-/// What a message costs by a report, in nanoseconds.
+/// Cost of a message in a report, in nanoseconds.
 type Cost = fn(&Report) -> Option<f64>;
 
 impl Timed<'_> {
@@ -128,7 +128,7 @@ impl Timed<'_> {
         (0..self.contest.contestants.len()).map(row).collect()
     }
 
-    /// What one costs divided by what another does: the median over the rounds in which both were measured.
+    /// Cost of one divided by that of another: the median over the rounds in which both were measured.
     fn ratio(&self, cost: Cost, row: usize, base: usize, column: usize) -> Option<f64> {
         let rounds = self.outcome.rounds(row, column).iter().zip(self.outcome.rounds(base, column));
         let ratio = |(ours, theirs): (&Option<Report>, &Option<Report>)| {
@@ -137,7 +137,7 @@ impl Timed<'_> {
         median(rounds.filter_map(ratio).collect())
     }
 
-    /// What each costs, divided by one contestant's cost in the same column.
+    /// Cost of each divided by one contestant's in the same column.
     fn divide<'w>(&self, out: &mut String, title: &str, cost: Cost, wall: &dyn Fn(usize) -> &'w str) {
         let wall = |column| self.contest.contestants.iter().position(|known| known.name == wall(column));
         self.table(out, title, &|row, column| {
@@ -145,7 +145,7 @@ impl Timed<'_> {
         });
     }
 
-    /// A table of those who have something in one of these columns; none if nobody has.
+    /// A table of the contestants with a figure in one of these columns; none if there are none.
     fn table(&self, out: &mut String, title: &str, cell: &dyn Fn(usize, usize) -> Option<String>) {
         let row = |(row, contestant): (usize, &Contestant)| {
             let cells: Vec<Option<String>> = self.columns.iter().map(|column| cell(row, *column)).collect();
@@ -165,7 +165,7 @@ impl Timed<'_> {
     }
 }
 
-/// What connections hold that are idle.
+/// Memory of idle connections.
 fn resident(contest: &Contest, outcome: &Outcome, column: usize, out: &mut String) {
     let workload = &contest.workloads[column];
     let _ = writeln!(
@@ -215,7 +215,7 @@ mod tests {
     }
 
     /// The machine is four times as slow in the second round, and ours failed in the first. Of the costs the medians are 250
-    /// and 100, and nobody was 2.5 times as dear as the wall.
+    /// and 100, but nobody ever cost 2.5 times the floor.
     #[test]
     fn ratios_are_those_within_the_rounds() {
         let report = |nanos: f64| Report {
@@ -264,7 +264,7 @@ mod tests {
         };
         assert_eq!(cells("Server CPU, ns per message"), ["100", "200", "300", "250"]);
         assert_eq!(cells("Divided by the least that can be done"), ["1.00", "2.00", "3.00", "1.00"]);
-        // Against the peer that it stands worst against.
+        // Against the peer it compares worst with.
         assert_eq!(cells("Divided by the best peer"), ["0.50", "1.00", "1.50", "0.67"]);
         assert!(!rendered.contains("limit-raw-tokio"), "a table of nobody:\n{rendered}");
     }

@@ -1,7 +1,7 @@
-//! The messages of a run, built before the clock starts: a ring of frames that every connection plays round and round.
+//! The messages of a run, built before the clock starts: a ring of frames that every connection sends over and over.
 //!
-//! Each message differs from its neighbours and each connection starts at another one, so a server that mixes up
-//! messages, connections or mask keys is found out.
+//! Each message differs from its neighbours and each connection starts at a different one, so a server that mixes
+//! up messages, connections or mask keys is noticed.
 
 use crate::deflate::Compression;
 use crate::workload::Kind;
@@ -32,7 +32,7 @@ impl Tape {
         raw: bool,
         compression: Option<Compression>,
     ) -> Self {
-        // A small tape stays in the generator's cache; one round of messages must fit all the same.
+        // A small tape stays in the generator's cache; one round of messages must fit nevertheless.
         let messages = (256 * 1024 / (size + 14)).clamp(2, 64).max(in_flight);
         let mut random = Random(0x9E37_79B9_7F4A_7C15);
         let mut payloads = Vec::with_capacity(messages * size);
@@ -99,7 +99,7 @@ impl Tape {
         self.size
     }
 
-    /// What the messages are.
+    /// The kind of the messages.
     pub fn kind(&self) -> Kind {
         self.kind
     }
@@ -109,7 +109,7 @@ impl Tape {
         self.raw
     }
 
-    /// All frames, one behind the other.
+    /// All frames, one after the other.
     pub fn frames(&self) -> &[u8] {
         &self.frames
     }

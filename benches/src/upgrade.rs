@@ -1,6 +1,6 @@
-//! The server's side of the opening handshake (RFC 6455, section 4.2), for peers whose fastest use starts behind it.
+//! The server's side of the opening handshake (RFC 6455, section 4.2), for peers whose fastest use starts after it.
 //!
-//! As much as a bench needs: the request is not checked beyond its key, and nothing may follow it.
+//! Only what a benchmark needs: the request is not checked beyond its key, and nothing may follow it.
 
 use std::io;
 
@@ -17,7 +17,7 @@ pub async fn accept(stream: &mut TcpStream) -> io::Result<()> {
     answer(stream, |_| None).await.map(drop)
 }
 
-/// The same, and agrees to permessage-deflate as it is offered, with windows of at most so many bits (RFC 7692, section
+/// The same, and agrees to permessage-deflate as offered, with windows of at most this many bits (RFC 7692, section
 /// 7.1). Returns what was agreed on.
 pub async fn accept_deflate(stream: &mut TcpStream, window_bits: u8) -> io::Result<Option<String>> {
     answer(stream, |offer| {

@@ -1,12 +1,12 @@
-//! The cells of the tables: what clients do, how many there are, how much is in flight, how large, binary or text,
-//! compressed or not.
+//! The workloads, which are the tables' columns: what clients do, how many there are, how much is in flight, how large,
+//! binary or text, compressed or not.
 
-/// What the messages of a run are.
+/// The kind of a run's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Opcode 2, all byte values.
     Binary,
-    /// Opcode 1, UTF-8 of one to four bytes a character, as a server has to check it.
+    /// Opcode 1, UTF-8 of one to four bytes per character, which a server must validate.
     Text,
     /// Opcode 1, a JSON document of names, numbers and flags, as an application sends them.
     Json,
@@ -25,9 +25,9 @@ impl Kind {
 /// A named load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Workload {
-    /// What tables and flags call it.
+    /// Its name in tables and flags.
     pub name: &'static str,
-    /// Connections: open before the clock starts, but for [`Shape::Open`], where so many are on their way at once.
+    /// Connections: open before the clock starts, except with [`Shape::Open`], where so many are being opened at a time.
     pub connections: usize,
     /// What clients do.
     pub shape: Shape,
@@ -36,9 +36,9 @@ pub struct Workload {
 /// What clients do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    /// Messages come back to the one who sent them.
+    /// Messages come back to their sender.
     Echo {
-        /// Messages that each connection has under way at any time.
+        /// Messages that each connection has in flight at any time.
         in_flight: usize,
         /// Payload of a message in bytes.
         size: usize,
@@ -47,23 +47,23 @@ pub enum Shape {
         /// Compressed: whether both sides keep their context from message to message. Level and window are the contest's.
         takeover: Option<bool>,
     },
-    /// What one says, all get.
+    /// Each message goes to all members of a room.
     Broadcast {
-        /// Messages that one says at once; the next one speaks when all have them.
+        /// Messages that one member sends at once; the next one sends when all have them.
         burst: usize,
         /// Payload of a message in bytes.
         size: usize,
     },
-    /// Connections are opened, and nothing is said.
+    /// Connections are opened, and nothing is sent.
     Open,
-    /// Connections are open, and silent but for a message or two: what they hold counts, not what they spend.
+    /// Connections are open, and silent except for a message or two: their memory counts, not their processor time.
     Idle,
 }
 
 /// The workloads of a comparison, in the order of the table's columns.
 ///
-/// Sixty-four connections keep the server busy with more than one socket a wake-up. The large ones use fewer, so
-/// that what is under way stays a few MiB: beyond that the sockets' buffers are measured and no longer the servers.
+/// Sixty-four connections keep the server busy with more than one socket per wake-up. The large ones use fewer,
+/// so that only a few MiB are in flight: beyond that the sockets' buffers are measured and no longer the servers.
 pub const ALL: &[Workload] = &[
     echo("echo-32", 64, 1, 32, Kind::Binary),
     echo("echo-32-p16", 64, 16, 32, Kind::Binary),
@@ -91,7 +91,7 @@ impl Workload {
         matches!(self.shape, Shape::Echo { takeover: Some(_), .. })
     }
 
-    /// The contestant that does the least which can be done here.
+    /// The limit of this workload: the contestant that does the minimum.
     pub const fn wall(&self) -> &'static str {
         match self.shape {
             Shape::Echo { .. } => "limit-raw-mio",
@@ -109,7 +109,7 @@ const fn broadcast(name: &'static str, burst: usize, size: usize) -> Workload {
     Workload { name, connections: 1_000, shape: Shape::Broadcast { burst, size } }
 }
 
-/// Four in flight: enough to keep the server from sleeping, and little enough that buffers do not decide.
+/// Four in flight: enough to keep the server from sleeping, and few enough that buffers do not decide.
 const fn deflate(name: &'static str, connections: usize, size: usize, takeover: bool) -> Workload {
     let shape = Shape::Echo { in_flight: 4, size, kind: Kind::Json, takeover: Some(takeover) };
     Workload { name, connections, shape }

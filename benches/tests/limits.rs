@@ -1,4 +1,4 @@
-//! The limits under all that the generator can do: they have to be right before they are fast.
+//! The limits under everything that the generator can do: they must be right before they are fast.
 
 mod child;
 
@@ -69,11 +69,11 @@ fn all_in_its_room_get_what_one_says() {
     }
 }
 
-/// A server that echoes to the one who spoke, and to nobody else, is no room.
+/// A server that echoes only to the sender is not a room.
 #[test]
 fn a_message_that_does_not_reach_everybody_is_missed() {
     let limit = Limit::start(PROGRAM, &[]);
-    // However long it is waited for. A short time is mostly enough to see that, and does not do where a machine is busy.
+    // However long it waits. A short time is usually enough to see that, but not on a busy machine.
     let outcomes = [0.3, 3.0, 30.0].into_iter().map(|seconds| {
         fanout::run(&fanout::Plan {
             address: limit.address,
@@ -122,7 +122,7 @@ fn an_answer_that_is_none_ends_the_openings() {
     assert!(matches!(opening::run(&plan), Err(LoadError::Handshake(_))));
 }
 
-/// Resident memory is Linux's to tell.
+/// Only Linux reports resident memory.
 #[cfg(target_os = "linux")]
 #[test]
 fn what_idle_connections_hold_is_seen_from_outside() {
@@ -131,7 +131,7 @@ fn what_idle_connections_hold_is_seen_from_outside() {
     let plan = Plan { address: limit.address, connections: 500, patience: PATIENCE, server: limit.id() };
     let holds = run(&plan).expect("echoes");
     assert!(holds.base > 500_000.0, "{holds}");
-    // Less than nothing where the kernel takes pages of the program back meanwhile.
+    // Negative if the kernel reclaims pages of the program meanwhile.
     for each in [holds.open, holds.small, holds.large] {
         assert!(each < 2_000.0, "{holds}");
     }

@@ -14,7 +14,7 @@ use ws_benches::workload::Kind;
 const ACCEPTED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-/// Longer than anything takes that is going to happen.
+/// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn plan(address: SocketAddr) -> Plan {
@@ -33,7 +33,7 @@ fn plan(address: SocketAddr) -> Plan {
     }
 }
 
-/// A server whose every connection is handled by `serve` on a thread of its own.
+/// A server whose every connection is handled by `serve` on its own thread.
 fn server(serve: impl Fn(TcpStream) -> std::io::Result<()> + Clone + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
@@ -174,7 +174,7 @@ fn wrong_answers_end_the_run() {
         let error = run(&Plan { connections: 1, ..plan(address) }).expect_err(name);
         assert!(expected(&error), "{name}: {error:?}");
     }
-    // However long it is waited for. A short time is mostly enough to see that, and does not do where a machine is busy.
+    // However long it waits. A short time is usually enough to see that, but not on a busy machine.
     let address = server(silent);
     let outcomes = [0.5, 5.0, 50.0].into_iter().map(|seconds| {
         run(&Plan { connections: 1, patience: Duration::from_secs_f64(seconds), ..plan(address) })

@@ -1,5 +1,5 @@
-//! Messages that are compressed once for many, read by the other libraries of this workspace that have permessage-deflate:
-//! between a server's own compressed messages, with context and without, in windows of several sizes.
+//! Messages that are compressed once for many, read by the peer libraries that support permessage-deflate: interleaved with
+//! a server's own compressed messages, with context and without, in windows of several sizes.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -13,14 +13,14 @@ use ws_tokio::core::deflate::Settings;
 use ws_tokio::core::{Config, Message, Prepared};
 use ws_tokio::{Acceptance, OwnedMessage, accept_with};
 
-/// How many messages each stream has; every third is the server's own, the others were prepared.
+/// Messages per stream; every third is the server's own, the others are prepared.
 const MESSAGES: usize = 1_200;
 
-/// What the client asks of the server's direction: no context, and the window.
+/// What the client asks for in the server's direction: no context, and the window.
 const AGREEMENTS: [(bool, u8); 6] =
     [(false, 15), (true, 15), (false, 9), (true, 9), (false, 12), (false, 10)];
 
-/// Text and bytes, repetitive and random, short ones mostly, up to 100 KiB.
+/// Text and binary, repetitive and random, mostly short, up to 100 KiB.
 fn message(n: usize) -> OwnedMessage {
     let mut state = n as u64 ^ 0x9E37_79B9_7F4A_7C15;
     let mut random = || {
@@ -64,7 +64,7 @@ async fn serve(stream: TcpStream, messages: &[(OwnedMessage, Prepared)]) {
             _ => reply.send_prepared(prepared).await.expect("room"),
         }
     }
-    // The libraries differ in how they end.
+    // The libraries end connections differently.
     let _ = ws.close(None).await;
 }
 
@@ -88,7 +88,7 @@ async fn open(stream: &mut TcpStream, fresh: bool, bits: u8) -> String {
     line
 }
 
-/// What a library reads: whether it was text, and the bytes; anything else is left out.
+/// What a library reads: whether it was text, and the bytes; anything else is skipped.
 async fn read<S, M, E: std::fmt::Debug>(
     mut socket: S,
     data: impl Fn(M) -> Option<(bool, Bytes)>,

@@ -1,8 +1,8 @@
-//! permessage-deflate (RFC 7692): messages of JSON compressed, each from nothing or with the context of those before it, and
-//! inflated again.
+//! Benchmarks permessage-deflate (RFC 7692): JSON messages compressed, each without context or with that of earlier ones,
+//! and inflated again.
 //!
-//! All inflate by zlib-rs and compress by it, but for ws-core's own compressors. Levels of different compressors are different bargains: the bytes that
-//! a message takes are printed below the table.
+//! All inflate and compress with zlib-rs, except ws-core's own compressors. Levels of different compressors are different
+//! trade-offs: the size of a compressed message is printed below the table.
 
 use ws_benches::micro::{self, Entrant};
 use ws_benches::tape::Tape;
@@ -88,7 +88,8 @@ pub(crate) fn cases() -> Vec<micro::Case<'static>> {
             #[cfg(feature = "peers")]
             inflaters.push(("sockudo-ws DeflateContext", peers::inflate_sockudo_ws));
             let name = format!("inflate {}", setting.name());
-            // The first of a pass refers to the last of the one before, or to nothing: with takeover the streams begin anew.
+            // A pass's first message refers to the last of the previous pass, or to nothing: with takeover the streams start
+            // afresh.
             let entrants = inflaters.into_iter().map(|(name, make)| (name, make(setting)));
             case(name, size, &compressed, entrants)
         })
@@ -110,7 +111,7 @@ fn case(
     micro::Case { name, messages: count, size, expected: count as u64, entrants, most: None }
 }
 
-/// What a compressor makes of the messages inflates to them.
+/// Checks that a compressor's output inflates to the messages.
 fn check(name: &str, setting: Setting, messages: &[Vec<u8>], make: Make) {
     let (mut compress, mut inflate) = (make(setting), inflate_reference(setting));
     let (mut out, mut back) = (Vec::new(), Vec::new());
@@ -120,7 +121,7 @@ fn check(name: &str, setting: Setting, messages: &[Vec<u8>], make: Make) {
     }
 }
 
-/// Bytes that a message takes, for each compressor and case.
+/// Bytes of a compressed message, for each compressor and case.
 pub(crate) fn sizes() -> String {
     let mut table = "\nBytes of a compressed message\n\n|".to_owned();
     settings().iter().for_each(|setting| table.push_str(&format!(" | {}", setting.name())));

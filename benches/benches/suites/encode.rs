@@ -1,6 +1,6 @@
-//! Server frames: a header, the payload behind it, 64 of them and then a flush.
+//! Benchmarks sending server frames: 64 of them, each a header and its payload, then a flush.
 //!
-//! Ours and the reference end with all frames in one buffer. Those peers that write vectored hand the payload on as it
+//! Ours and the reference end with all frames in one buffer. Peers with vectored writes pass the payload on as it
 //! is: here that costs nothing, over a socket the kernel copies it either way.
 
 use ws_benches::micro::{self, Entrant};
@@ -11,7 +11,7 @@ use super::stream::Stream;
 const FRAMES: usize = 64;
 const NOW: Instant = Instant::from_secs(1);
 
-/// A message, and what 64 of it have to be on the wire.
+/// A message, and the bytes that 64 of it must be on the wire.
 struct Work {
     payload: Vec<u8>,
     wire: Vec<u8>,
@@ -49,7 +49,7 @@ fn entrants(work: &'static Work) -> Vec<Entrant<'static>> {
     entrants
 }
 
-/// An entrant whose frames are the right ones, byte by byte.
+/// An entrant, after a check that its frames are right, byte by byte.
 fn checked<F: FnMut() -> u64 + 'static>(
     name: &'static str,
     work: &'static Work,
@@ -103,7 +103,7 @@ fn connection(work: &'static Work, stream: Stream) -> impl FnMut() -> u64 {
     }
 }
 
-/// As the adapters have it: a small message with nothing before it has a path of its own.
+/// As in the adapters: a small message with nothing queued before it takes a fast path.
 fn small(work: &'static Work, stream: Stream) -> impl FnMut() -> u64 {
     let mut connection = Connection::server(Config::server(), NOW);
     let mut out = vec![0; work.wire.len()];

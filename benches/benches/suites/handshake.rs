@@ -1,5 +1,5 @@
-//! The opening handshake of a browser, on the server's side (RFC 6455, section 4.2): the request parsed, its fields checked,
-//! the accept value computed, the answer written.
+//! Benchmarks a browser's opening handshake on the server's side (RFC 6455, section 4.2): the request parsed, its fields
+//! checked, the accept value computed, the answer written.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -24,7 +24,7 @@ const REQUEST: &[u8] = b"GET /chat?room=1 HTTP/1.1\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
     Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
 
-/// The answer to the key, which is the one of section 1.3.
+/// The accept value for the key, both from section 1.3.
 const ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 const PASSES: usize = 64;
@@ -50,7 +50,7 @@ pub(crate) fn cases() -> Vec<micro::Case<'static>> {
     }]
 }
 
-/// An entrant that answers rightly, where it answers. Its work returns how often it did.
+/// An entrant, after a check of its answer. Its work returns how many requests it answered.
 fn checked<F: FnMut() -> bool + 'static>(name: &'static str, make: fn(Stream) -> F) -> Entrant<'static> {
     let (stream, record) = Stream::recording(REQUEST);
     assert!(make(stream)(), "{name} refuses");

@@ -1,5 +1,5 @@
-//! The exclusive or with the key (RFC 6455, section 5.3), in place, on payloads that begin two bytes off a word, as they do
-//! behind most headers.
+//! Benchmarks masking (RFC 6455, section 5.3) in place, on payloads that begin two bytes off a word boundary, as they do
+//! after most headers.
 
 use ws_benches::bare;
 use ws_benches::micro::{self, Entrant};
@@ -13,7 +13,7 @@ pub(crate) fn cases() -> Vec<micro::Case<'static>> {
 }
 
 fn case((name, size): (&str, usize)) -> micro::Case<'static> {
-    // An even number: then the payload is what it was.
+    // An even number, so that the payload ends as it was.
     let turns = if size > 64 << 10 { 2 } else { 64 };
     let plain: Vec<u8> = (0..size).map(|at| (at * 31) as u8).collect();
     let masked: Vec<u8> = plain.iter().zip(KEY.iter().cycle()).map(|(byte, key)| byte ^ key).collect();

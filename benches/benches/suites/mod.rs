@@ -1,5 +1,5 @@
-//! What is measured in memory: for each part of the protocol a reference that does the least, ours, and the peers that let
-//! one call theirs. All of a case get the same bytes, and must come to the same result.
+//! The in-memory suites: for each part of the protocol a minimal reference, ours, and the peers whose implementation can be
+//! called. All entrants of a case get the same bytes, and must produce the same result.
 //!
 //! `micro` races them, `criterion` watches them over time.
 
@@ -19,9 +19,9 @@ pub(crate) struct Suite {
     pub(crate) name: &'static str,
     #[allow(dead_code, reason = "criterion has titles of its own")]
     pub(crate) title: &'static str,
-    /// Its columns, made when they are needed.
+    /// Makes its columns, when they are needed.
     pub(crate) cases: fn() -> Vec<Case<'static>>,
-    /// What to know besides.
+    /// A note below the table.
     #[allow(dead_code, reason = "criterion does not print it")]
     pub(crate) note: fn() -> String,
 }

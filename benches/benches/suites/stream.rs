@@ -1,6 +1,6 @@
-//! A stream that is memory: what is read comes from the same bytes over and over, what is written is counted.
+//! An in-memory stream: reads repeat the same bytes over and over, writes are counted.
 //!
-//! Peers' futures are polled by hand over it: it is always ready.
+//! It is always ready, so peers' futures over it are polled by hand.
 
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
@@ -27,19 +27,19 @@ impl Stream {
         Self { bytes: bytes.into(), at: 0, written: Rc::default(), record: None }
     }
 
-    /// One that keeps what is written, for the first look at an entrant.
+    /// A stream that keeps what is written, for the check of an entrant.
     pub(super) fn recording(bytes: &[u8]) -> (Self, Rc<RefCell<Vec<u8>>>) {
         let record = Rc::<RefCell<Vec<u8>>>::default();
         (Self { record: Some(record.clone()), ..Self::new(bytes) }, record)
     }
 
-    /// A handle that stays when a library takes the stream.
+    /// A handle that remains after a library takes the stream.
     #[cfg(feature = "peers")]
     pub(super) fn counter(&self) -> Rc<Cell<u64>> {
         self.written.clone()
     }
 
-    /// What a socket does with what is written.
+    /// Takes what is written, as a socket would.
     #[inline]
     pub(super) fn swallow(&self, bytes: &[u8]) {
         self.written.set(self.written.get() + black_box(bytes).len() as u64);
@@ -59,7 +59,7 @@ impl Stream {
     }
 }
 
-/// For futures that are always ready.
+/// Polls a future that is always ready.
 #[cfg(feature = "peers")]
 pub(super) fn idle() -> Context<'static> {
     Context::from_waker(Waker::noop())

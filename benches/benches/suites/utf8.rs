@@ -1,4 +1,4 @@
-//! Whether a text is UTF-8: all of it at once, and for ours also as it arrives, in parts of 4 KiB.
+//! Benchmarks UTF-8 validation: a whole text at once, and for ours also as it arrives, in parts of 4 KiB.
 
 use ws_benches::micro::{self, Entrant};
 use ws_benches::tape::push_text;

@@ -1,5 +1,5 @@
-//! Runs servers beside each other and prints tables of what a message costs each of them, what a connection costs, and
-//! what one holds.
+//! Runs servers against each other and prints tables of what a message and a connection cost each of them, and of the
+//! memory a connection holds.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,13 +15,13 @@ use ws_benches::workload;
 const USAGE: &str = "usage: compare [flags] [NAME=PROGRAM ...]
   --quick               three short rounds instead of seven
   --rounds N            rounds
-  --seconds S           seconds that count, for each contestant, workload and round
+  --seconds S           seconds that count, per contestant, workload and round
   --contestants A,B     only these (programs named NAME=PROGRAM always run)
   --workloads A,B       only these
-  --level N             of compression, for all who compress (1)
+  --level N             of compression, for all that compress (1)
   --window-bits N       of compression, both ways (15)
-  --wall NAME           what the ratios divide by (limit-raw-mio for echoes, a limit of their own for the rest)
-  --strace              count system calls for a message instead, in echo-32, echo-32-p16, echo-16k
+  --wall NAME           what the ratios divide by (limit-raw-mio for echoes, the other limits for the rest)
+  --strace              count system calls per message instead, in echo-32, echo-32-p16, echo-16k
   --list                show contestants and workloads, run nothing
 NAME=PROGRAM adds any echo server that takes its address as its argument.
 It builds nothing: cargo build --release -p ws-benches --features peers --bins --examples
@@ -43,14 +43,14 @@ fn main() -> ExitCode {
 
 /// What is measured.
 enum Mode {
-    /// What things cost, divided by a contestant of this name, or by each column's own wall.
+    /// What things cost, divided by the contestant of this name, or by each column's own limit.
     Time {
         wall: Option<String>,
     },
     Trace,
 }
 
-/// What is traced unless something else is asked for: alone, in batches, and larger than some buffers.
+/// The workloads traced by default: single messages, batches, and messages larger than some buffers.
 const TRACED: [&str; 3] = ["echo-32", "echo-32-p16", "echo-16k"];
 
 fn prepare() -> Result<Option<(Contest, Mode)>, String> {

@@ -1,4 +1,4 @@
-//! Rooms side by side: what it costs a server to pass what one member says on to all of them. Prints a table.
+//! Compares rooms: what it costs a server to pass one member's message on to all of them. Prints a table.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,8 +14,8 @@ use ws_benches::{cpu, table};
 const USAGE: &str = "usage: fanout [flags]
   --members N       connections in the room (10000; each takes a file descriptor here and one in the server)
   --size BYTES      of a message (130)
-  --messages N      that count, each round (40)
-  --burst N         messages that a member says at once (1)
+  --messages N      that count, per round (40)
+  --burst N         messages that a member sends at once (1)
   --rounds N        (5)
   --contestants A,B of: ws-actor, ws-actor-on-loops, ws-actor-2-threads, broadcast-channel, broadcast-channel-4k,
                     select, select-4k
@@ -27,9 +27,9 @@ struct Contestant {
     name: &'static str,
     program: &'static str,
     arguments: &'static [&'static str],
-    /// Whether it tells what its broadcasts take.
+    /// Whether it reports what its broadcasts take.
     tells: bool,
-    /// Whether it has one thread, and so a core of its own.
+    /// Whether it has one thread, and so its own core.
     pinned: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What an idle connection costs each server of its heap, counted over many of them by an allocator: prints a table.
+//! Measures each server's heap per idle connection, counted over many of them by an allocator. Prints a table.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,9 +16,9 @@ use ws_benches::workload::Kind;
 
 const USAGE: &str = "usage: heap [flags]
   --connections N   connections (1000)
-  --size BYTES      of the JSON message that each gets echoed once (1024)
+  --size BYTES      of the JSON message that is echoed once on each (1024)
   --idle S          seconds of silence before the heap is read (3)
-  --rows A;B        only those whose name begins so, such as 'ws-tokio, no deflate;ws-actor'
+  --rows A;B        only those whose names begin so, such as 'ws-tokio, no deflate;ws-actor'
 It builds nothing: cargo build --profile peak -p ws-benches --features peers
                    cargo build --profile peak -p ws-benches --example deflate-echo-server --example actor-echo-server";
 
@@ -64,15 +64,15 @@ struct Plan {
     rows: Vec<&'static Row>,
 }
 
-/// What a server holds.
+/// Memory of a server.
 struct Holds {
-    /// Bytes for each connection: none used yet, and each used once.
+    /// Bytes per connection: with none used yet, and with each used once.
     unused: isize,
     used: isize,
-    /// Bytes in all when they are closed, and the most at any time.
+    /// Total bytes when they are closed, and the peak.
     left: isize,
     peak: isize,
-    /// Resident memory for each connection, used once; where the system tells it.
+    /// Resident memory per connection, each used once; where the system reports it.
     rss: Option<isize>,
 }
 
@@ -132,7 +132,7 @@ fn measure(plan: &Plan, row: &Row) -> Result<Holds, Box<dyn std::error::Error>> 
     let kind = if row.offer.is_some() { Kind::Json } else { Kind::Text };
     let tape = Tape::compressed(kind, plan.size, 1, false, row.offer);
 
-    // What the process makes once, whoever connects: it is not the connections'.
+    // What the process allocates once, at its first connection, does not belong to the connections.
     drop(server.connect(row)?);
     sleep(Duration::from_millis(300));
     let (before, _) = server.ask()?;
@@ -151,7 +151,7 @@ fn measure(plan: &Plan, row: &Row) -> Result<Holds, Box<dyn std::error::Error>> 
     sleep(plan.idle);
     let (left, peak_left) = server.ask()?;
     let left = left - before;
-    // Of what is there while they are open, what stays when they have gone is the process's: pools.
+    // Of what is held while they are open, what remains after they have closed is the process's: pools.
     let each = |live: isize, pooled: isize| (live - before - pooled) / plan.connections as isize;
     let peak = peak_open.max(peak_used).max(peak_left) - before;
     let rss = rss.map(|bytes| bytes / plan.connections as isize);
@@ -172,7 +172,7 @@ fn echo(stream: &mut TcpStream, tape: &Tape) -> Result<(), Box<dyn std::error::E
     }
 }
 
-/// A server that answers how much it holds, ended when it is dropped.
+/// A server that can be asked how much it holds, stopped when dropped.
 struct Server {
     child: Child,
     address: SocketAddr,
@@ -183,7 +183,7 @@ struct Server {
 impl Server {
     fn start(directory: &Path, row: &Row) -> io::Result<Self> {
         let program = directory.join(format!("{}{}", row.program, std::env::consts::EXE_SUFFIX));
-        // The system names a free port; nobody else should take it in the moment until the server does.
+        // The system picks a free port; nobody else should take it in the moment before the server does.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut child = Command::new(program)
             .args(row.arguments)
@@ -220,7 +220,7 @@ impl Server {
         Some(line.split_whitespace().next()?.parse::<isize>().ok()? * 1024)
     }
 
-    /// What it holds, and the most since the question before.
+    /// What it holds, and the most since the previous question.
     fn ask(&mut self) -> io::Result<(isize, isize)> {
         self.questions.write_all(b"?")?;
         let line = self.line()?;
@@ -231,7 +231,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself; there is nothing to do about either failure.
+        // It may have exited by itself; nothing can be done about either failure.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

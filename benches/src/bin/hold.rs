@@ -1,4 +1,4 @@
-//! Many connections that one actor holds: how fast they open, what they take, how fast one of them is answered among all
+//! Measures many connections of one actor: how fast they open, their memory, how fast one of them is answered among all
 //! the others. Prints the figures beside the limits of requirement O6, and with `--check` fails if one is not met.
 
 use std::io::{self, Read, Write};
@@ -22,7 +22,7 @@ const USAGE: &str = "usage: hold [flags]
   --check           fail if a limit is not met
 It builds nothing: cargo build --profile peak -p ws-benches --bin hold --example actor-echo-server";
 
-/// ACTOR.md, O6: about 4 KB a connection, a connect of 1 to 2 ms, a local round trip below 0.5 ms.
+/// O6: about 4 KB per connection, a connect of 1 to 2 ms, a local round trip below 0.5 ms.
 const MOST_BYTES: u64 = 4 << 10;
 const MOST_TO_OPEN: Duration = Duration::from_millis(2);
 const MOST_TO_ANSWER: Duration = Duration::from_micros(500);
@@ -81,7 +81,7 @@ fn hold(connections: usize, echoes: usize) -> Result<bool, Box<dyn std::error::E
         streams.push(connect()?);
         opening.record(start.elapsed().as_nanos() as u64);
     }
-    // A stride that is prime to most numbers: neighbours were opened, and lie in memory, side by side.
+    // A stride that is coprime to most numbers: neighbours were opened one after the other and are adjacent in memory.
     let mut at = 0;
     for nth in 0..echoes {
         at = (at + 7_919) % connections;
@@ -127,7 +127,7 @@ fn echo(stream: &mut TcpStream, tape: &Tape, nth: usize) -> Result<(), Box<dyn s
     }
 }
 
-/// The resident memory of a process, in bytes; an error where the system does not tell.
+/// The resident memory of a process, in bytes; an error where the system does not report it.
 fn resident(pid: u32) -> io::Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

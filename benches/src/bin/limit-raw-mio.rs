@@ -1,7 +1,7 @@
-//! The wall: a TCP echo over a bare readiness loop with one buffer for all connections, no WebSocket.
+//! The floor: a TCP echo over a bare readiness loop with one buffer for all connections, no WebSocket.
 //!
-//! One `recv` and one `send` a readiness. What a socket does not take at once is kept for it, and it is not read
-//! from until that has gone.
+//! One `recv` and one `send` per readiness event. What a socket does not take at once is kept for it, and it is not
+//! read from until that has been sent.
 
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -15,7 +15,7 @@ const LISTENER: Token = Token(usize::MAX);
 struct Connection {
     stream: TcpStream,
     unsent: Vec<u8>,
-    /// Whether there may be something to read: edges are reported once.
+    /// Whether there may be something to read: readiness is edge-triggered.
     readable: bool,
 }
 
@@ -59,7 +59,7 @@ fn main() -> io::Result<()> {
 }
 
 impl Connection {
-    /// Echoes what is there. Returns whether the connection lives on.
+    /// Echoes what has arrived. Returns whether the connection continues.
     fn echo(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
         let left = send(&mut self.stream, &self.unsent)?.len();
         self.unsent.drain(..self.unsent.len() - left);

@@ -1,4 +1,4 @@
-//! The wall over tokio: a TCP echo, one task and one 64 KiB buffer a connection, no WebSocket.
+//! The floor over tokio: a TCP echo, one task and one 64 KiB buffer per connection, no WebSocket.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

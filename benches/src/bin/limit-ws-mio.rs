@@ -1,6 +1,5 @@
-//! The least that a WebSocket server can do over a bare readiness loop: frames are parsed, unmasked on their way into one
-//! buffer for all, and framed again. With `--room` each frame goes to
-//! everybody, by a bare loop of `send` calls.
+//! The minimum that a WebSocket server can do over a bare readiness loop: frames are parsed, unmasked on their way into one
+//! shared buffer, and framed again. With `--room` each frame goes to everybody, by a bare loop of `send` calls.
 
 use std::io;
 

@@ -1,7 +1,7 @@
-//! The load generator: connects to an echo server, keeps messages under way, checks every byte that comes back. Or to a
-//! room, where one says what all get; or it opens connections and no more; or opens many, and looks at what they hold.
+//! The load generator: connects to an echo server, keeps messages in flight, checks every byte that comes back. Or it
+//! connects to a room, where each message goes to all; or only opens connections; or opens many, and reads their memory.
 //!
-//! Prints one line of figures. Ends with status 1 and a reason when a server answers wrongly or not at all.
+//! Prints one line of figures. Exits with status 1 and a reason when a server answers wrongly or not at all.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
@@ -16,22 +16,22 @@ use ws_benches::{fanout, idle, opening};
 
 const USAGE: &str = "usage: load ADDRESS [flags]
   --connections N   connections (64)
-  --in-flight N     messages under way on each (1)
+  --in-flight N     messages in flight on each (1)
   --size BYTES      payload of a message (32)
   --json            a JSON document instead of binary
-  --deflate         compressed by permessage-deflate; the server has to agree
+  --deflate         compressed by permessage-deflate; the server must agree
   --level N         at this level (1)
   --window-bits N   with this window both ways (15)
   --no-takeover     with no context kept between messages
   --text            mixed UTF-8 instead of binary
-  --raw             a server that echoes bytes: no handshake, masked frames come back as they went
+  --raw             a server that echoes bytes: no handshake, masked frames come back unchanged
   --seconds S       how long to send (1)
-  --messages N      send so many instead
+  --messages N      send this many instead
   --warm-up S       the same load before the clock starts (0.2)
-  --broadcast       a room: one says what all get, `--in-flight` of it at once, and the next one when they have
-  --open N          opens so many connections, `--connections` of them on their way at once
-  --idle            opens connections, says something small and something large on each, prints resident memory (Linux)
-  --patience S      give up when no message comes back for so long (10)
+  --broadcast       a room: one member sends `--in-flight` messages to all, the next one when all have them
+  --open N          opens this many connections, `--connections` of them at a time
+  --idle            opens connections, sends a small and a large message on each, prints resident memory (Linux)
+  --patience S      give up when no message comes back for this long (10)
   --server PID      a process whose processor time is divided by the messages (Linux)";
 
 /// What to do.
@@ -74,7 +74,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// A room's figures, for each delivery.
+/// A room's figures, per delivery.
 fn deliveries(plan: &fanout::Plan, room: &fanout::Report) -> Report {
     Report {
         messages: room.deliveries,

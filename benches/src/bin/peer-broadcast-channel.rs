@@ -1,7 +1,6 @@
-//! A room over a tokio broadcast channel and tokio-tungstenite, in its two usual forms. As axum's chat example has it: the
-//! socket split, one task that sends what the channel brings, one that reads. And with `--select` as most write it who have
-//! one task for a connection: `select!` between the channel and the socket. Messages are shared, where the example clones
-//! them.
+//! A room over a tokio broadcast channel and tokio-tungstenite, in its two usual forms. As in axum's chat example: the
+//! socket split, one task that sends what the channel brings, one that reads. And with `--select`, as usual with one task
+//! per connection: `select!` between the channel and the socket. Messages are shared, where the example clones them.
 //!
 //! `--read-buffer BYTES` sets the receive buffer; the default is the library's own, 128 KiB.
 

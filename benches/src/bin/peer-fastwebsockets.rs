@@ -1,5 +1,5 @@
-//! Echo over fastwebsockets, as its README and its echo server write it: whole messages from a `FragmentCollector`,
-//! vectored writes. The library writes each frame at once; it has nothing to gather them with.
+//! Echo over fastwebsockets, like its README and its echo server: whole messages from a `FragmentCollector`,
+//! vectored writes. The library writes each frame at once; it has no means of gathering them.
 
 use fastwebsockets::{FragmentCollector, OpCode, Role, WebSocket, WebSocketError};
 use tokio::net::TcpStream;
@@ -8,7 +8,7 @@ use ws_benches::{serve, upgrade};
 
 fn main() -> std::io::Result<()> {
     serve::serve(&serve::address(Flags::of_this_process())?, |stream| async {
-        // Its end is of no interest here: the generator tells what was missing.
+        // How it ends does not matter here: the generator reports what was missing.
         let _ = echo(stream).await;
     })
 }

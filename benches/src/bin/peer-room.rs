@@ -1,9 +1,8 @@
-//! Rooms over other libraries: what one says, all get. `peer-room --library NAME ADDRESS`, where NAME is one of
+//! Rooms over other libraries: each message goes to all members. `peer-room --library NAME ADDRESS`, where NAME is one of
 //! tokio-tungstenite-4k, tokio-websockets, sockudo-ws, yawc.
 //!
-//! One thread, a task and an inbox for each member, as tokio-tungstenite's example server has it and sockudo-ws's pub/sub. A
-//! task takes all that waits in its inbox and flushes once. The payload is shared; each member's socket gets a frame of its
-//! own.
+//! One thread, a task and an inbox per member, as in tokio-tungstenite's example server and sockudo-ws's pub/sub. A task
+//! takes everything in its inbox and flushes once. The payload is shared; each member's socket gets its own frame.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -59,7 +58,7 @@ where
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         let member = join(stream, room.clone());
-        // Its end is of no interest here: the generator tells what was missing.
+        // How it ends does not matter here: the generator reports what was missing.
         tokio::task::spawn_local(async move { drop(member.await) });
     }
 }
@@ -80,7 +79,7 @@ impl<M: Clone> Inboxes<M> {
         news
     }
 
-    /// Those that are gone leave with the first message that they miss.
+    /// Members that are gone are removed with the first message they miss.
     fn tell_all(&self, message: &M) {
         self.0.borrow_mut().retain(|inbox| inbox.send(message.clone()).is_ok());
     }

@@ -1,8 +1,8 @@
-//! Echo over sockudo-ws, as its README writes it for tokio: each reply is fed, and `next` drains them when the messages
-//! that were read are used up.
+//! Echo over sockudo-ws, like its README for tokio: each reply is fed, and `next` drains them when all messages read so far
+//! are handled.
 //!
-//! permessage-deflate is agreed on when a client offers it, in the way of the library's own test server, with a
-//! compressor for each connection. `--level N` and `--window-bits N` set it.
+//! permessage-deflate is agreed on when a client offers it, in the way of the library's own test server, with one
+//! compressor per connection. `--level N` and `--window-bits N` set it.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -36,7 +36,7 @@ fn main() -> std::io::Result<()> {
     serve::serve(&serve::address(flags)?, move |stream| {
         let policy = policy.clone();
         async move {
-            // Its end is of no interest here: the generator tells what was missing.
+            // How it ends does not matter here: the generator reports what was missing.
             let _ = accept(stream, policy).await;
         }
     })

@@ -1,5 +1,5 @@
-//! Echo over soketto, as its example server writes it: a buffered reader and writer around the socket, a flush behind each
-//! message. None of its futures may be dropped before it is done, so a server cannot ask first whether more has come.
+//! Echo over soketto, like its example server: a buffered reader and writer around the socket, a flush after each message.
+//! None of its futures may be dropped before it is done, so a server cannot ask first whether more has come.
 
 use futures_util::io::{BufReader, BufWriter};
 use soketto::handshake::Server;
@@ -12,7 +12,7 @@ use ws_benches::serve;
 
 fn main() -> std::io::Result<()> {
     serve::serve(&serve::address(Flags::of_this_process())?, |stream| async {
-        // Its end is of no interest here: the generator tells what was missing.
+        // How it ends does not matter here: the generator reports what was missing.
         let _ = echo(stream).await;
     })
 }

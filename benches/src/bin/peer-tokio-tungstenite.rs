@@ -1,5 +1,5 @@
 //! Echo over tokio-tungstenite: messages are fed while there are any, and flushed when the stream would wait, as
-//! `forward` does it, but without the lock that `split` needs.
+//! `forward` does, but without the lock that `split` needs.
 //!
 //! `--read-buffer BYTES` sets the receive buffer; the default is the library's own, 128 KiB, which its docs recommend
 //! for high load. 4096 is what they recommend for many connections.
@@ -27,7 +27,7 @@ fn main() -> std::io::Result<()> {
         config = config.read_buffer_size(bytes);
     }
     serve::serve(&serve::address(flags)?, move |stream| async move {
-        // Its end is of no interest here: the generator tells what was missing.
+        // How it ends does not matter here: the generator reports what was missing.
         let _ = echo(stream, config).await;
     })
 }

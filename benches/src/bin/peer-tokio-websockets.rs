@@ -1,5 +1,5 @@
 //! Echo over tokio-websockets. The library flushes whatever was fed before it reads on, so a loop that feeds message
-//! by message writes each by itself. The fast way: take all messages that are there, feed them, flush once.
+//! by message writes each by itself. The fast way: take all buffered messages, feed them, flush once.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use tokio_websockets::{Config, Error, Limits, Message, ServerBuilder};
 use ws_benches::flags::Flags;
 use ws_benches::serve;
 
-/// Messages taken before any is answered: more would only be held in memory.
+/// Messages taken before any is answered: more would only take memory.
 const BATCH: usize = 64;
 
 fn main() -> std::io::Result<()> {
@@ -21,7 +21,7 @@ fn main() -> std::io::Result<()> {
     let threshold = flags.value("--flush-threshold").map_err(std::io::Error::other)?.unwrap_or(64 * 1024);
     let config = Config::default().frame_size(usize::MAX).flush_threshold(threshold);
     serve::serve(&serve::address(flags)?, move |stream| async move {
-        // Its end is of no interest here: the generator tells what was missing.
+        // How it ends does not matter here: the generator reports what was missing.
         let _ = echo(stream, config).await;
     })
 }

@@ -1,5 +1,5 @@
-//! Echo over web-socket, as its README has it, with the buffered reader that its own benchmark puts before the socket:
-//! without it each frame is three reads. The library writes each frame at once; it has nothing to gather them with.
+//! Echo over web-socket, like its README, with the buffered reader that its own benchmark puts before the socket:
+//! without it each frame is three reads. The library writes each frame at once; it has no means of gathering them.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use ws_benches::{serve, upgrade};
 
 fn main() -> io::Result<()> {
     serve::serve(&serve::address(Flags::of_this_process())?, |stream| async {
-        // Its end is of no interest here: the generator tells what was missing.
+        // How it ends does not matter here: the generator reports what was missing.
         let _ = echo(stream).await;
     })
 }
@@ -21,7 +21,7 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
     let mut socket = WebSocket::server(BufReader::with_capacity(64 << 10, stream));
     loop {
         match socket.recv_event().await? {
-            // Text is not checked by the library; to send it as text, it has to be a `str`.
+            // Text is not checked by the library; to send it as text, it must be a `str`.
             Event::Data { ty: DataType::Complete(MessageType::Text), data } => {
                 match std::str::from_utf8(&data) {
                     Ok(text) => socket.send(text).await?,

@@ -1,9 +1,9 @@
 //! Echo over yawc, as its README describes its own server in comparisons: a 128 KiB read buffer, a write boundary of
-//! 64 KiB, and up to 32 messages that are there taken before any is answered. Handshake by hand, without hyper between
+//! 64 KiB, and up to 32 buffered messages taken before any is answered. Handshake by hand, without hyper between
 //! the library and the socket.
 //!
 //! permessage-deflate is agreed on when a client offers it; `--level N` and `--window-bits N` set it. `--many` takes the
-//! settings that the library's docs give for many idle connections instead: a pool, small buffers, no context.
+//! settings that the library's docs recommend for many idle connections instead: a pool, small buffers, no context.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -45,7 +45,7 @@ fn main() -> std::io::Result<()> {
     serve::serve(&serve::address(flags)?, move |stream| {
         let options = options.clone();
         async move {
-            // Its end is of no interest here: the generator tells what was missing.
+            // How it ends does not matter here: the generator reports what was missing.
             let _ = echo(stream, options, window_bits).await;
         }
     })

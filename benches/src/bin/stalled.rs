@@ -1,6 +1,6 @@
-//! Slow consumers: what members that stop reading cost the others of a room, for each overflow policy. Prints a table.
+//! Measures what members that stop reading cost the others in a room, for each overflow policy. Prints a table.
 //!
-//! Pairs of runs, one with all members reading and one with some that do not, in turns. A member says something at a steady
+//! Pairs of runs, one with all members reading and one with some that do not, alternating. Messages are sent at a steady
 //! pace; the latency is from the moment a message is due to its arrival, whole and checked, at each of those that read.
 
 use std::io::{self, Read, Write};
@@ -23,15 +23,15 @@ const USAGE: &str = "usage: stalled [flags]
   --members N       connections in the room (1000)
   --stalled N       of them that stop reading, in every second run (10)
   --size BYTES      of a message (130)
-  --rate N          messages a second (20)
-  --seconds S       that count, each run; less than the write timeout of 10 (5)
+  --rate N          messages per second (20)
+  --seconds S       that count, per run; less than the write timeout of 10 (5)
   --pairs N         of runs (5)
   --policies A,B    of: close, drop-new, drop-old, conflate
 It builds nothing: cargo build --profile peak -p ws-benches --bin stalled --example room-server";
 
 const POLICIES: [&str; 4] = ["close", "drop-new", "drop-old", "conflate"];
 
-/// How often a member asks for half a MiB before it stops reading: for more than sockets and an outbox hold.
+/// How often a member asks for half a MiB before it stops reading: more than the sockets and an outbox hold.
 const FILL: usize = 16;
 
 struct Plan {
@@ -47,7 +47,7 @@ struct Plan {
 
 /// What a run measured.
 struct Run {
-    /// Microseconds.
+    /// Latencies in microseconds.
     p50: f64,
     p99: f64,
     /// Members at the end, places lost to the policy.
@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     for policy in &plan.policies {
         let mut pairs = Vec::new();
         for pair in 0..plan.pairs {
-            // The one or the other first.
+            // Alternately the one or the other first.
             let order = if pair % 2 == 0 { [0, plan.stalled] } else { [plan.stalled, 0] };
             match order.map(|stalled| plan.run(policy, stalled)) {
                 [Ok(one), Ok(other)] => pairs.push(if pair % 2 == 0 { [one, other] } else { [other, one] }),
@@ -145,13 +145,13 @@ fn connect(address: SocketAddr) -> Result<std::net::TcpStream, Failure> {
 }
 
 impl Plan {
-    /// One run, with so many that stop reading.
+    /// One run, with this many that stop reading.
     fn run(&self, policy: &str, stalled: usize) -> Result<Run, Failure> {
         let arguments = ["--overflow", policy, "--count-heap"].map(str::to_owned).to_vec();
         let program = Program { path: self.program.clone(), arguments, tunable: false };
         let server = Server::start(&program, &[], cpu::can_pin().then_some(0))?;
         let poll = Poll::new()?;
-        // As many are looked at in either run.
+        // The same number is observed in either run.
         let mut readers = Vec::new();
         for index in 0..self.members - stalled {
             let stream = connect(server.address())?;
@@ -165,7 +165,7 @@ impl Plan {
         let [.., before] = ask(&mut readers[0].stream)?;
         for _ in 0..FILL {
             for stream in &mut deaf {
-                // One that was closed for it takes no more.
+                // One that was closed because of it takes no more.
                 let _ = stream.write_all(&masked(b"!"));
             }
             sleep(Duration::from_millis(20));
@@ -177,7 +177,7 @@ impl Plan {
         Ok(Run { p50: micros(0.5), p99: micros(0.99), members, dropped, heap })
     }
 
-    /// Has the first reader talk, and the first `members - stalled` listen, all of them to everything.
+    /// Lets the first reader send, and the first `members - stalled` receive everything.
     fn talk(&self, mut poll: Poll, readers: &mut [Reader]) -> Result<Histogram, Failure> {
         let (begin, every) = (Instant::now(), Duration::from_secs_f64(1.0 / self.rate));
         let total = (self.time.as_secs_f64() * self.rate).ceil() as usize;
@@ -233,7 +233,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads what is there and holds it against what was said.
+    /// Reads what has arrived and compares it with what was sent.
     fn read(&mut self, frames: &[Vec<u8>], buffer: &mut [u8]) -> Result<(), Failure> {
         loop {
             match self.stream.read(buffer) {
@@ -259,7 +259,7 @@ impl Reader {
     }
 }
 
-/// Members, places lost, bytes on the heap: as the server tells it when nothing is under way.
+/// Members, places lost, bytes on the heap: as the server reports them when nothing is in flight.
 fn ask(stream: &mut TcpStream) -> Result<[u64; 3], Failure> {
     sleep(Duration::from_millis(200));
     stream.write_all(&masked(b"#"))?;
@@ -289,7 +289,7 @@ fn masked(payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The same of the server, which does not mask.
+/// The same from the server, which does not mask.
 fn plain(payload: &[u8]) -> Vec<u8> {
     let mut frame = head(payload.len(), 0);
     frame.extend(payload);

@@ -1,15 +1,15 @@
-//! A server of this package as a process of its own.
+//! A server of this package in its own process.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// The server, ended with the test.
+/// The server, stopped with the test.
 pub(crate) struct Limit {
     child: Child,
-    /// Where it listens: on a port that the system gave it, so that nobody can come before it.
+    /// Where it listens: on a port that the system gave it, so that nobody else can have taken it.
     pub(crate) address: SocketAddr,
-    /// It has somebody to talk to as long as it lives.
+    /// Its standard input, kept open as long as it runs.
     _stdout: BufReader<ChildStdout>,
 }
 

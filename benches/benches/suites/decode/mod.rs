@@ -1,7 +1,7 @@
-//! The receive path alone.
+//! Benchmarks the receive path alone.
 //!
-//! Every entrant gets the same bytes, copies them into a buffer of its own as a read would, and takes messages out
-//! of it. The reference does as little as one can: copy, parse, unmask in place.
+//! Every entrant gets the same bytes, copies them into its own buffer as a read would, and takes messages out of it.
+//! The reference does the minimum: copy, parse, unmask in place.
 
 mod ours;
 #[cfg(feature = "peers")]
@@ -17,13 +17,13 @@ struct Work {
     size: usize,
     frames: usize,
     wire: Vec<u8>,
-    /// What a receive buffer holds: 16 KiB, or two frames when they are larger.
+    /// Size of a receive buffer: 16 KiB, or two frames when they are larger.
     buffer: usize,
     text: bool,
     expected: u64,
 }
 
-/// What an entrant computes of a message, so that it has to be there, unmasked.
+/// What an entrant computes from a message, so that it must be there, unmasked.
 #[inline(always)]
 fn digest(payload: &[u8]) -> u64 {
     let ends = payload.first().zip(payload.last());
@@ -60,7 +60,7 @@ impl Work {
 
 pub(crate) fn cases() -> Vec<micro::Case<'static>> {
     let case = |most, work| {
-        // For as long as the process lives, as its entrants do.
+        // Lives as long as the process, as its entrants do.
         let work: &'static Work = Box::leak(Box::new(work));
         micro::Case {
             name: work.name.to_owned(),
@@ -83,7 +83,7 @@ pub(crate) fn cases() -> Vec<micro::Case<'static>> {
     ]
 }
 
-/// The reference first, ours next, then whoever else is there.
+/// The reference first, ours next, then the peers.
 fn entrants(case: &Work) -> Vec<Entrant<'_>> {
     #[allow(unused_mut, reason = "peers come with a feature")]
     let mut entrants = vec![

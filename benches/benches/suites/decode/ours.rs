@@ -64,9 +64,9 @@ pub(crate) fn session(case: &Work) -> impl FnMut() -> u64 {
     }
 }
 
-/// The same, as the adapters drive it: small messages that are whole have a path of their own.
+/// The same, as the adapters drive it: small whole messages take a fast path.
 ///
-/// `most` is what a read takes at once: less than the cache holds, and what is unmasked is still there.
+/// `most` is the size of a read: smaller than the cache, so that what is unmasked is still in it.
 pub(crate) fn small(case: &Work, most: usize) -> impl FnMut() -> u64 {
     let mut session = Session::new(Connection::server(Config::server(), NOW));
     move || {

@@ -1,4 +1,4 @@
-//! The peers: whole sockets over a stream that is a slice, and bare decoders where a library has one.
+//! The peers: whole sockets over an in-memory stream, and bare decoders where a library has one.
 
 use std::pin::{Pin, pin};
 use std::task::Poll;
@@ -111,7 +111,7 @@ fn yawc(case: &Work) -> impl FnMut() -> u64 {
     }
 }
 
-/// Behind the buffered reader that its benchmark has. It does not check text.
+/// With the buffered reader that its own benchmark uses. It does not check text.
 fn web_socket(case: &Work) -> impl FnMut() -> u64 {
     let stream = tokio::io::BufReader::with_capacity(64 << 10, Stream::new(&case.wire));
     let mut socket = web_socket::WebSocket::server(stream);

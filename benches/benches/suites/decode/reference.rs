@@ -1,5 +1,5 @@
-//! The least that a receiver of masked frames does. It checks that the frame is masked and, for text, that it is
-//! UTF-8; it knows no fragments, no control frames, no limits and no time.
+//! The reference: the minimum that a receiver of masked frames does. It checks that the frame is masked and, for text, that
+//! it is UTF-8; it knows no fragments, no control frames, no limits and no time.
 
 use super::{Work, digest};
 
