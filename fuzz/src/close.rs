@@ -1,10 +1,10 @@
-//! A close frame's body is read as section 5.5.1 requires, and what was read may be sent again as it came.
+//! Checks that a close frame's body is read as section 5.5.1 requires, and that what was read may be sent back unchanged.
 
 use ws_core::{CloseCode, CloseFrame, Violation};
 
 /// All of the input is the body.
 pub fn check(body: &[u8]) {
-    // A control frame holds no more, so more is never asked for.
+    // A control frame cannot hold more.
     let body = &body[..body.len().min(125)];
     let expected = match body {
         [] => Ok(None),

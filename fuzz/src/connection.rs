@@ -1,4 +1,4 @@
-//! A connection that is fed any bytes in any parts reports what the model reports, after each part.
+//! Checks that a connection fed any bytes in any parts reports what the model reports, after each part.
 
 use ws_core::{Config, Connection, Delivery, Event, Failure, Instant, Kind, Payload, Role};
 
@@ -52,10 +52,10 @@ pub fn check(data: &[u8]) {
 struct Subject {
     connection: Connection,
     role: Role,
-    /// What is not consumed, and how much of it the connection asked for.
+    /// Bytes not yet consumed, and how many the connection asked for.
     input: Vec<u8>,
     need: usize,
-    /// The message that is coming in chunks.
+    /// The message that is being received in chunks.
     open: Option<(Kind, Vec<u8>)>,
     seen: Vec<Seen>,
     failure: Option<Failure>,
@@ -134,7 +134,7 @@ impl Subject {
         assert_eq!(self.connection.transmit(&mut out), 0);
     }
 
-    /// A pong for each ping, then one close frame: the echo, or what says why the connection failed.
+    /// Expects a pong for each ping, then one close frame: the echo, or the one that says why the connection failed.
     fn check_answers(&self, bounds: Bounds) {
         let mut answers = Model::new(self.role == Role::Client, bounds);
         self.output.iter().for_each(|&byte| answers.push(byte));

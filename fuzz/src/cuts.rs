@@ -1,6 +1,6 @@
 //! Cuts through a stream of bytes, decided by one byte of the input.
 
-/// Lengths of parts: all bytes one by one, all at once, or short and long ones mixed.
+/// Lengths of the parts: bytes one by one, all at once, or short and long parts mixed.
 #[derive(Clone, Debug)]
 pub struct Cuts {
     how: u8,

@@ -1,10 +1,10 @@
-//! Content that a few bytes lay down, long enough for several blocks and windows, is compressed, within the bound, and
-//! inflated to the same, at every level and window.
+//! Checks that content generated from a few bytes, long enough for several blocks and windows, is compressed within the
+//! bound, and inflated to the same, at every level and window.
 
 use ws_core::deflate::{Deflater, Inflater, Pool, WindowBits};
 
-/// Two bytes of setting. Then operations of three bytes each, which make content: noise, a few symbols, a repetition from so
-/// far back, or an end of the message.
+/// Two bytes of settings. Then operations of three bytes each, which make content: noise, a few symbols, a repetition from a
+/// given distance, or the end of the message.
 pub fn check(data: &[u8]) {
     let [setting, level, operations @ ..] = data else { return };
     let window = WindowBits::new(8 + setting % 8).expect("8 to 15");

@@ -1,11 +1,11 @@
-//! What is compressed is inflated to the same, within the bound, whatever the setting, the pieces, the parks and resets.
+//! Checks that compressed data inflates to the same, within the bound, whatever the settings, pieces, parks and resets.
 
 use ws_core::deflate::{Deflater, Inflater, Pool, WindowBits};
 
 use super::cuts::Cuts;
 
-/// Three bytes of setting, half of them for level 1, the default; then operations, each a byte with the length and the
-/// bytes of a piece behind it.
+/// Three bytes of settings, half of them for level 1, the default; then operations, each a byte followed by the length and
+/// the bytes of a piece.
 pub fn check(data: &[u8]) {
     let [setting, level, how, rest @ ..] = data else { return };
     let window = WindowBits::new(8 + setting % 8).expect("8 to 15");

@@ -1,15 +1,15 @@
-//! Any frames, compressed well, badly or not at all, into a client's session: they come out alike however they are cut,
-//! whole or in parts, parked and moved or not; never more than the limit; and text is text.
+//! Feeds any frames, compressed well, badly or not at all, to a client's session: the result is the same however they are
+//! cut, whole or in parts, parked and moved or not; it never exceeds the limit; and text is UTF-8.
 
 use ws_core::deflate::{Agreement, Deflater, Pool, Settings, WindowBits};
 use ws_core::{Advance, Config, Connection, Delivery, Event, Instant, Payload, Session};
 
 use super::cuts::Cuts;
 
-/// What came: a message's first byte as it would stand in a frame, and its bytes; or a control frame's.
+/// What was received: a message's or control frame's first byte, as in a frame, and its bytes.
 type Seen = Vec<(u8, Vec<u8>)>;
 
-/// Four bytes of setting; then frames, each a byte for its kind, one for its length, and its payload.
+/// Four bytes of settings; then frames, each a byte for its kind, one for its length, and its payload.
 pub fn check(data: &[u8]) {
     let [how, setting, limit, frames @ ..] = data else { return };
     let window = WindowBits::new(8 + setting % 8).expect("8 to 15");
@@ -31,7 +31,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// Frames of a server, a part of them compressed by our own compressor.
+/// A server's frames, some of them compressed by our own compressor.
 fn wire(mut frames: &[u8], window: WindowBits, takeover: bool) -> Vec<u8> {
     const FIRST: [u8; 16] =
         [0xC1, 0xC2, 0x41, 0x42, 0x00, 0x80, 0xC1, 0x41, 0x80, 0x81, 0x82, 0x01, 0x89, 0x8A, 0xC0, 0x88];
@@ -61,7 +61,7 @@ fn wire(mut frames: &[u8], window: WindowBits, takeover: bool) -> Vec<u8> {
     wire
 }
 
-/// All that comes of these bytes, up to a failure.
+/// Everything received from these bytes, up to a failure.
 fn receive(
     agreement: &Agreement,
     delivery: Delivery,

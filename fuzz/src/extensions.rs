@@ -1,4 +1,4 @@
-//! The header `Sec-WebSocket-Extensions` is read as by a parser that first splits, then looks at the parts.
+//! Checks that the header `Sec-WebSocket-Extensions` is read as by a parser that first splits, then examines the parts.
 
 use ws_core::{Config, Instant, Rejection, ServerHandshake};
 
@@ -29,8 +29,8 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// Each line of the input as a field, and the extensions that stand in all of them; nothing for an input that is no such
-/// lines, or too many.
+/// Each line of the input as a field, and the extensions in all of them; nothing for an input that is not such lines, or has
+/// too many.
 pub(super) fn lines(data: &[u8]) -> Option<(Vec<u8>, Option<Vec<Extension>>)> {
     let is_value = |byte: &u8| matches!(byte, b'\n' | b'\t' | b' '..=b'~' | 0x80..);
     if !data.iter().all(is_value) || data.len() > 4096 || data.split(|&byte| byte == b'\n').count() > 50 {
@@ -71,7 +71,7 @@ fn value(value: &[u8]) -> Option<String> {
     token(&plain)
 }
 
-/// The parts between `separator`s that do not stand in quotes.
+/// The parts between `separator`s that are not in quotes.
 fn split(bytes: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     bytes.split(move |&byte| {

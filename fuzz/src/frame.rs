@@ -1,4 +1,4 @@
-//! A frame header is read as section 5.2 draws it, at the byte that decides, and written back as it came.
+//! Checks that a frame header is read as section 5.2 defines it, at the byte that decides, and written back unchanged.
 
 use ws_core::frame::{Header, MAX_HEADER};
 
@@ -7,7 +7,7 @@ pub fn check(frame: &[u8]) {
     let mut decided = None;
     for len in 0..=frame.len().min(MAX_HEADER + 2) {
         let result = Header::decode(&frame[..len]);
-        // More bytes never undo what fewer have decided.
+        // More bytes never undo what fewer bytes have decided.
         if let Some(before) = decided {
             assert_eq!(result, before);
         } else if result != Ok(None) {
@@ -32,7 +32,7 @@ fn breaks_a_rule(bytes: &[u8]) -> bool {
     let len7 = bytes.get(1).map_or(0, |byte| byte & 0x7F);
     let is_control = first & 0x08 != 0;
     let reserved = matches!(first & 0x0F, 0x3..=0x7 | 0xB..=0xF);
-    // The longest length that may still become of what is there.
+    // The longest length that these bytes may still become.
     let mut most = [0xFF; 8];
     let width = if len7 == 126 { 2 } else { 8 };
     let there = bytes.get(2..).unwrap_or_default();

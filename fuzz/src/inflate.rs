@@ -1,10 +1,10 @@
-//! Any bytes are inflated or refused, in steps that move on, and alike however they and the output are cut.
+//! Checks that any bytes are inflated or refused, in steps that progress, and alike however they and the output are cut.
 
 use ws_core::deflate::{Inflater, InvalidDeflate, Pool, WindowBits};
 
 use super::cuts::Cuts;
 
-/// The first byte decides the cuts, the second the setting; the rest are messages, each behind its length.
+/// The first byte decides the cuts, the second the setting; the rest are messages, each preceded by its length.
 pub fn check(data: &[u8]) {
     let [how, setting, messages @ ..] = data else { return };
     let window = WindowBits::new(8 + setting % 8).expect("8 to 15");
@@ -20,7 +20,7 @@ pub fn check(data: &[u8]) {
             assert!(expected.is_err() && whole.finish(&mut [0]).is_err());
             return;
         }
-        // A peer that keeps to 32 KiB notices nothing of this.
+        // A peer that keeps within 32 KiB does not notice this.
         if setting & 16 != 0 && window == WindowBits::MAX {
             pieces.park();
         }
@@ -42,7 +42,7 @@ fn inflate(
         if rest.is_empty() && i.finish(&mut []).is_ok_and(|step| step.done) {
             return Ok(message);
         }
-        // Bounded: each byte of input makes at most 1032.
+        // Bounded: each byte of input yields at most 1032.
         assert!(message.len() <= 1032 * 256 + 1032);
     }
 }

@@ -1,6 +1,6 @@
-//! What must hold for any bytes: one module per fuzz target, each with a `check` that panics where it does not.
+//! Properties that must hold for any bytes: one module per fuzz target, each with a `check` that panics if one does not.
 //!
-//! The checks hold the code against another opinion: the standard library, a model that is written for clarity alone,
+//! The checks compare the code with a second opinion: the standard library, a model that is written for clarity alone,
 //! or the other side of a connection. An ordinary test, `ws-core/tests/corpus.rs`, replays the seeds in `corpus/`
 //! through the same functions. To search for more, with a nightly compiler and `cargo-fuzz`:
 //!

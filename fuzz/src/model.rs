@@ -1,7 +1,7 @@
-//! A receiver that is written for clarity alone: a byte at a time, everything copied, nothing fast.
+//! A model receiver, written for clarity alone: a byte at a time, everything copied, nothing fast.
 //!
-//! It knows the rules of RFC 6455, sections 5 to 8, as they read, and shares no code with what it is held against.
-//! Where several rules are broken by the same byte it does not say which comes first.
+//! It follows RFC 6455, sections 5 to 8, literally, and shares no code with what it is compared to. If one byte breaks
+//! several rules, it does not say which comes first.
 
 use core::str::from_utf8;
 
@@ -12,7 +12,7 @@ pub enum Seen {
     Binary(Vec<u8>),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
-    /// Code and reason, and whether a message was cut.
+    /// Code and reason, and whether a message was interrupted.
     Close(Option<(u16, String)>, bool),
 }
 
@@ -42,10 +42,10 @@ pub struct Model {
     head: Vec<u8>,
     payload: Vec<u8>,
     message: Option<Open>,
-    /// What has come of the character that is not complete.
+    /// The bytes so far of an incomplete character.
     character: Vec<u8>,
     pub seen: Vec<Seen>,
-    /// The codes of the rules that the last byte broke; none, as long as there was no such byte.
+    /// The codes of the rules that the last byte broke; empty until a byte breaks one.
     pub faults: Vec<u16>,
     closed: bool,
 }
@@ -100,12 +100,12 @@ impl Model {
         self.head.get(1).map_or(0, |byte| byte & 0x7F)
     }
 
-    /// How many bytes the long form of the length has.
+    /// Number of bytes in the long form of the length.
     fn width(&self) -> usize {
         [2, 8].get(usize::from(self.len7()).wrapping_sub(126)).copied().unwrap_or(0)
     }
 
-    /// The length of the payload if each byte of it that is missing were `missing`.
+    /// The payload length if each of its missing bytes were `missing`.
     fn len_with(&self, missing: u8) -> u64 {
         match self.width() {
             0 => u64::from(self.len7()),

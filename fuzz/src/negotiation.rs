@@ -1,5 +1,5 @@
-//! Any offers of permessage-deflate, answered by any settings: the first that the RFC lets a server take is taken, by an
-//! answer that the RFC allows and that our client reads as the server meant it. And any answer to our own offers.
+//! Checks any offers of permessage-deflate against any settings: the first that the RFC lets a server accept is accepted, with
+//! an answer that the RFC allows and that our client reads as the server meant it. And any answer to our own offers.
 
 use ws_core::deflate::{Agreement, Settings, WindowBits};
 use ws_core::{
@@ -50,7 +50,7 @@ fn check_offers(settings: &Settings, fields: &[u8], offers: &[Vec<Param>]) {
     let accept = Accept { extensions: &line, ..Accept::default() };
     handshake.accept(&request, accept, &mut [0; 1024]).expect("an answer to the offers");
 
-    // The one that was taken, and all of them, among which a client cannot know which one it was.
+    // The accepted offer alone, and all of them: a client cannot know which of them was accepted.
     let own = respond(&plain(taken), format!("Sec-WebSocket-Extensions: {line}\r\n").as_bytes());
     assert_eq!(own, Ok(Some(agreed)), "{taken:?} {line}");
     let all: Vec<_> = offers.iter().map(|params| plain(params)).collect();
@@ -58,7 +58,7 @@ fn check_offers(settings: &Settings, fields: &[u8], offers: &[Vec<Param>]) {
     let seen = seen.expect("a right answer").expect("agreed");
     assert_eq!(seen.server_max_window_bits, agreed.server_max_window_bits);
     assert_eq!(seen.server_no_context_takeover, agreed.server_no_context_takeover);
-    // It promises no less than the server relies on.
+    // It promises at least what the server relies on.
     assert!(seen.client_max_window_bits <= agreed.client_max_window_bits);
     assert!(seen.client_no_context_takeover >= agreed.client_no_context_takeover);
 }
@@ -88,7 +88,7 @@ fn check_answer(settings: &Settings, fields: &[u8], answer: &[Param]) {
     }
 }
 
-/// What a client makes of a response of these fields to its offers.
+/// What a client reads from a response with these fields to its offers.
 fn respond(offers: &str, fields: &[u8]) -> Result<Option<Agreement>, HandshakeError> {
     let mut request = ClientRequest::new(Uri::parse("ws://example.com/").expect("an address"));
     request.extensions = offers;

@@ -1,5 +1,5 @@
-//! A server's own messages, whole and in parts, between those that are prepared for many, to two clients that agreed to
-//! different things: both hear all of it, whatever is parked when, and however it arrives.
+//! Sends a server's own messages, whole and in parts, mixed with messages prepared for many, to two clients with different
+//! agreements: both receive everything, whatever is parked when, and however it arrives.
 
 use ws_core::deflate::{Agreement, Compress, Settings, WindowBits};
 use ws_core::{Advance, Config, Connection, Event, Instant, Message, Part, Prepared, Session};
@@ -14,7 +14,7 @@ struct Pair {
     wire: Vec<u8>,
 }
 
-/// Three bytes of setting; then operations, each a byte with the length and the bytes of a message behind it.
+/// Three bytes of settings; then operations, each a byte followed by the length and the bytes of a message.
 pub fn check(data: &[u8]) {
     let [one, other, how, ops @ ..] = data else { return };
     let mut pairs = [pair(*one, how % 10), pair(*other, how % 10)];
@@ -87,7 +87,7 @@ fn push(server: &mut Session<Vec<u8>>, wire: &mut Vec<u8>, payload: &[u8], part:
     wire.extend_from_slice(&out[..len]);
 }
 
-/// The client gets what is on the wire, in pieces, and it is what was expected.
+/// Gives the client what is on the wire, in pieces, and checks what it receives.
 fn deliver(pair: &mut Pair, cuts: &mut Cuts, expected: &[Vec<u8>]) {
     let (mut wire, mut heard) = (&pair.wire[..], Vec::new());
     while !wire.is_empty() {

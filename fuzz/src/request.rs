@@ -1,5 +1,5 @@
-//! A request's head is read the same however it arrives, never more kindly than httparse reads it, and each has an
-//! answer that httparse can read.
+//! Checks that a request's head is read the same however it arrives, never more leniently than by httparse, and that each
+//! gets an answer that httparse can read.
 
 use ws_core::{Accept, AnswerError, Config, Instant, Rejection, Request, ServerHandshake, Transport};
 
@@ -8,7 +8,7 @@ use super::cuts::Cuts;
 static CONFIG: Config = Config::server();
 const NOW: Instant = Instant::ZERO;
 
-/// The first byte tells whether HTTP is spoken beside WebSocket, the second the cuts; the rest is what a client sends.
+/// The first byte decides whether plain HTTP is also served, the second the cuts; the rest is what a client sends.
 pub fn check(data: &[u8]) {
     let &[flags, how, ref input @ ..] = data else { return };
     let alone = flags & 1 == 0;
@@ -43,7 +43,7 @@ fn parts<'b>(request: Request<'b>) -> (&'b [u8], &'b str, &'b [u8], usize) {
 
 fn check_head(request: &Request<'_>, input: &[u8]) {
     // A later minor version is read as HTTP/1.1 (RFC 9110, 2.5), and any byte of a target is the application's to
-    // judge (HS-40). Of these httparse knows nothing.
+    // judge (HS-40). httparse supports neither.
     if request.http_minor() > 1 || core::str::from_utf8(request.target()).is_err() {
         return;
     }
@@ -99,7 +99,7 @@ fn check_refusal(handshake: &mut ServerHandshake, rejection: Rejection) {
     assert_eq!(handshake.reject_as(NOW, rejection, &mut out), Err(AnswerError::NotWaiting));
 }
 
-/// The status and the fields of what was written; behind its head are `body` bytes.
+/// The status and the fields of what was written; its head is followed by `body` bytes.
 fn answer(bytes: &[u8], body: usize) -> (u16, Vec<(String, String)>) {
     let mut fields = [httparse::EMPTY_HEADER; 16];
     let mut response = httparse::Response::new(&mut fields);

@@ -1,5 +1,5 @@
-//! A response's head is read the same however it arrives, never more kindly than httparse reads it, and opens a
-//! connection only when it answers what was asked.
+//! Checks that a response's head is read the same however it arrives, never more leniently than by httparse, and opens a
+//! connection only if it answers what was asked.
 
 use ws_core::{ClientHandshake, ClientRequest, Config, Instant, Response, Transport, Uri};
 
@@ -10,7 +10,7 @@ const NOW: Instant = Instant::ZERO;
 
 /// The first byte decides the cuts; the rest is what a server sends.
 ///
-/// The nonce is the one of RFC 6455, section 1.3, so that seeds know the answer.
+/// The nonce is the one in RFC 6455, section 1.3, so that seeds contain the right answer.
 pub fn check(data: &[u8]) {
     let Some((&how, input)) = data.split_first() else { return };
     let uri = Uri::parse("ws://example.com/chat").expect("an address");
@@ -47,7 +47,7 @@ fn check_response(handshake: &ClientHandshake<'_>, response: &Response<'_>, inpu
     let mut fields = [httparse::EMPTY_HEADER; 100];
     let mut other = httparse::Response::new(&mut fields);
     match other.parse(head) {
-        // RFC 9110, 2.5: a later minor version is read as HTTP/1.1; httparse knows none.
+        // RFC 9110, 2.5: a later minor version is read as HTTP/1.1; httparse accepts none.
         Err(httparse::Error::Version) => assert!(head.starts_with(b"HTTP/1.") && head[7] > b'1'),
         outcome => {
             assert_eq!(outcome, Ok(httparse::Status::Complete(head.len())));

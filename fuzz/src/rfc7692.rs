@@ -1,5 +1,5 @@
-//! RFC 7692, section 7.1, sentence by sentence: what an offer may be, and what may answer it. Over parameters as text,
-//! slowly, and without a type of ws-core.
+//! A model of RFC 7692, section 7.1, sentence by sentence: what an offer may be, and what may answer it. It works on
+//! parameters as text, slowly, and without any type of ws-core.
 
 /// A name, and the value if there is one.
 pub type Param = (String, Option<String>);
@@ -30,7 +30,7 @@ pub fn may_answer(offer: &[Param], answer: &[Param]) -> bool {
     is_offer(offer) && is_answer && honours_takeover && honours_window && may_be_told
 }
 
-/// The number that this parameter has, if it is there and has one.
+/// The value of this parameter as a number, if it is present and has one.
 pub fn window(params: &[Param], name: &str) -> Option<u8> {
     params.iter().find(|(other, _)| other == name)?.1.as_deref()?.parse().ok()
 }

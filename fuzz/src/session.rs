@@ -1,5 +1,5 @@
-//! Two sessions that follow the rules never find that the other breaks one, whatever their users do and however the
-//! bytes between them are cut: what one sends, the other receives, in order, and a close is a close on both sides.
+//! Checks that two sessions never accuse each other of breaking a rule, whatever their users do and however the bytes
+//! between them are cut: what one sends, the other receives, in order, and a close is a close on both sides.
 
 use ws_core::{
     Advance, CloseFrame, Config, Connection, Event, Failure, Instant, Kind, Message, Part, SendError,
@@ -11,7 +11,7 @@ use super::model::{Bounds, Model, Seen};
 const BOUNDS: Bounds =
     Bounds { frame: 1 << 20, message: 1 << 20, fragments: 131_072, empty_fragments: 1_024 };
 
-/// Two bytes are an operation: which, on which side, and its size.
+/// Each operation is two bytes: which one, on which side, and its size.
 pub fn check(data: &[u8]) {
     let mut now = Instant::ZERO;
     let mut client = End::new(Connection::client(Config::client(), now, [3; 32]), false);
@@ -57,7 +57,7 @@ pub fn check(data: &[u8]) {
         let messages = this.messages(|seen| matches!(seen, Seen::Text(_) | Seen::Binary(_)));
         assert!(other.sent.starts_with(&messages));
         assert!(timeout || this.mutes || messages == other.sent, "{messages:?} {:?}", other.sent);
-        // Pongs may be left out, but none is made up, and none goes twice.
+        // Pongs may be left out, but none is invented, and none is sent twice.
         let mut pings = this.pings.iter();
         let pongs = this.messages(|seen| matches!(seen, Seen::Pong(_)));
         assert!(pongs.iter().all(|pong| pings.any(|ping| ping == pong)));
@@ -80,9 +80,9 @@ pub fn check(data: &[u8]) {
 
 struct End {
     session: Session<Vec<u8>>,
-    /// What was written and not carried to the other side.
+    /// What was written and not yet delivered to the other side.
     output: Vec<u8>,
-    /// All of it, as a model reads it.
+    /// Everything written, as the model reads it.
     wire: Model,
     sent: Vec<Seen>,
     pings: Vec<Seen>,
@@ -90,7 +90,7 @@ struct End {
     open: Option<(Kind, Vec<u8>)>,
     seen: Vec<Seen>,
     closes: bool,
-    /// Whether data that still comes is dropped.
+    /// Whether data that still arrives is dropped.
     mutes: bool,
     timed_out: bool,
 }
@@ -140,7 +140,7 @@ impl End {
         let connection = self.session.connection();
         let (can_send, pending) = (connection.can_send(), connection.pending());
         let Err(SendError::NoSpace { needed }) = connection.send_part(message, part, &mut []) else {
-            // The model of the wire knows whether that was right.
+            // The model of the wire checks whether that was right.
             assert!(!can_send || self.open.is_some() == part.is_first());
             return;
         };

@@ -1,4 +1,4 @@
-//! The validator of text in parts says what `core::str::from_utf8` says of the whole, and as early as that can know.
+//! Checks that the incremental validator agrees with `core::str::from_utf8` on the whole, as early as that can be known.
 
 use core::str::from_utf8;
 
