@@ -1,5 +1,5 @@
-//! Checks any offers of permessage-deflate against any settings: the first that the RFC lets a server accept is accepted, with
-//! an answer that the RFC allows and that our client reads as the server meant it. And any answer to our own offers.
+//! Checks any offers of permessage-deflate against any settings: the first that the RFC lets a server accept is accepted,
+//! with an answer that the RFC allows and that our client reads as the server meant it. And any answer to our own offers.
 
 use ws_core::deflate::{Agreement, Settings, WindowBits};
 use ws_core::{

@@ -1,5 +1,5 @@
-//! Connections that were opened elsewhere and come too late, or to a loop that cannot take them: their owner hears of the
-//! end all the same, once.
+//! Connections that were opened elsewhere and come too late, or to a loop that cannot take them: their owner is still
+//! told of the end, once.
 
 mod support;
 
@@ -22,12 +22,12 @@ enum Seen {
     Failed,
 }
 
-/// A connection with this number is sent as many bytes, more than the system takes at once.
+/// A connection with this number is sent that many bytes, more than the system takes at once.
 const MUCH: u32 = 32 << 20;
 
 struct App {
     seen: Sender<Seen>,
-    /// What is given to the loop when it says good bye to the first.
+    /// What is given to the loop when it closes the first one.
     late: Option<(Remote, TcpStream)>,
 }
 
@@ -82,7 +82,7 @@ impl Running<Seen> {
 #[cfg(target_os = "linux")]
 fn a_loop_that_cannot_take_it() {
     let running = Running::start(None);
-    // A file is always ready, and so nothing that the system waits for.
+    // A file is always ready, so the system cannot wait for it.
     let file = std::fs::File::open("/proc/self/exe").expect("this program");
     let stream = TcpStream::from(std::os::fd::OwnedFd::from(file));
     give(&running.remote, stream, 7).expect("it runs");
@@ -116,7 +116,7 @@ fn one_that_blocks() {
     assert!(matches!(running.next(), Seen::Closed(MUCH, Ok(()))));
 }
 
-/// one that comes while the loop is being shut down is told so like those before it, and not kept to the end.
+/// one that comes while the loop is shutting down is told so like those before it, and not kept to the end.
 #[test]
 fn x18_during_a_shutdown() {
     let mut running = Running::start(None);
@@ -149,7 +149,7 @@ fn x18_during_a_shutdown() {
     assert!(back.stream.peer_addr().is_ok());
 }
 
-/// One that comes after the loop's last look.
+/// One that comes after the loop's last check.
 #[test]
 fn after_the_last_look() {
     let (_late, theirs) = sockets();

@@ -1,4 +1,4 @@
-//! Where a server listens, and that it is alone there.
+//! The address a server listens on, and that no other server can share it unasked.
 
 mod support;
 
@@ -14,14 +14,14 @@ fn settings(loops: usize, reuse_port: bool) -> Settings {
     settings
 }
 
-/// An address where a server listens is taken, however many loops either has, unless both share it.
+/// An address that a server listens on is taken, however many loops either server has, unless both share it.
 #[test]
 fn an_address_is_taken_once() {
     for (first, second) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
         let server = Server::bind("127.0.0.1:0", settings(first, false)).expect("a port");
         let address = server.local_addr();
         for reuse_port in [false, true] {
-            // Several loops share the address among themselves, and so with a server that asks to.
+            // Several loops share the address among themselves, and so also with a server that asks for it.
             if reuse_port && first > 1 {
                 continue;
             }

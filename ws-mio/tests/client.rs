@@ -1,4 +1,4 @@
-//! A client's socket in a loop of one's own, against a server whose bytes are written by hand: rows HC-05 to HC-18.
+//! A client's socket in a loop of its own, against a server whose bytes are written by hand: rows HC-05 to HC-18.
 
 mod support;
 
@@ -22,9 +22,9 @@ struct Caller<S = mio::net::TcpStream> {
     socket: Socket<S>,
     now: Instant,
     last: Result<State, Error>,
-    /// Level-triggered loops register for what `interest` says.
+    /// Whether it registers for what `interest` returns, as level-triggered loops do.
     leveled: bool,
-    /// What the answer had: its subprotocol, its `X-Extra`.
+    /// From the answer: its subprotocol, its `X-Extra`.
     answers: Vec<(Option<String>, Option<Vec<u8>>)>,
     texts: Vec<String>,
     turns: usize,
@@ -60,7 +60,7 @@ impl Caller {
     /// One turn of the loop, which waits for an event for at most 5 ms.
     fn turn(&mut self) {
         if self.leveled && !self.is_over() {
-            // Registered anew, an edge tells of what is there already: this is what levels do.
+            // Registered anew, an edge also reports what is ready already: this is how levels behave.
             let (registry, interest) = (self.poll.registry(), self.socket.interest());
             let _ = registry.deregister(self.socket.stream_mut());
             if let Some(interest) = interest {
@@ -155,7 +155,7 @@ fn read_masked(peer: &mut TcpStream) -> (u8, Vec<u8>) {
     (head[0], payload)
 }
 
-/// HC-02, HC-06, HC-17: an answer with interim ones before it and frames behind, cut at every byte; what it says can be
+/// HC-02, HC-06, HC-17: an answer with interim ones before it and frames after it, cut at every byte; its fields can be
 /// read, and no frame is lost. In an edge-triggered loop and in a level-triggered one.
 #[test]
 fn hc_17_an_answer_in_two_pieces() {
@@ -186,7 +186,7 @@ fn hc_17_an_answer_in_two_pieces() {
     }
 }
 
-/// HC-13: a server that chooses no subprotocol is taken, unless one was required.
+/// HC-13: a server that chooses no subprotocol is accepted, unless one is required.
 #[test]
 fn hc_13_no_choice() {
     let server = listen();
@@ -241,7 +241,7 @@ fn hc_03_keys_are_new() {
     }
 }
 
-/// HC-05: before the answer nothing is sent but the request.
+/// HC-05: before the answer only the request is sent.
 #[test]
 fn hc_05_nothing_before_the_answer() {
     let server = listen();
@@ -326,7 +326,7 @@ fn hc_09_to_18_bad_answers() {
         assert_eq!(caller.socket.held(), 0);
         assert_eq!((caller.socket.interest(), caller.socket.deadline()), (None, None));
         drop(caller);
-        // Nothing, or a reset of what was not read.
+        // Nothing, or a reset because of what was not read.
         assert!(matches!(peer.read(&mut [0; 16]), Ok(0) | Err(_)), "{row}: a frame");
     }
 }
@@ -362,7 +362,7 @@ fn hc_07_refusals() {
     }
 }
 
-/// HC-18: one deadline, from the first step to the answer; what came of a refusal until then is told.
+/// HC-18: one deadline, from the first step to the answer; what has arrived of a refusal by then is reported.
 #[test]
 fn hc_18_deadlines() {
     let server = listen();
@@ -387,7 +387,7 @@ fn hc_18_deadlines() {
             other => panic!("{answer}: {other:?}"),
         }
     }
-    // Nobody was told, and nobody answers.
+    // No one has been told, and no one answers.
     let mut caller = Caller::to(&server);
     caller.tick(late);
     assert!(matches!(caller.failure(), ConnectError::Timeout));
@@ -407,7 +407,7 @@ fn a_refused_connection() {
     }
 }
 
-/// A server that answers and closes before it has read the request is heard all the same.
+/// A server's answer is read even if it answers and closes before it has read the request.
 #[test]
 fn an_answer_before_the_request() {
     let server = listen();
@@ -419,7 +419,7 @@ fn an_answer_before_the_request() {
     assert_eq!((refusal.status, &refusal.body[..]), (503, &b"busy"[..]));
 }
 
-/// A loop that waits for a connection waits: no event, no turn.
+/// A loop that waits for a connection sleeps: no event, no turn.
 #[test]
 fn no_busy_loop() {
     let server = listen();
@@ -498,7 +498,7 @@ fn n05_backpressure() {
     expect_end(&mut peer);
 }
 
-/// What is no TCP stream is connected from the beginning.
+/// A transport that is not a TCP stream counts as connected from the start.
 #[test]
 fn other_streams_stand() {
     let server = listen();

@@ -1,4 +1,4 @@
-//! Clients on a server's loops: beside its own connections, and alone.
+//! Clients on a server's loops: alongside its own connections, and alone.
 
 mod support;
 
@@ -30,12 +30,12 @@ enum Seen {
     NotOpened,
 }
 
-/// A connection's side, and what is done with its texts.
+/// The side of a connection, and what is done with its texts.
 enum Side {
     Echo,
-    /// As a client: told to the test.
+    /// A client's: reported to the test.
     Tell,
-    /// As a server: passed on to a client of its own, on the same loop.
+    /// A server's: passed on to a client that it opens on the same loop.
     Proxy,
     /// That client's: passed back.
     Back(ConnId),
@@ -45,9 +45,9 @@ struct App {
     seen: Sender<Seen>,
     /// Where the proxy leads.
     target: Option<SocketAddr>,
-    /// Those for whom something is being connected, by tags.
+    /// Connections that wait for a client to connect, by tag.
     asked: HashMap<u64, ConnId>,
-    /// Where what comes from a proxy's client goes, or waits to go.
+    /// Where a proxy client's messages go, or wait to go.
     upstreams: HashMap<ConnId, Result<ConnId, Vec<String>>>,
 }
 
@@ -230,7 +230,7 @@ fn a_proxy() {
     assert!(matches!(clients.next(), Seen::Closed(_, Ok(()))));
 }
 
-/// N-01: as many connections as a loop may have, those that it makes included.
+/// N-01: a loop's limit of connections includes those that it opens.
 #[test]
 fn n01_max_connections() {
     let server = Running::server();
@@ -261,7 +261,7 @@ fn n01_max_connections() {
     }
 }
 
-/// What an application does not want any more is closed.
+/// A client that the application no longer wants is closed.
 #[test]
 fn an_answer_that_nobody_wants() {
     let (server, clients) = (Running::server(), Running::clients());
@@ -277,7 +277,7 @@ fn an_answer_that_nobody_wants() {
 #[test]
 fn a_thousand_clients() {
     const COUNT: usize = 1_000;
-    // Both ends are here: more than many systems let a process have unasked.
+    // Both ends are here: more descriptors than many systems allow by default.
     if let Some(alone) = with_descriptors(4_096, "a_thousand_clients") {
         let output = alone.wait_with_output().expect("it ends");
         return assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
@@ -331,7 +331,7 @@ fn compressed_both_ways() {
     }
 }
 
-/// A server's end, which answered by hand, and the client's name.
+/// The server's end, answered by hand, and the client's name.
 fn open_by_hand(clients: &Running<Seen>) -> (TcpStream, ConnId) {
     let by_hand = ByHand::listen();
     clients.remote.connect(to(by_hand.address(), "/", 1)).expect("room");
@@ -340,8 +340,8 @@ fn open_by_hand(clients: &Running<Seen>) -> (TcpStream, ConnId) {
     (peer, clients.connected())
 }
 
-/// N-02: what may wait for a server that does not read is what the client's configuration says, and not that of the
-/// server on the same loop.
+/// N-02: how much may wait for a server that does not read is set by the client's configuration, not by that of the server
+/// on the same loop.
 #[test]
 fn n02_limits_of_its_own() {
     const LEN: usize = 1 << 20;
@@ -375,7 +375,7 @@ fn n02_limits_of_its_own() {
     }
 }
 
-/// A peer that goes right after its answer is a connection, opened and closed.
+/// A peer that leaves right after its answer counts as a connection, opened and closed.
 #[test]
 fn a_short_life() {
     let clients = Running::clients();
@@ -387,7 +387,7 @@ fn a_short_life() {
     }
 }
 
-/// while one connection waits for its server to hang up, the end of another is reported as it was, and the count is
+/// while one connection waits for its server to hang up, the end of another is reported correctly, and the count is
 /// right.
 #[test]
 fn x13_beside_one_that_lingers() {

@@ -27,14 +27,14 @@ enum Seen {
     GivenUp,
 }
 
-/// It gives connections up that say nothing for 400 ms: those whose time ends after the loop was held.
+/// It gives up connections that are silent for 400 ms: those whose deadline passes after the loop was held.
 struct App {
     seen: Sender<Seen>,
     held_at: Option<Instant>,
 }
 
 impl Handler for App {
-    /// Until when it is to say something.
+    /// By when it must send something.
     type State = Instant;
 
     fn request(&mut self, _: &Visitor<'_>) -> Result<Acceptance<Instant>, Refusal> {
@@ -89,7 +89,7 @@ impl Running<Seen> {
     }
 }
 
-/// C-08: a sign of life that has come counts, though its turn comes after the deadline.
+/// C-08: a sign of life that has arrived counts, even if it is read after the deadline.
 #[test]
 fn c08_signs_of_life_come_first() {
     const COUNT: usize = 40;
@@ -112,8 +112,8 @@ fn c08_signs_of_life_come_first() {
     }
 }
 
-/// HS-31: while others never stop, a deadline passes as well. Between two ends on one loop there is always a message on its
-/// way, and so no turn without an event.
+/// HS-31: while others never stop, a deadline passes as well. Between two ends on one loop there is always a message in
+/// flight, and so no turn without an event.
 #[test]
 fn hs_31_in_a_crowd_that_does_not_end() {
     let mut config = Config::server();

@@ -1,4 +1,4 @@
-//! permessage-deflate over a socket in a loop: what is agreed on, what travels, what is kept when nothing does.
+//! permessage-deflate over a socket in a loop: what is agreed on, what is sent, what an idle connection keeps.
 #![cfg(feature = "deflate")]
 
 mod support;
@@ -13,7 +13,7 @@ use ws_mio::core::deflate::{Compress, Settings, WindowBits};
 use ws_mio::core::{Accept, Instant, Violation};
 use ws_mio::{Error, Socket, State};
 
-/// DN-19, DN-05, DN-06, DN-16: what is agreed on is what both sides ask for; off is not offered, and is not accepted.
+/// DN-19, DN-05, DN-06, DN-16: what is agreed on is what both sides ask for; if off, it is neither offered nor accepted.
 #[test]
 fn dn19_agreed_as_both_sides_say() {
     let declined = None;
@@ -57,7 +57,7 @@ fn dn19_agreed_as_both_sides_say() {
     }
 }
 
-/// An application that negotiates by itself is not interfered with.
+/// An application that negotiates by itself is left alone.
 #[test]
 fn an_answer_of_ones_own() {
     let (mut peer, io) = sockets();
@@ -106,7 +106,7 @@ fn dp13_messages_come_and_go() {
                 host.until("the echo", |_| reading.is_finished());
                 let (first, payload) = reading.join().expect("a frame");
                 writing.join().expect("no panic").expect("written");
-                // The threshold is on the message as it was.
+                // The threshold applies to the uncompressed message.
                 assert_eq!(first, if len < 64 { TEXT } else { TEXT | RSV1 }, "{len}");
                 came += len;
                 went += payload.len();
@@ -142,7 +142,7 @@ fn dn19_a_message_may_go_plain() {
     }
 }
 
-/// DN-20: what lies idle is parked when its deadline comes, whether it was sent or received last, and goes on where it
+/// DN-20: idle state is parked when its deadline comes, whether a message was sent or received last, and resumes where it
 /// was. In between only the window's bytes are kept, which `deflate_heap.rs` counts.
 #[test]
 fn dn20_idle_state_is_parked() {
@@ -153,7 +153,7 @@ fn dn20_idle_state_is_parked() {
     assert!(codec.echo_with(&mut peer, &mut host, &unusual) > 60);
     assert!(host.socket.has_live_deflate());
     assert_eq!(host.socket.deadline(), Some(Instant::ZERO.saturating_add(idle)));
-    // Used since it was planned: it has another such time.
+    // Used since the deadline was set: it has the full time again.
     host.tick(Instant::ZERO.saturating_add(idle));
     assert!(host.socket.has_live_deflate());
     let parked = Instant::ZERO.saturating_add(idle * 2);
@@ -161,9 +161,9 @@ fn dn20_idle_state_is_parked() {
     host.tick(parked);
     assert!(!host.socket.has_live_deflate());
     assert_eq!(host.socket.deadline(), Some(Instant::from_secs(20)), "nothing left to look after");
-    // Both windows are still there: what was said before is a reference.
+    // Both windows are still there: a repeated message is a reference.
     assert!(codec.echo_with(&mut peer, &mut host, &unusual) < 20);
-    // What only we send is parked as well.
+    // What only we use, to send, is parked as well.
     host.tick(host.now.saturating_add(idle));
     host.tick(host.now.saturating_add(idle));
     assert!(!host.socket.has_live_deflate());
@@ -174,7 +174,7 @@ fn dn20_idle_state_is_parked() {
     assert_eq!(codec.receive(&mut peer).2, unusual.as_bytes());
 }
 
-/// a close behind a compressed message in the same read, and one in the midst of a message.
+/// a close after a compressed message in the same read, and one in the middle of a message.
 #[test]
 fn x07_a_close_inside() {
     let (mut peer, mut host, mut codec) = compressing(12, true);
@@ -208,7 +208,7 @@ fn x07_a_close_inside() {
     assert_eq!(host.socket.held(), 0);
 }
 
-/// DP-06, DP-17, U-01: what is cut, broken or no text ends with 1007, after the answers to what came before.
+/// DP-06, DP-17, U-01: a message that is cut, broken or not UTF-8 ends with 1007, after the answers to what came before.
 #[test]
 fn dp17_broken_messages() {
     let mut valid = Codec::new(12, true);

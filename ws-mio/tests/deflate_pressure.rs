@@ -15,7 +15,7 @@ use ws_mio::core::deflate::{Agreement, WindowBits};
 use ws_mio::core::{Chunk, Delivery, Event, Instant, Message, Part, Payload, Prepared, Role};
 use ws_mio::{Buffers, Overflow, Socket, State};
 
-/// Turns the loop until all has left, while another thread reads.
+/// Turns the loop until everything has been sent, while another thread reads.
 fn flush(socket: &mut Socket<Narrow>, buffers: &mut Buffers) {
     assert!(socket.flush(buffers, Instant::ZERO).is_ok());
     while socket.interest().is_some_and(Interest::is_writable) {
@@ -24,7 +24,7 @@ fn flush(socket: &mut Socket<Narrow>, buffers: &mut Buffers) {
 }
 
 /// N-05: a large compressed message that is read in small pieces, whose echo leaves in small pieces, with the transport
-/// blocked between them. What waits then takes memory of its own size, not of what it might have been.
+/// blocked between them. What waits then takes memory of its actual size, not of its maximum.
 #[test]
 fn n05_a_large_message_through_a_narrow_stream() {
     let (mut peer, io) = sockets();
@@ -53,14 +53,15 @@ fn n05_a_large_message_through_a_narrow_stream() {
     }
     let (mut peer, mut codec, (first, len, echo)) = reading.join().expect("the echo");
     assert!(first == TEXT && len < message.len() / 2 && echo == message.as_bytes());
-    // And the next message finds everything in order.
+    // And the next message goes through.
     room.set(usize::MAX);
     let (at, _) = message.char_indices().rev().nth(400).expect("longer");
     assert!(codec.echo_with(&mut peer, &mut host, &message[at..]) < 100);
     assert_eq!(host.socket.held(), 0);
 }
 
-/// N-02: messages that refer to each other leave a full queue together, and a peer that reads on can read what is left.
+/// N-02: messages that refer to each other are dropped from a full queue together, and a peer that reads on can read the
+/// rest.
 #[test]
 fn n02_what_is_dropped_is_not_referred_to() {
     for (takeover, first_room, parts) in
@@ -131,7 +132,7 @@ fn n02_what_is_dropped_is_not_referred_to() {
     }
 }
 
-/// N-02: the oldest make room for a new one, too, while a message for many is half gone and never quite leaves.
+/// N-02: the oldest also make room for a new one while a message for many is half sent and never finishes.
 #[test]
 fn n02_the_oldest_go_behind_a_message_for_many() {
     for deflate in [None, Some(settings(15, true))] {
@@ -212,7 +213,7 @@ fn dp20_a_message_for_many() {
     }
 }
 
-/// A message that is handed over in parts, inflated as they come: far more than a turn's worth in one read.
+/// A message handed over in parts, inflated as they arrive: far more than a turn's worth in one read.
 #[test]
 fn chunks_of_a_turn_each() {
     const LEN: usize = 20_000_000;
@@ -246,8 +247,7 @@ fn chunks_of_a_turn_each() {
     assert_eq!(socket.held(), 0);
 }
 
-/// A few hundred bytes that inflate to megabytes do not keep the loop from the others: after a megabyte or so it is
-/// their turn.
+/// A few hundred bytes that inflate to megabytes do not starve other connections: after about a megabyte it is their turn.
 #[test]
 fn what_inflates_far_is_left_for_the_others() {
     const MESSAGES: usize = 400;

@@ -25,7 +25,7 @@ fn live() -> isize {
 struct Echo;
 
 impl Handler for Echo {
-    /// The agreement, as it was foretold.
+    /// The agreement, as the handler saw it in advance.
     type State = Option<String>;
 
     fn request(&mut self, visitor: &Visitor<'_>) -> Result<Acceptance<Option<String>>, Refusal> {
@@ -89,8 +89,8 @@ fn dn19_a_handler_sees_and_chooses() {
     }
 }
 
-/// DP-13: connections that take turns on one loop, parked and woken again and again, each go on in a context of their
-/// own.
+/// DP-13: connections that take turns on one loop, parked and woken again and again, each keep their own
+/// context.
 #[test]
 fn dp13_each_connection_has_its_context() {
     let _alone = process::alone();
@@ -109,8 +109,7 @@ fn dp13_each_connection_has_its_context() {
     }
 }
 
-/// Loops share nothing that a message touches, the states that it is compressed with included; what was asked for is
-/// used.
+/// Loops share nothing that a message touches, compression states included; what was asked for is used.
 #[test]
 fn each_loop_has_its_pool() {
     let _alone = process::alone();
@@ -129,10 +128,10 @@ fn each_loop_has_its_pool() {
     }
 }
 
-/// What is held once nothing happens any more on this peer's loop.
+/// What is held once this peer's loop is quiet.
 fn settled(peer: &mut TcpStream) -> isize {
     let (mut held, mut since) = (0, 0);
-    // Three times as long as it takes to park what lies idle; and the loop has had the time to do it.
+    // Three times as long as it takes to park idle state; and the loop has had the time to do it.
     while since < 9 {
         std::thread::sleep(Duration::from_millis(20));
         peer.write_all(&masked(TEXT, b"plain")).expect("written");
@@ -144,10 +143,10 @@ fn settled(peer: &mut TcpStream) -> isize {
     held
 }
 
-/// What connections cost after `talk`, each.
+/// What each connection costs after `talk`.
 fn cost(deflate: Deflate, connections: usize, mut talk: impl FnMut(&mut TcpStream)) -> isize {
     let server = Running::start(Some(deflate));
-    // What the loop needs once is there after the first; a peer's own end does not count.
+    // What the loop needs once is there after the first connection; the peer's end does not count.
     let mut peers = Vec::with_capacity(connections + 1);
     peers.push(server.open(OFFER).0);
     talk(&mut peers[0]);
@@ -184,7 +183,7 @@ fn dn20_what_connections_at_rest_keep() {
         );
         assert!((300..900).contains(&unused), "{unused} bytes unused");
         assert!((windows..=windows + 900).contains(&used), "{used} bytes parked, {windows} in the windows");
-        // That it was parked, and not free all the time: what is not given the time for it is live.
+        // Checks that it was parked, and not free from the start: without the time to park, it is live.
         deflate.idle = Duration::from_secs(60);
         let live = cost(deflate, 4, |peer| {
             peer.write_all(&frame).expect("written");
@@ -194,13 +193,13 @@ fn dn20_what_connections_at_rest_keep() {
     }
 }
 
-/// DP-15, DP-16: a bomb, whole, in fragments of a byte, and behind a first message, is told so with 1009. Besides the
-/// message's limit it costs 64 KiB, and the loop's buffers.
+/// DP-15, DP-16: a bomb, whole, in fragments of a byte, and after a first message, is closed with 1009. Beyond the message
+/// limit it costs 64 KiB, and the loop's buffers.
 #[test]
 fn dp15_a_bomb_is_bounded() {
     let _alone = process::alone();
     const LIMIT: isize = 1 << 20;
-    // 256 MiB of zeros: behind the first MiB each is the same few bytes.
+    // 256 MiB of zeros: after the first MiB each is the same few bytes.
     let bomb = {
         let mut deflater = Deflater::new(WindowBits::MAX, true, 9, empty_pool());
         let zeros = vec![0; 1 << 20];
@@ -219,12 +218,12 @@ fn dp15_a_bomb_is_bounded() {
         for settings in [settings(15, true), settings(9, false)] {
             let server = Running::start(Some(settings));
             let (mut peer, _) = server.open(OFFER);
-            // What the loop has once; and a context, where there is one.
+            // What the loop has once, and a context, if there is one.
             let mut codec = Codec::new(9, false);
             codec.echo(&mut peer, &another_text(5, 1_000));
             let before = settled(&mut peer);
             process::restart_peak();
-            // The server stops reading somewhere in the midst of it.
+            // The server stops reading somewhere in the middle of it.
             let mut writer = peer.try_clone().expect("cloned");
             std::thread::scope(|scope| {
                 let writing = scope.spawn(|| drop(writer.write_all(attack)));

@@ -1,4 +1,4 @@
-//! What errors say to a person, and that a chain of causes says nothing twice.
+//! The texts of errors, and that a chain of causes does not repeat itself.
 
 use std::error::Error as StdError;
 use std::io::{self, ErrorKind};
@@ -76,7 +76,7 @@ fn nothing_is_said_twice() {
     }
 }
 
-/// What most people meet first.
+/// The errors that most people meet first.
 #[test]
 fn first_words() {
     let refused = || io::Error::from(ErrorKind::ConnectionRefused);

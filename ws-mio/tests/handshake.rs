@@ -46,7 +46,7 @@ fn early_frames_are_kept() {
     expect(&mut peer, &plain(TEXT, b"early"));
 }
 
-/// HS-39, HS-33: a refusal is said to the end. It survives what the peer still sends, which is no second request.
+/// HS-39, HS-33: a refusal is sent completely. It survives what the peer still sends, which is not a second request.
 #[test]
 fn a_refusal_lingers() {
     let (mut peer, ours) = sockets();
@@ -82,12 +82,12 @@ fn a_slow_request_is_told_so() {
     assert!(matches!(host.last, Ok(State::Waiting)));
     host.tick(Instant::from_secs(10));
     assert!(read_head(&mut peer).starts_with("HTTP/1.1 408 "));
-    // And the wait for the peer's end has one too.
+    // And the wait for the peer's end has a deadline too.
     host.tick(Instant::from_secs(13));
     assert!(matches!(host.last, Err(Error::Request(Rejection::Timeout))), "{:?}", host.last);
 }
 
-/// HS-16, HS-38: what was not offered cannot be chosen, and nothing is sent before the 101.
+/// HS-16, HS-38: a subprotocol that was not offered cannot be chosen, and nothing is sent before the 101.
 #[test]
 fn the_application_answers() {
     let (mut peer, ours) = sockets();
@@ -106,7 +106,7 @@ fn the_application_answers() {
     assert!(read_head(&mut peer).contains("Sec-WebSocket-Protocol: echo\r\n"));
 }
 
-/// HS-36: or says no, in its own words.
+/// HS-36: the application may also refuse, with its own answer.
 #[test]
 fn the_application_refuses() {
     let (mut peer, ours) = sockets();
@@ -127,7 +127,7 @@ fn the_application_refuses() {
     assert!(matches!(host.last, Err(Error::Rejected(401))));
 }
 
-/// and an end inside the request is one, too.
+/// and an end within the request also ends the connection.
 #[test]
 fn an_end_inside_the_request() {
     let (mut peer, ours) = sockets();

@@ -1,4 +1,4 @@
-//! What an idle connection costs: counted, not claimed.
+//! Counts what an idle connection costs.
 
 #[path = "../../ws-core/tests/counting/mod.rs"]
 mod counting;
@@ -13,7 +13,7 @@ use ws_mio::{Buffers, Socket, State};
 
 const CONNECTIONS: usize = 100;
 
-/// N-01: after a handshake, messages of every size and a cut frame that was completed, a connection owns not a byte
+/// N-01: after a handshake, messages of every size and a cut frame that was completed, a connection owns no byte
 /// on the heap; and a message on it allocates nothing, once the loop has its buffers.
 #[test]
 fn an_idle_connection_holds_no_buffer() {

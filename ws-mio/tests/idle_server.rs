@@ -1,4 +1,4 @@
-//! What an idle connection of a server costs: counted, not claimed.
+//! Counts what an idle connection of a server costs.
 
 #[path = "../../ws-core/tests/counting/mod.rs"]
 mod counting;
@@ -33,7 +33,7 @@ impl Handler for Echo {
 
 const CONNECTIONS: usize = 400;
 
-/// N-01: a connection at rest costs its loop less than 256 bytes, all told, after messages of any size; and a message
+/// N-01: a connection at rest costs its loop less than 256 bytes in total, after messages of any size; and a message
 /// on it allocates nothing.
 #[test]
 fn an_idle_connection_costs_less_than_256_bytes() {
@@ -47,13 +47,13 @@ fn an_idle_connection_costs_less_than_256_bytes() {
         peer.write_all(&big_frame).expect("written");
         expect(peer, &big_echo);
     };
-    // Whatever the loop did before is done when it has answered once more.
+    // Whatever the loop was doing is done once it has answered again.
     let settled = |peer: &mut TcpStream| {
         peer.write_all(&small_frame).expect("written");
         expect(peer, &small_echo);
         process::live()
     };
-    // What the loop needs once is there after the first.
+    // What the loop needs once is there after the first connection.
     let mut peers = Vec::with_capacity(CONNECTIONS + 1);
     peers.push(server.greet(REQUEST).0);
     talk(&mut peers[0]);

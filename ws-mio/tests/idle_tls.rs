@@ -1,4 +1,4 @@
-//! What an idle connection costs behind TLS: counted, not claimed.
+//! Counts what an idle connection costs over TLS.
 
 #[path = "../../ws-core/tests/counting/mod.rs"]
 mod counting;
@@ -40,7 +40,7 @@ fn peers(address: std::net::SocketAddr) -> Vec<StreamOwned<ClientConnection, Tcp
 }
 
 /// N-01: after a handshake and messages of every size it owns what rustls keeps, and no buffer of ours: 8 KiB at most,
-/// where no message is under way.
+/// when no message is in flight.
 #[test]
 fn an_idle_connection_behind_tls() {
     let tls = for_server();

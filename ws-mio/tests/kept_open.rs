@@ -1,5 +1,5 @@
-//! A connection that has ended here, whose transport is kept open elsewhere: its events are dropped, and not taken for those
-//! of the next one in its place.
+//! A connection that has ended here while its transport is kept open elsewhere: its events are dropped, and not taken for
+//! those of the next connection in its place.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -47,7 +47,7 @@ impl Handler for App {
 }
 
 impl Running<Seen> {
-    /// Has the loop go on with a connection; its name there, and its peer.
+    /// Hands the loop a connection; returns its name there, and its peer.
     fn adopt(&self, number: u32) -> (TcpStream, TcpStream, ConnId) {
         let (peer, ours) = sockets();
         let ours: TcpStream = ours.into();
@@ -73,7 +73,7 @@ fn x13_the_next_in_its_place() {
     let running = Running::<Seen>::unbound(|_| {}, |given| App(given.told));
     let (mut first, kept, id) = running.adopt(1);
     running.abort(id, 1);
-    // Paused, it looks at nothing but what it is told.
+    // Paused, it only notices what it is told.
     let (_second, _, next) = running.adopt(2);
     assert_ne!(id, next);
     first.write_all(&masked(TEXT, b"anybody?")).expect("written");

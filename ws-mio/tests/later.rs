@@ -1,4 +1,4 @@
-//! Answers to requests that come later, from elsewhere. Over real TCP, against bytes written by hand.
+//! Answers to requests that are given later, from elsewhere. Over real TCP, against bytes written by hand.
 
 mod support;
 
@@ -166,8 +166,8 @@ fn echo(peer: &mut TcpStream, text: &str) {
     expect(peer, &plain(TEXT, text.as_bytes()));
 }
 
-/// HS-38, HS-32: nothing is said before the answer, the answer is what was said elsewhere, and frames that came before it
-/// come after it. A request that is decided at once does not wait.
+/// HS-38, HS-32: nothing is sent before the answer, the answer is the one given elsewhere, and frames that arrived before it
+/// are delivered after it. A request that is decided at once does not wait.
 #[test]
 fn hs_32_yes_later() {
     let server = Running::start(|_| {});
@@ -201,7 +201,7 @@ fn hs_32_yes_later() {
     assert!(matches!((server.next(), server.next()), (Seen::Closed(other), Seen::Dropped) if other == id));
 }
 
-/// HS-36: a refusal that comes later, and acceptances that may not be sent or that the handler does not know.
+/// HS-36: a later refusal, and acceptances that may not be sent or that the handler does not recognise.
 #[test]
 fn hs_36_no_later() {
     let server = Running::start(|_| {});
@@ -253,7 +253,7 @@ fn from_the_loop_itself() {
     echo(&mut early, "and I");
 }
 
-/// HS-31: a client that waits is told so in the end; an answer after that is dropped.
+/// HS-31: a client that waits too long is told so; an answer after that is dropped.
 #[test]
 fn hs_31_no_answer_in_time() {
     let server = Running::start(|config| {
@@ -267,7 +267,7 @@ fn hs_31_no_answer_in_time() {
     peer.read_to_string(&mut answer).expect("FIN, not a reset");
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(began.elapsed() >= Duration::from_millis(200), "{:?}", began.elapsed());
-    // The application knows it as soon as the client does, and not only when that has hung up.
+    // The application is told as soon as the client is, and not only when the client has hung up.
     match server.next() {
         Seen::Left(other, Error::Timeout(Timer::Handshake)) => assert_eq!(other, id),
         other => panic!("{other:?}"),
@@ -324,8 +324,8 @@ fn what_is_sent_behind_an_answer() {
     }
 }
 
-/// a client that does not wait is noticed, however it goes and whatever it has sent; its answer is dropped, also if
-/// another one has its place.
+/// a client that gives up waiting is noticed, however it leaves and whatever it has sent; its answer is dropped, even
+/// if another client has its place.
 #[test]
 fn x14_who_does_not_wait() {
     let server = Running::start(|_| {});
@@ -364,7 +364,7 @@ fn x14_who_does_not_wait() {
     }
 }
 
-/// HS-32, N-01: of what a client sends while it waits, a bounded part is taken, and the loop does not spin for the rest.
+/// HS-32, N-01: of what a client sends while it waits, a bounded part is read, and the loop does not spin on the rest.
 #[test]
 #[cfg(target_os = "linux")]
 fn n01_early_bytes_are_bounded() {
@@ -410,7 +410,7 @@ fn n01_early_bytes_are_bounded() {
     writing.join().expect("no panic");
 }
 
-/// HS-32: a byte is left to the bound, and much more than a byte comes: the rest stays where it is.
+/// HS-32: one byte is left below the bound, and much more than a byte arrives: the rest stays in the socket.
 #[test]
 #[cfg(target_os = "linux")]
 fn hs_32_the_last_early_byte() {
@@ -434,7 +434,7 @@ fn hs_32_the_last_early_byte() {
     }
 }
 
-/// Of `sent` bytes the server reads so many, and no more.
+/// Of `sent` bytes the server reads this many, and no more.
 #[cfg(target_os = "linux")]
 fn expect_taken(peer: &TcpStream, server: SocketAddr, sent: usize, due: usize) {
     let is_due = || {
@@ -449,7 +449,7 @@ fn expect_taken(peer: &TcpStream, server: SocketAddr, sent: usize, due: usize) {
     });
 }
 
-/// N-04: answers that nobody looks at are bounded.
+/// N-04: answers that no loop takes are bounded.
 #[test]
 fn n04_answers_are_bounded() {
     let server = Running::start(|_| {});
@@ -464,7 +464,7 @@ fn n04_answers_are_bounded() {
     assert_eq!(remote.answer(id, no()), Err(RemoteError::Full));
 }
 
-/// a server that ends reports the clients that wait, once.
+/// a server that shuts down reports the waiting clients, once.
 #[test]
 fn x18_an_end_while_they_wait() {
     let server = Running::start(|_| {});

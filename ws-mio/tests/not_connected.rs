@@ -1,4 +1,4 @@
-//! Connections that are not made, or not to the first address: each call is told once what became of it.
+//! Connections that fail, or fail at the first address: the outcome of each call is reported once.
 
 mod support;
 
@@ -12,7 +12,7 @@ use support::running::Running;
 use ws_mio::core::{Config, HandshakeError, RequestError, UriError};
 use ws_mio::{Connect, ConnectError, RemoteError};
 
-/// HC-01, HC-04, HC-07, HC-11: each failure comes once, with its tag, and nothing else does; an address that is refused is
+/// HC-01, HC-04, HC-07, HC-11: each failure is reported once, with its tag, and nothing else is; a refused address is
 /// named.
 #[test]
 fn failures_come_once() {
@@ -86,7 +86,7 @@ fn the_next_address() {
     assert!(matches!(Connect::resolve("ws://name.invalid/"), Err(ConnectError::Resolve(_))));
 }
 
-/// An address that swallows everything takes its share of the time, and the next one is tried.
+/// An address that never answers takes its share of the time, and the next one is tried.
 #[test]
 #[cfg(target_os = "linux")]
 fn an_address_that_swallows_everything() {
@@ -124,7 +124,7 @@ fn an_address_that_swallows_everything() {
     }
 }
 
-/// HC-18: a server that does not answer, and one whose backlog is all that answers.
+/// HC-18: a server that does not answer, and one whose backlog accepts but nothing else does.
 #[test]
 fn hc_18_in_time() {
     let clients = Running::callers(|settings| {
@@ -164,7 +164,7 @@ fn a_full_inbox() {
     assert_eq!(fulls, 1);
 }
 
-/// An end while something is being connected: each is told, and after it nothing is taken.
+/// A shutdown while connections are being made: each call is told, and none is accepted afterwards.
 #[test]
 fn an_end_is_told() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -1,5 +1,5 @@
-//! HC-20: at most one connection being made per address, whichever loop makes it, and whichever of a call's addresses it
-//! is; and what waiting calls cost senders.
+//! HC-20: at most one connection at a time is made to an address, whichever loop makes it and whichever of a call's
+//! addresses it is; and what waiting calls cost senders.
 
 mod support;
 
@@ -27,7 +27,7 @@ fn one(address: SocketAddr, tag: u64) -> Connect {
     connect
 }
 
-/// HC-20: one at a time to the same address, in order, those whose server says no included; others do not wait for
+/// HC-20: one at a time to the same address, in order, including those whose server refuses; others do not wait for
 /// them. Waiting does not count against the deadline, and it ends with the loop.
 #[test]
 fn hc_20_one_at_a_time() {
@@ -60,7 +60,7 @@ fn hc_20_one_at_a_time() {
             assert!(matches!(clients.next(), Called::Closed(_)));
         }
     }
-    // The last one takes too long, and so does nobody behind it: they are told of the end.
+    // The last one takes too long, and those behind it never start: they are told of the end.
     let _silent = by_hand.next();
     clients.remote.connect(one(5)).expect("room");
     clients.remote.connect(one(6)).expect("room");
@@ -96,7 +96,7 @@ fn hc_20_on_all_loops() {
     assert_eq!(tags, [0, 1, 2, 3, 4, 5]);
 }
 
-/// HC-20: a call whose first address fails waits for the next one like anybody, and its first is free meanwhile.
+/// HC-20: a call whose first address fails waits for the next one like any other, and its first is free meanwhile.
 #[test]
 fn hc_20_of_later_addresses() {
     for loops in [1, 2] {
@@ -139,8 +139,8 @@ fn who_waits_is_told_of_the_end() {
     assert!(clients.seen.try_recv().is_err());
 }
 
-/// The same at once, even if the one that they wait for is on a loop that is busy, and a peer that does not answer the close
-/// frame keeps their own.
+/// They are told at once, even if the one that they wait for is on a busy loop, and a peer that does not answer the close
+/// frame keeps their own loop running.
 #[test]
 fn who_waits_does_not_wait_for_others() {
     let clients = Running::callers(|settings| settings.loops = 2);
@@ -160,7 +160,7 @@ fn who_waits_does_not_wait_for_others() {
     assert!(matches!(clients.failure(), (BUSY, ConnectError::Uri(_))));
     let busy = clients.next();
     assert!(matches!(busy, Called::Busy(_)), "{busy:?}");
-    // They are in line before the end comes, for orders keep theirs.
+    // They are queued before the end comes, since orders keep their sequence.
     clients.remote.shutdown(10 * PATIENCE);
     assert_eq!(clients.stopped(3), [2, 3, 4]);
     // The loop has time again.
@@ -181,7 +181,7 @@ fn sending_beside_many_connects() {
     let took = |connects: u64| {
         let mut settings = Settings::new();
         settings.loops = 1;
-        // It does not run, so nothing is taken out, and any connection's name will do.
+        // It does not run, so nothing is taken out, and any connection's name works.
         let server = Server::unbound(settings).expect("loops");
         let remote = server.remote();
         for tag in 0..connects {
@@ -191,7 +191,7 @@ fn sending_beside_many_connects() {
         (0..5_000).for_each(|_| remote.send(id, "x").expect("room"));
         began.elapsed()
     };
-    // The least of several: the machine may be busy with other things.
+    // The minimum of several: the machine may be busy with other things.
     let least = |connects| (0..5).map(|_| took(connects)).min().expect("five");
     let (few, many) = (least(1), least(20_000));
     assert!(many < few * 20 + Duration::from_millis(50), "{many:?} instead of {few:?}");

@@ -1,5 +1,5 @@
-//! A message for many that is sent in parts: nothing gets between them, and they are what was lent. Over real TCP, against
-//! bytes written by hand.
+//! A message for many that is sent in parts: nothing gets between them, and only its own parts are accepted. Over real TCP,
+//! against bytes written by hand.
 
 mod support;
 
@@ -16,7 +16,7 @@ use ws_mio::{Acceptance, ConnId, Error, Handler, Peer, Refusal, Visitor};
 const TOPIC: &str = "topic";
 const WORDS: &str = "one message in three parts";
 
-/// What an order came to.
+/// The outcome of an order.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
     Open(ConnId),
@@ -42,7 +42,7 @@ impl App {
             "middle" => put(Opcode::Continuation, false, &words[3..11]),
             "last" => put(Opcode::Continuation, true, &words[11..]),
             "whole" => put(Opcode::Text, true, words),
-            // What is no next part of it.
+            // Anything that is not its next part.
             "binary" => put(Opcode::Binary, false, &words[..3]),
             "too soon" => put(Opcode::Text, true, &words[..3]),
             "too much" => put(Opcode::Text, true, &[words, b"!"].concat()),
@@ -104,15 +104,15 @@ impl Running<Seen> {
         }
     }
 
-    /// Has this done in one event, and says what each came to.
+    /// Has these orders carried out in one event, and returns the outcome of each.
     fn order(&self, peer: &mut TcpStream, orders: &str) -> Vec<Seen> {
         peer.write_all(&masked(TEXT, orders.as_bytes())).expect("written");
         orders.split(", ").map(|_| self.next()).collect()
     }
 }
 
-/// F-18: between the lending of a frame and its last part nothing of another message is sent, from wherever it comes: the
-/// handler, another thread, a topic, another's parts. Control frames are; and afterwards all goes on.
+/// F-18: between a frame's start and its last part nothing of another message is sent, wherever it comes from: the handler,
+/// another thread, a topic, another's parts. Control frames are; and afterwards everything continues.
 #[test]
 fn f18_nothing_gets_between() {
     let server = Running::start();
@@ -155,7 +155,7 @@ fn f18_nothing_gets_between() {
     }
 }
 
-/// 5.4: what was not lent, or is not the next of it, is no part; it changes nothing.
+/// 5.4: a part of nothing, or one that is not the next, is refused; it changes nothing.
 #[test]
 fn parts_of_nothing_are_refused() {
     let server = Running::start();

@@ -1,4 +1,4 @@
-//! A connection that is held back, and whose peer goes meanwhile. Over real TCP, against bytes written by hand.
+//! A paused connection whose peer leaves meanwhile. Over real TCP, against bytes written by hand.
 
 mod support;
 
@@ -49,14 +49,14 @@ impl Handler for App {
 }
 
 impl Running<Seen> {
-    /// There are no keepalive pings: what is noticed is noticed without them.
+    /// Without keepalive pings: the end must be noticed without them.
     fn start() -> Self {
         let mut config = Config::server();
         config.timeouts.keepalive = None;
         Self::serve(|settings| settings.config = config.into(), |given| App(given.told))
     }
 
-    /// A connection that is held back, with something behind what it has handed over.
+    /// A paused connection, with more data buffered after what it has handed over.
     fn paused(&self) -> (TcpStream, ConnId) {
         let (mut peer, _) = self.greet(REQUEST);
         let Seen::Open(id) = self.next() else { panic!("not open") };
@@ -81,7 +81,7 @@ impl Running<Seen> {
     }
 }
 
-/// a peer that goes while it is not read is noticed, by the reset as by a write that fails.
+/// a peer that leaves while it is not read is noticed, by the reset or by a write that fails.
 #[test]
 #[cfg(target_os = "linux")]
 fn x13_gone_while_paused() {

@@ -1,5 +1,5 @@
-//! What may not be sent costs nobody anything, however full the queue is; and parts of a message for many meet a full queue
-//! like any message. (N-02)
+//! A message that may not be sent costs no other anything, however full the queue is; and parts of a message for many are
+//! handled like any message when the queue is full. (N-02)
 
 mod support;
 
@@ -39,7 +39,7 @@ impl Stream for Stuck {
     }
 }
 
-/// N-02: a message that is refused for another reason drops none that wait, and closes nothing.
+/// N-02: a message that is refused for another reason drops no queued message, and closes nothing.
 #[test]
 fn n02_what_is_refused_needs_no_room() {
     const MAX: usize = 200 << 10;
@@ -63,7 +63,7 @@ fn n02_what_is_refused_needs_no_room() {
             while reply.queued() + len + 14 < MAX {
                 reply.send(text).expect("room");
             }
-            // What is whole could make room now.
+            // A whole message could make room now.
             reply.send_part("in the middle", Part::First).expect("room");
             let (queued, what) = (reply.queued(), format!("{overflow:?} {len}"));
             let prepared = Prepared::new(text.into());
@@ -94,7 +94,7 @@ fn n02_what_is_refused_needs_no_room() {
     }
 }
 
-/// Fills its queue, puts a frame behind it, and tells that it has.
+/// Fills its queue, adds a frame after it, and reports that it has.
 struct App(Sender<()>);
 
 const LEN: usize = 100_000;
@@ -119,7 +119,7 @@ impl Handler for App {
         peer.prepared_frame(&prepared).expect("open");
         let header = Header { fin: true, rsv: 0, opcode: Opcode::Binary, mask: None, len: LEN as u64 };
         let full = matches!(peer.put_frame(header, &payload), Err(Error::QueueFull));
-        // A control frame gets there whatever became of the rest, unless it is closed.
+        // A control frame arrives whatever became of the rest, unless the connection is closed.
         let _ = peer.ping(if full { b"full" } else { b"put" });
         self.0.send(()).expect("the test waits for it");
     }

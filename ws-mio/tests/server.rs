@@ -127,7 +127,8 @@ fn every_end_is_reported_once() {
     assert_eq!(server.remote.connection_count(), 0);
 }
 
-/// HS-36, HS-16: the application refuses in its words; what it may not say is a 500; neither was a connection.
+/// HS-36, HS-16: the application refuses with its own answer; one that may not be sent becomes a 500; neither counts as a
+/// connection.
 #[test]
 fn the_application_judges() {
     for (path, status) in [("/secret", 403), ("/wrong", 500)] {
@@ -164,7 +165,7 @@ fn other_threads_send() {
     expect_end(&mut peer);
     drop(peer);
     assert!(matches!(server.next(), Seen::Closed(_, 0, Ok(()))));
-    // The place is taken again, and the name is not.
+    // The place is taken again, but the name is not reused.
     let (mut other, _, other_id) = server.open();
     assert_ne!(id, other_id);
     server.remote.send(id, "for nobody").expect("accepted");
@@ -175,7 +176,7 @@ fn other_threads_send() {
     assert!(matches!(unsendable, Err(RemoteError::Unsendable(_))));
 }
 
-/// N-04: what other threads leave for a loop is bounded.
+/// N-04: what other threads queue for a loop is bounded.
 #[test]
 fn n04_an_inbox_is_bounded() {
     let mut settings = Settings::new();
@@ -192,14 +193,14 @@ fn n04_an_inbox_is_bounded() {
     drop(app);
 }
 
-/// a server that ends says 1001 and waits for the answers; nobody is let in any more.
+/// a server that shuts down sends 1001 and waits for the answers; it accepts no more connections.
 #[test]
 fn x18_an_orderly_end() {
     let mut server = Running::start(|settings| settings.loops = 2);
     let (mut one, _, _) = server.open();
     let (mut two, _, _) = server.open();
     let halfway = server.dial();
-    // Far longer than it may take.
+    // Far longer than this may take.
     server.remote.shutdown(10 * PATIENCE);
     for peer in [&mut one, &mut two] {
         expect(peer, &plain(CLOSE, b"\x03\xe9"));
@@ -208,7 +209,7 @@ fn x18_an_orderly_end() {
     assert!(server.remote.connection_count() <= 3);
     expect_end(&mut one);
     drop((one, two, halfway));
-    // Nobody else gets the port when the server has gone.
+    // No other server gets the port when this one has gone.
     let held = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     #[cfg(unix)]
     held.set_reuse_port(true).expect("set");
@@ -263,7 +264,7 @@ fn deadlines_are_kept() {
     assert!(began.elapsed() >= Duration::from_millis(140), "{:?}", began.elapsed());
 }
 
-/// A full loop lets nobody in, and the next as soon as one has gone.
+/// A full loop accepts no connection, and the next one as soon as one has gone.
 #[test]
 fn connections_are_limited() {
     let server = Running::start(|settings| settings.max_connections = 2);
@@ -279,7 +280,7 @@ fn connections_are_limited() {
     assert!(read_head(&mut three).starts_with("HTTP/1.1 101 "));
 }
 
-/// A handler that panics ends the whole server, and is heard of.
+/// A handler that panics ends the whole server, and the panic is reported.
 #[test]
 fn a_panic_is_not_hidden() {
     let mut server = Running::start(|settings| settings.loops = 2);
@@ -289,8 +290,8 @@ fn a_panic_is_not_hidden() {
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"as the peer wishes"));
 }
 
-/// EMFILE: without descriptors a new connection ends at once, the open ones are served, and when some have gone there
-/// is room again.
+/// EMFILE: without descriptors a new connection ends at once, the open ones are served, and there is room again
+/// when some have gone.
 #[test]
 #[cfg(target_os = "linux")]
 fn out_of_descriptors() {

@@ -219,7 +219,7 @@ fn f03_a_violation_is_told_and_reported_at_the_end() {
     assert_eq!(host.seen, ["text 4"]);
 }
 
-/// an end without a close frame is a loss, also when it raises no edge of its own, because it came with data.
+/// an end without a close frame is a loss, even when it raises no edge of its own, because it came with data.
 #[test]
 fn x13_an_end_without_a_close_frame() {
     let (mut peer, mut host) = open(Config::server());
@@ -237,7 +237,7 @@ fn x13_an_end_without_a_close_frame() {
     assert_eq!(host.socket.held(), 0);
 }
 
-/// C-08: silence brings a ping, any sign of life is good, and silence after it is the end.
+/// C-08: silence leads to a ping, any sign of life counts, and silence after the ping ends the connection.
 #[test]
 fn c08_a_silent_peer_is_asked_and_given_up() {
     let (mut peer, mut host) = open(Config::server());
@@ -297,7 +297,7 @@ fn frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
     frames
 }
 
-/// N-02: a queue that is full refuses, drops the oldest, or closes, as it was told. What the peer then reads is whole
+/// N-02: a full queue refuses, drops the oldest, or closes, as configured. What the peer then reads is whole
 /// frames in order, wherever the transport got stuck, and no control frame is lost.
 #[test]
 fn n02_overflow_is_dealt_with_as_told() {
@@ -375,7 +375,7 @@ fn n02_overflow_is_dealt_with_as_told() {
     }
 }
 
-/// F-16: over a stream that is upgraded already, a client masks, and takes what came behind the handshake.
+/// F-16: over a stream that is already upgraded, a client masks, and reads what came after the handshake.
 #[test]
 fn f16_a_client_over_an_upgraded_stream() {
     let (mut peer, ours) = sockets();
@@ -420,7 +420,7 @@ impl Stream for Endless {
     }
 }
 
-/// A peer that is faster than we are does not keep the loop from the others.
+/// A peer that is faster than we are does not starve the others on the loop.
 #[test]
 fn an_endless_stream_is_left_for_the_others() {
     let mut socket =

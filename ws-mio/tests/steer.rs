@@ -1,4 +1,4 @@
-//! What an application does with a connection beside sending: held back, woken, timed, adopted, ended at once. Over real
+//! What an application does with a connection besides sending: pause, wake, time, adopt, end at once. Over real
 //! TCP, against bytes written by hand.
 
 mod support;
@@ -32,7 +32,7 @@ enum Seen {
     Dropped,
 }
 
-/// What is kept with a connection: tells of its drop.
+/// The state kept with a connection: reports its drop.
 struct Kept {
     deadline: Option<core::Instant>,
     told: Sender<Seen>,
@@ -44,7 +44,7 @@ impl Drop for Kept {
     }
 }
 
-/// What a text says is done.
+/// A handler that does what a text says.
 struct App {
     told: Sender<Seen>,
     /// What to do when a connection is woken.
@@ -196,7 +196,7 @@ impl Steered {
         }
     }
 
-    /// Has this done by the connection, outside of an event.
+    /// Has the connection do this outside of an event.
     fn order(&self, waker: &Waker, orders: &[&'static str]) {
         self.orders.lock().expect("no panic").extend(orders);
         waker.wake_by_ref();
@@ -215,7 +215,7 @@ fn text(text: &str) -> Vec<u8> {
     masked(TEXT, text.as_bytes())
 }
 
-/// Any number of calls is one, from any thread; one that comes while the handler is called is another.
+/// Any number of wakes is one call, from any thread; a wake during the call leads to another.
 #[test]
 fn wakes_are_one_until_they_are_heard() {
     let server = Steered::start(|_| {});
@@ -239,7 +239,7 @@ fn wakes_are_one_until_they_are_heard() {
     assert!(server.is_silent());
 }
 
-/// A waker that outlives its connection wakes nobody, also when another one has its place.
+/// A waker that outlives its connection wakes nothing, even when another connection has its place.
 #[test]
 fn a_waker_of_the_past_wakes_nobody() {
     let server = Steered::start(|_| {});
@@ -253,7 +253,7 @@ fn a_waker_of_the_past_wakes_nobody() {
     assert!(server.is_silent());
 }
 
-/// Held back, a connection is handed nothing more of what came and is not read, while writing goes on; then all comes, in
+/// A paused connection delivers nothing more and is not read, while writing goes on; afterwards everything is delivered, in
 /// order and once.
 #[test]
 fn paused_and_resumed() {
@@ -269,7 +269,7 @@ fn paused_and_resumed() {
     server.order(&waker, &["resume"]);
     assert_eq!([server.text(), server.text(), server.text()], ["one", "two", "three"]);
     [&b"one"[..], b"two", b"three"].into_iter().for_each(|word| expect(&mut peer, &plain(TEXT, word)));
-    // Nothing is left over: the next is held back or not by itself.
+    // Nothing carries over: the next one is paused or not on its own.
     peer.write_all(&text("four")).expect("written");
     assert_eq!(server.text(), "four");
 }
@@ -304,7 +304,7 @@ fn a_paused_connection_is_not_read() {
     drop(waker);
 }
 
-/// C-08: a peer whose pong stands in what is not read is not given up. Its silence is noticed when reading goes on.
+/// C-08: a peer whose pong is among what is not read is not given up. Its silence is noticed when reading resumes.
 #[test]
 fn who_is_not_read_is_not_late() {
     let server = Steered::start(|config| {
@@ -320,7 +320,7 @@ fn who_is_not_read_is_not_late() {
     assert!(server.is_silent());
     server.order(&waker, &["resume"]);
     assert!(matches!(server.next(), Seen::RoundTrip(Some(_))));
-    // It is pinged on, and what its pongs took is known, once.
+    // Pings continue, and the round trip of each pong is reported, once.
     expect(&mut peer, &plain(PING, b""));
     peer.write_all(&[masked(PONG, b""), masked(PONG, b"not asked for")].concat()).expect("written");
     match server.next() {
@@ -331,7 +331,7 @@ fn who_is_not_read_is_not_late() {
     assert!(matches!(server.next(), Seen::Closed(Err(Error::Timeout(_)))));
 }
 
-/// A handler that sends more than the peer reads is told so, and when there is room again, once each.
+/// A handler that sends more than the peer reads is told so, and told when there is room again, once each.
 #[test]
 fn drained_when_all_has_left() {
     let server = Steered::start(|_| {});
@@ -356,10 +356,10 @@ fn drained_when_all_has_left() {
     assert!(server.is_silent());
 }
 
-/// Each connection has a time of the application's, which is asked for anew whenever something happens.
+/// Each connection has a timer of the application's, which is asked for again whenever something happens.
 #[test]
 fn ticks() {
-    // No other time comes, at which it might be looked after.
+    // No other deadline comes at which it might be checked.
     let server = Steered::start(|config| config.timeouts.keepalive = None);
     let (mut peer, _, waker) = server.open();
     for _ in 0..2 {
@@ -369,7 +369,7 @@ fn ticks() {
         assert!(started.elapsed() >= Duration::from_millis(90), "{:?}", started.elapsed());
         assert!(server.is_silent());
     }
-    // Also while it is held back, and while something is half received.
+    // Also while it is paused, and while something is half received.
     peer.write_all(&text("pause")).expect("written");
     peer.write_all(&text("tick")).expect("written");
     assert_eq!(server.text(), "pause");
@@ -377,7 +377,7 @@ fn ticks() {
     assert!(matches!(server.next(), Seen::Tick));
 }
 
-/// An end that waits for nothing, and says which it was.
+/// An end that waits for nothing, and reports which one it was.
 #[test]
 fn aborted() {
     for way in ["event", "paused", "woken"] {
@@ -443,8 +443,8 @@ fn closed_before_the_peer_hangs_up() {
     }
 }
 
-/// A connection that was opened elsewhere goes on here, with what was received before; loops that wind down end with the
-/// last one, and take none after that.
+/// A connection that was opened elsewhere continues here, with what was received before; loops that shut down end with the
+/// last one, and accept none after that.
 #[test]
 fn adopted() {
     let mut epoch = None;
@@ -485,7 +485,7 @@ fn adopted() {
     let of_first = loops.iter().filter(|id| id.contains("loop_index: 0")).count();
     assert_eq!((of_first, server.remote.connection_count()), (2, 4));
 
-    // What its handler does not know is dropped.
+    // One that its handler does not recognise is dropped.
     let (mut stranger, result) = adopt(&[], Box::new("a stranger"));
     assert!(result.is_ok());
     assert!(matches!(stranger.read(&mut [0]), Ok(0) | Err(_)));

@@ -95,7 +95,7 @@ impl Running<Seen> {
         self.remote.connect(Connect::new(format!("wss://{host}/"), self.address)).expect("room");
     }
 
-    /// A client of another library's making, which waits: over it what is sent and left out is ours to say.
+    /// Another library's TLS client, blocking: the test decides what is sent over it and what is not.
     fn dial_tls(&self) -> StreamOwned<ClientConnection, TcpStream> {
         let name = ServerName::try_from("localhost").expect("a name");
         let mut tls =
@@ -161,7 +161,7 @@ fn topics() {
     }
 }
 
-/// HC-19: a certificate for another host, one that nobody vouches for, and a server that speaks no TLS.
+/// HC-19: a certificate for another host, one from an unknown issuer, and a server that does not speak TLS.
 #[test]
 fn hc_19_untrusted() {
     let running = Running::start(|_| {});
@@ -194,7 +194,7 @@ fn hc_19_untrusted() {
     assert!(matches!(running.next(), Seen::Failed(ConnectError::Tls(_))));
 }
 
-/// Bytes that are no TLS, and HS-31: none at all, or half a hello, until the deadline.
+/// Bytes that are not TLS, and HS-31: none at all, or half a hello, until the deadline.
 #[test]
 fn hs_31_no_handshake() {
     let running = Running::start(|_| {});
@@ -234,7 +234,7 @@ fn overfull(kind: u8) -> Vec<u8> {
     raw
 }
 
-/// N-01: a handshake message that no room is kept for ends the connection, on both sides, and the loop goes on with the
+/// N-01: a handshake message that is too large to keep ends the connection, on both sides, and the loop goes on with the
 /// others.
 #[test]
 fn n01_an_overfull_handshake_message() {
@@ -263,8 +263,8 @@ fn n01_an_overfull_handshake_message() {
     assert!(matches!(running.next(), Seen::Connected(_)));
 }
 
-/// an end of the transport without `close_notify` is no end of the stream, and neither is one with it an end of
-/// the connection. X-16: behind both close frames, it is.
+/// an end of the transport without `close_notify` is not an end of the stream, and one with it is not an end of the
+/// connection. X-16: after both close frames, it is.
 #[test]
 fn x_16_truncation() {
     let running = Running::start(|_| {});
@@ -303,7 +303,7 @@ fn x_16_truncation() {
     assert!(matches!(running.next(), Seen::Closed(Ok(()))));
 }
 
-/// The server's end of a peer that leaves its records lying, many at a time: none waits for an event that does not come.
+/// The server's end of a peer that leaves its records unread, many at a time: none waits for an event that does not come.
 #[test]
 fn many_records_in_one_read() {
     let running = Running::start(|_| {});

@@ -12,7 +12,7 @@ use support::certificates::{for_client, for_server};
 use ws_mio::core::{ClientRequest, Config, ConfigRef, Event, Instant, Uri};
 use ws_mio::{Buffers, Error, Reply, Socket, State, Stream, tls};
 
-/// One direction of a pipe: it holds so many bytes.
+/// One direction of a pipe with a limited capacity.
 #[derive(Debug)]
 struct Way {
     bytes: VecDeque<u8>,
@@ -82,7 +82,7 @@ impl Stream for Pipe {
     }
 }
 
-/// One side of a pipe, with TLS and a socket over it; what it sends and hears.
+/// One side of a pipe, with TLS and a socket over it; what it sends and receives.
 struct Side {
     socket: Socket<tls::Stream<Pipe>>,
     buffers: Buffers,
@@ -100,7 +100,7 @@ impl Side {
         Self { socket, buffers, pipe, last, answers: 0, heard: Vec::new(), echoes }
     }
 
-    /// Tells it that it can read or write, if it waits for that; whether it did.
+    /// Tells it that it can read or write, if it waits for that; returns whether it did.
     fn turn(&mut self) -> bool {
         let Some(interest) = self.socket.interest().filter(|_| !self.is_over()) else { return false };
         let reads = {
@@ -158,7 +158,7 @@ fn over_a_pipe(room: usize, server: Config, client: Config) -> (Side, Side) {
     (Side::new(client, false), Side::new(server, true))
 }
 
-/// Until neither waits for anything that is there.
+/// Runs both until neither waits for anything that is available.
 fn settle(one: &mut Side, other: &mut Side) -> usize {
     for turns in 0..1_000_000 {
         let (first, second) = (one.turn(), other.turn());

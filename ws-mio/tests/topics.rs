@@ -1,4 +1,4 @@
-//! Topics, over real sockets: who gets what, and in which order.
+//! Topics, over real sockets: which member gets what, and in which order.
 
 mod support;
 
@@ -92,7 +92,7 @@ fn members_are_those_of_the_moment() {
     for words in ["hello1", "hello2", "hello3"] {
         assert_eq!(two.hear(), words);
     }
-    // Left in the same breath: what was said before still comes.
+    // Left in the same event: what was published before still comes.
     one.ask("join t", "joined true");
     let leaves =
         [masked(TEXT, b"say t before"), masked(TEXT, b"leave t"), masked(TEXT, b"say t after")].concat();
@@ -125,7 +125,7 @@ fn members_are_those_of_the_moment() {
     guests.iter_mut().for_each(Guest::expect_silence);
 }
 
-/// A connection that ends leaves its topics, also before it is gone; and a topic without members is none.
+/// A connection that ends leaves its topics, even before it is gone; and a topic without members does not exist.
 #[test]
 fn whoever_ends_leaves() {
     let hall = Hall::open(|_| ());
@@ -169,7 +169,7 @@ fn handlers_publish_from_everywhere() {
     one.expect_silence();
 }
 
-/// A connection that is sent a message of its own in the turn of a publication gets both in the order of the calls.
+/// A connection that is sent its own message in the turn of a publication gets both in the order of the calls.
 #[test]
 fn a_turn_keeps_the_order() {
     let hall = Hall::open(|_| ());
@@ -178,7 +178,7 @@ fn a_turn_keeps_the_order() {
         guest.ask("join t", "joined true");
     }
     for _ in 0..3 {
-        // While the loop sleeps both speak, one after the other: they are served in one turn.
+        // While the loop is held both send, one after the other: they are served in one turn.
         sleeper.say("nap");
         let nap = hall.next();
         one.say("say t first");
@@ -259,7 +259,7 @@ fn every_loop_has_members() {
 }
 
 /// A handler that is told during the delivery that a peer does not read publishes in turn, to members that were written to
-/// and to members that still are to be: nobody misses anything, and all get one order.
+/// and to members that still are to be: no member misses anything, and all get the same order.
 #[test]
 fn publishing_while_it_is_delivered() {
     const COUNT: u32 = 400;
@@ -296,14 +296,14 @@ fn publishing_while_it_is_delivered() {
             while heard.last().is_none_or(|last| last != b"end") {
                 heard.push(guest.frame().1);
             }
-            // A stall that passes was none of the peer's: the system had no time for it.
+            // A stall that passes was not the peer's: the system had no time for it.
             let words: Vec<&[u8]> = heard.iter().map(Vec::as_slice).filter(|one| one.len() < 10).collect();
             let (passed, last) = words.split_last_chunk::<3>().expect("it has stalled");
             assert_eq!(*last, [&b"stalled"[..], b"twice", b"end"]);
             assert!(passed.chunks(3).all(|one| one == [&b"stalled"[..], b"twice", b"drained"]), "{passed:?}");
         }
         assert!(heard.iter().all(|one| *one == heard[0]), "one order");
-        // It reads again, and this is heard of.
+        // It reads again, and this is reported.
         let mut reader = slow.0.try_clone().expect("cloned");
         let reading = std::thread::spawn(move || drop(std::io::copy(&mut reader, &mut std::io::sink())));
         guests.iter_mut().for_each(|guest| assert_eq!(guest.frame().1, b"drained"));
@@ -312,7 +312,7 @@ fn publishing_while_it_is_delivered() {
     }
 }
 
-/// Anything that one connection may do in one event, in any order, held against a model: what each of several gets,
+/// Anything that one connection may do in one event, in any order, compared with a model: what each of several gets,
 /// message by message.
 #[test]
 fn any_script_does_what_it_says() {
@@ -388,8 +388,8 @@ fn all_members_get_one_order() {
     assert!(heard.iter().all(|one| *one == heard[0]));
 }
 
-/// Messages of every size, one at a time and many a turn: from those that are gathered to those that are written from
-/// where they stand.
+/// Messages of every size, one at a time and many per turn: from those that are gathered to those that are written without
+/// a copy.
 #[test]
 fn every_size_arrives() {
     let hall = Hall::open(|_| ());

@@ -36,7 +36,7 @@ impl Member {
         member
     }
 
-    /// The next message: whether it was compressed, and what it says.
+    /// The next message: whether it was compressed, and its content.
     fn hear(&mut self) -> (bool, Vec<u8>) {
         let (first, payload) = self.guest.frame();
         assert!(matches!(first & !RSV1, TEXT | BINARY), "{first:#x}");
@@ -82,7 +82,7 @@ fn each_gets_his_own_form() {
             words.iter().for_each(|words| member.expect(words, words.len() > 5));
         }
 
-        // And what each is answered, between two of them: a text that is compressed by itself, with its context.
+        // And each one's own reply, between two of them: a text that is compressed separately, with its context.
         for (at, member) in members.iter_mut().enumerate() {
             let own = another_text(at, 2_000).replace(' ', "_");
             member.guest.say(&own);

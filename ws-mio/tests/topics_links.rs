@@ -19,10 +19,10 @@ enum Side {
     Client,
 }
 
-/// Which connection heard what.
+/// Which connection received what.
 type Heard = (Side, ConnId, Vec<u8>);
 
-/// Both ends of each connection: what one's topic has, the other is sent.
+/// Both ends of each connection: what is published to one end's topic is sent to the other.
 struct Mirror {
     heard: Sender<Heard>,
 }
@@ -54,7 +54,7 @@ impl Handler for Mirror {
 }
 
 impl Running<Heard> {
-    /// So many connections of a server with itself.
+    /// Connects a server to itself this many times.
     fn start(pairs: usize, secure: bool) -> Self {
         let change = |settings: &mut Settings| {
             settings.loops = 2;

@@ -1,4 +1,4 @@
-//! What topics cost: allocations, and memory for members that do not read; counted, not claimed.
+//! Counts what topics cost: allocations, and memory for members that do not read.
 
 #[path = "../../ws-core/tests/counting/mod.rs"]
 mod counting;
@@ -42,8 +42,8 @@ impl Handler for Crowd {
 
 const MEMBERS: usize = 150;
 
-/// A message that is published allocates nothing, once there is memory for it: not for each member, and not for itself. So
-/// with several a turn, from other threads, and over several loops.
+/// A message that is published allocates nothing, once there is memory for it: not per member, and not for itself. The
+/// same with several per turn, from other threads, and over several loops.
 #[test]
 fn publishing_allocates_nothing() {
     let _alone = process::alone();
@@ -82,7 +82,7 @@ fn publishing_allocates_nothing() {
 }
 
 /// A connection without topics owns nothing for them but four bytes of a table, and one with one less than 200 bytes; what
-/// it owned it gives back.
+/// it owned is given back.
 #[test]
 fn members_cost_little() {
     let _alone = process::alone();
@@ -144,7 +144,7 @@ fn n02_a_slow_member() {
             Overflow::DropNew => assert_eq!(reached + dropped, 3 * all),
             _ => assert!(reached >= 2 * all && dropped >= 1, "{reached} {dropped}"),
         }
-        // What the last turn came to is told at its end.
+        // The outcome of the last turn is reported at its end.
         let mut deliveries = hall.remote.deliveries();
         until("its count", || {
             deliveries = hall.remote.deliveries();
@@ -182,7 +182,7 @@ fn n02_a_slow_member() {
             _ => assert_eq!((got, deliveries.made + deliveries.dropped), (all - deliveries.dropped, 3 * all)),
         }
         if overflow == Overflow::DropNew {
-            // It reads again: it is as good a member as before.
+            // It reads again: it is a full member as before.
             speaker.ask("tell t welcome", "3 0 0");
             assert_eq!(slow.hear(), "welcome");
         }

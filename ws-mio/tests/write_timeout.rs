@@ -1,4 +1,4 @@
-//! `Timeouts::write`: a connection whose transport takes nothing is given up, however alive its peer is.
+//! `Timeouts::write`: a connection whose transport takes nothing is given up, even if its peer shows signs of life.
 
 mod support;
 
@@ -11,7 +11,7 @@ use support::{REQUEST, TEXT};
 use ws_mio::core::{Config, Event, Instant, Role, Timer};
 use ws_mio::{Acceptance, Buffers, ConnId, Error, Handler, Peer, Refusal, Socket, State, Stream, Visitor};
 
-/// Takes as many bytes as it is told to, and has none to read.
+/// A transport that takes as many bytes as it is told to, and has none to read.
 struct Narrow {
     room: usize,
 }
@@ -44,7 +44,7 @@ fn at(seconds: u64) -> Instant {
     Instant::from_secs(seconds)
 }
 
-/// The time counts from the last byte that left, and stands for nothing while nothing waits.
+/// The time counts from the last byte that left, and does not run while nothing waits.
 #[test]
 fn from_the_last_byte_on() {
     for (write, due) in [(Some(Duration::from_secs(60)), Some(121)), (None, None)] {
@@ -69,7 +69,7 @@ fn from_the_last_byte_on() {
     }
 }
 
-/// A transport that has room again by then is not given up, though nobody has looked meanwhile.
+/// A transport that has room again by then is not given up, though nothing has checked meanwhile.
 #[test]
 fn not_for_a_loop_that_was_away() {
     let mut config = Config::server();
@@ -99,7 +99,7 @@ impl Handler for Fills {
         }
     }
 
-    /// The system says that there is room only when there is much, and has some before.
+    /// The system reports room only when there is much, and has some before that.
     fn drained(&mut self, peer: &mut Peer<'_, ()>) {
         while peer.flush() {
             peer.send(&[7; 50_000][..]).expect("room, for all has left");
@@ -111,7 +111,7 @@ impl Handler for Fills {
     }
 }
 
-/// The loops of a server keep it, beside connections to which nothing is sent.
+/// A server's loops keep this timeout, also next to connections to which nothing is sent.
 #[test]
 fn on_a_loop() {
     let mut config = Config::server();

@@ -56,7 +56,7 @@ pub(crate) fn compressing(bits: u8, takeover: bool) -> (TcpStream, Host<mio::net
     (peer, host, Codec::new(bits, takeover))
 }
 
-/// Both directions alike, and a pool that keeps nothing: what is parked is freed.
+/// The same settings in both directions, and a pool that keeps nothing: what is parked is freed.
 pub(crate) fn settings(bits: u8, takeover: bool) -> Settings {
     let mut settings = Settings::server();
     let window = WindowBits::new(bits).expect("8 to 15");
@@ -100,7 +100,7 @@ impl Codec {
         out
     }
 
-    /// What a compressed payload of ours says.
+    /// The content of a compressed payload of ours.
     pub(crate) fn inflate(&mut self, payload: &[u8]) -> Vec<u8> {
         let (mut message, mut taken, mut out) = (Vec::new(), 0, vec![0; 1 << 16]);
         while taken < payload.len() {
@@ -117,7 +117,7 @@ impl Codec {
         }
     }
 
-    /// The next frame, which must be a whole message: its first byte, its length as it came, what it says.
+    /// The next frame, which must be a whole message: its first byte, its length on the wire, its content.
     pub(crate) fn receive(&mut self, peer: &mut TcpStream) -> (u8, usize, Vec<u8>) {
         let (first, payload) = read_frame(peer);
         let len = payload.len();
@@ -125,7 +125,7 @@ impl Codec {
         (first & !RSV1, len, message)
     }
 
-    /// Sends a text compressed and waits for the echo, whose length as it came this returns.
+    /// Sends a text compressed, waits for the echo, and returns its length on the wire.
     pub(crate) fn echo(&mut self, peer: &mut TcpStream, text: &str) -> usize {
         self.say(peer, text);
         self.hear(peer, text)
@@ -156,12 +156,12 @@ impl Codec {
     }
 }
 
-/// Text that shrinks to a third or so.
+/// Text that shrinks to about a third.
 pub(crate) fn text(len: usize) -> String {
     another_text(0, len)
 }
 
-/// The same, with a start of its own for each number.
+/// The same, with a different beginning for each number.
 pub(crate) fn another_text(number: usize, len: usize) -> String {
     let mut random = 0x9e37_79b9_u32.wrapping_add((number as u32).wrapping_mul(0x0101_0101));
     let mut text = String::with_capacity(len + 16);

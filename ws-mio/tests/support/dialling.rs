@@ -11,7 +11,7 @@ use ws_mio::{
 use super::running::Running;
 use super::{PATIENCE, SILENCE, read_head};
 
-/// What became of a call.
+/// The outcome of a call.
 #[derive(Debug)]
 pub(crate) enum Called {
     Connected(u64, ConnId),
@@ -21,10 +21,10 @@ pub(crate) enum Called {
     Closed(ConnId),
 }
 
-/// A handler that is told that this one has failed is then [`Called::Busy`].
+/// A handler that is told of this call's failure becomes [`Called::Busy`].
 pub(crate) const BUSY: u64 = 99;
 
-/// Calls, and takes calls, but for those to `/no`.
+/// Calls, and accepts calls, except those to `/no`.
 pub(crate) struct Caller(Sender<Called>);
 
 impl Handler for Caller {
@@ -85,7 +85,7 @@ impl Running<Called> {
         }
     }
 
-    /// The loops end while so many calls are made or wait: they are told so. Returns their tags, in order.
+    /// Ends the loops while this many calls are being made or wait: they are told so. Returns their tags, in order.
     pub(crate) fn stopped(&self, count: usize) -> Vec<u64> {
         let mut tags = Vec::new();
         while tags.len() < count {
@@ -106,7 +106,7 @@ pub(crate) fn to(address: SocketAddr, path: &str, tag: u64) -> Connect {
     connect
 }
 
-/// A server by hand.
+/// A server whose answers are written by hand.
 pub(crate) struct ByHand(TcpListener);
 
 impl ByHand {
@@ -127,7 +127,7 @@ impl ByHand {
         (peer, head)
     }
 
-    /// The same; and nobody else comes before that is answered.
+    /// The same; and no other connection comes before that is answered.
     pub(crate) fn only_one(&self) -> (TcpStream, String) {
         let next = self.next();
         std::thread::sleep(SILENCE);
@@ -135,7 +135,7 @@ impl ByHand {
         next
     }
 
-    /// Nobody waits to be accepted.
+    /// Checks that no connection waits to be accepted.
     pub(crate) fn expect_nobody(&self) {
         self.0.set_nonblocking(true).expect("set");
         assert!(self.0.accept().is_err(), "another one beside it");

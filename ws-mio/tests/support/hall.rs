@@ -12,7 +12,7 @@ use ws_mio::{
 use super::running::{Given, Running};
 use super::{REQUEST, TEXT, masked, read_frame, until};
 
-/// Does what a text says, and answers with what came of it.
+/// Does what a text says, and answers with the outcome.
 pub(crate) struct Usher {
     remote: Remote,
     naps: Sender<Nap>,
@@ -22,7 +22,7 @@ pub(crate) struct Usher {
 pub(crate) struct Nap(#[expect(dead_code, reason = "it is dropped")] Sender<()>);
 
 impl Handler for Usher {
-    /// What it says to the topic `ends` when it is over.
+    /// What it publishes to the topic `ends` when it is over.
     type State = Option<String>;
 
     fn request(&mut self, _: &Visitor<'_>) -> Result<Acceptance<Option<String>>, Refusal> {
@@ -137,7 +137,7 @@ pub(crate) fn told(result: Result<Published, TopicError>) -> String {
     }
 }
 
-/// A message that says which it is.
+/// A message that contains its number.
 pub(crate) fn numbered(at: u32, len: usize) -> Vec<u8> {
     let mut message = at.to_be_bytes().to_vec();
     message.resize(len.max(4), at as u8);
@@ -156,13 +156,13 @@ impl Hall {
         self.guest_who(REQUEST).0
     }
 
-    /// With its own request; and the answer.
+    /// A client with its own request; and the answer.
     pub(crate) fn guest_who(&self, request: &[u8]) -> (Guest, String) {
         let (peer, head) = self.greet(request);
         (Guest(peer), head)
     }
 
-    /// Waits until a topic has so many members.
+    /// Waits until a topic has this many members.
     pub(crate) fn await_len(&self, topic: &str, len: usize) {
         until(&format!("{len} in {topic}"), || self.remote.topic_len(topic) == len);
     }
@@ -183,7 +183,7 @@ impl Guest {
         self.0.write_all(&masked(TEXT, words.as_bytes())).expect("written");
     }
 
-    /// Says something, and expects this answer.
+    /// Sends something, and expects this answer.
     pub(crate) fn ask(&mut self, words: &str, answer: &str) {
         self.say(words);
         assert_eq!(self.hear(), answer, "after {words}");
@@ -201,7 +201,7 @@ impl Guest {
         String::from_utf8(payload).expect("text")
     }
 
-    /// Nothing else has come: what is asked is answered next.
+    /// Checks that nothing else has come: a question is answered next.
     pub(crate) fn expect_silence(&mut self) {
         self.ask("silence", "what is (\"silence\", \"\", \"\")");
     }

@@ -1,5 +1,5 @@
 //! What these tests have in common: peers that write their bytes by hand; a loop with one socket in it and a virtual clock;
-//! and, in the modules, servers on threads of their own.
+//! and, in the modules, servers on their own threads.
 #![allow(dead_code, reason = "not every test file uses all of it")]
 
 #[cfg(feature = "tls")]
@@ -26,7 +26,7 @@ pub(crate) const REQUEST: &[u8] = b"GET /chat HTTP/1.1\r\nHost: example.com\r\nU
 /// For what must happen: far longer than it takes, whatever else the machine does.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// For what must not happen: as long as nothing is seen of it.
+/// For what must not happen: how long it must not be seen.
 pub(crate) const SILENCE: Duration = Duration::from_millis(100);
 
 pub(crate) const TEXT: u8 = 0x81;
@@ -83,7 +83,7 @@ pub(crate) fn dial(address: SocketAddr) -> TcpStream {
     peer
 }
 
-/// A port where nobody listens, for as long as this socket is kept: without it another test might.
+/// A port where no one listens as long as this socket is kept: without it another test might.
 pub(crate) fn nobody() -> (socket2::Socket, SocketAddr) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
@@ -119,9 +119,9 @@ pub(crate) struct Host<S> {
     pub(crate) buffers: Buffers,
     pub(crate) socket: Socket<S>,
     pub(crate) now: Instant,
-    /// What the last turn came to.
+    /// The outcome of the last turn.
     pub(crate) last: Result<State, Error>,
-    /// Events seen, as text, data by length.
+    /// Events seen, as text; data as its length.
     pub(crate) seen: Vec<String>,
     /// The most memory that the socket held after a turn.
     pub(crate) most: usize,
@@ -231,14 +231,14 @@ pub(crate) fn has_heard(peer: &TcpStream) -> bool {
     !there.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
 }
 
-/// Waits until so many bytes have come and lie there unread.
+/// Waits until this many bytes have arrived and are unread.
 pub(crate) fn await_bytes(io: &mio::net::TcpStream, count: usize) {
     let mut bytes = vec![0; count];
     until("all bytes", || io.peek(&mut bytes).is_ok_and(|there| there == count));
 }
 
-/// Waits until the other end's system has all that was written here: a loop there is told of it before of what
-/// others write from now on.
+/// Waits until the other end's system has all that was written here: a loop there is told of it before it is told of
+/// what others write from now on.
 pub(crate) fn await_arrival(peer: &TcpStream) {
     if cfg!(target_os = "linux") {
         until("an acknowledgement", || waiting_bytes(peer, peer.peer_addr().expect("connected")).0 == 0);
@@ -247,7 +247,7 @@ pub(crate) fn await_arrival(peer: &TcpStream) {
     }
 }
 
-/// Starts one test of this program once more, in a process of its own with so many descriptors. `None`: this is that
+/// Starts one test of this program again, in its own process with this many descriptors. `None`: this is that
 /// process, whose standard input ends with the one that started it.
 pub(crate) fn with_descriptors(count: u32, test: &str) -> Option<Child> {
     const CHILD: &str = "WS_MIO_WITH_DESCRIPTORS";
@@ -260,8 +260,8 @@ pub(crate) fn with_descriptors(count: u32, test: &str) -> Option<Child> {
     Some(shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell"))
 }
 
-/// Bytes of a connection that its other end's system has not acknowledged, and those that wait there to be read. What is
-/// under way may count twice.
+/// Bytes of a connection that its other end's system has not acknowledged, and those that wait there to be read. Bytes
+/// in flight may count twice.
 pub(crate) fn waiting_bytes(peer: &TcpStream, other: SocketAddr) -> (usize, usize) {
     let ports = (peer.local_addr().expect("connected").port(), other.port());
     let table = std::fs::read_to_string("/proc/net/tcp").expect("Linux");
@@ -299,7 +299,7 @@ pub(crate) fn key(head: &str) -> &str {
     head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key")
 }
 
-/// A good answer to it, with more fields.
+/// A valid answer to it, with more fields.
 pub(crate) fn switch(head: &str, fields: &str) -> Vec<u8> {
     let accept = ws_mio::core::handshake::accept_key(key(head).as_bytes());
     let accept = str::from_utf8(&accept).expect("base64");

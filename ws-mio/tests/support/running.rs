@@ -1,4 +1,4 @@
-//! A server on threads of its own, and what its handlers tell.
+//! A server on its own threads, and what its handlers report.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,28 +10,28 @@ use ws_mio::{Handler, Remote, Server, Settings};
 
 use super::{PATIENCE, SILENCE, dial, read_head, until};
 
-/// What a loop's handler is made of.
+/// What a loop's handler is made from.
 pub(crate) struct Given<S> {
     /// The loop's number.
     pub(crate) index: usize,
     pub(crate) remote: Remote,
-    /// For what the test is to know.
+    /// Where it reports to the test.
     pub(crate) told: Sender<S>,
 }
 
-/// Loops on threads of their own, whose handlers tell of what they see. Dropped, they end. A test file adds what it needs
-/// to the one that tells its own things: `impl Running<Seen> { ... }`.
+/// Loops on their own threads, whose handlers report what they see. They end when this is dropped. A test file adds what it
+/// needs for its own reports: `impl Running<Seen> { ... }`.
 pub(crate) struct Running<S = ()> {
     pub(crate) address: SocketAddr,
     pub(crate) remote: Remote,
-    /// For what tells beside the handlers.
+    /// For reports from outside the handlers.
     pub(crate) told: Sender<S>,
     pub(crate) seen: Receiver<S>,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl<S: Send + 'static> Running<S> {
-    /// A server on a port of its own, with one loop unless `change` wants more.
+    /// A server on its own port, with one loop unless `change` sets more.
     pub(crate) fn serve<H: Handler>(
         change: impl FnOnce(&mut Settings),
         app: impl Fn(Given<S>) -> H + Send + Sync + 'static,
@@ -80,14 +80,14 @@ impl<S: Send + 'static> Running<S> {
         self.seen.recv_timeout(SILENCE).is_err()
     }
 
-    /// What came of it, once it has ended by itself.
+    /// The outcome, once it has ended by itself.
     pub(crate) fn join(&mut self) -> std::thread::Result<io::Result<()>> {
         let thread = self.thread.take().expect("it runs");
         until("the end", || thread.is_finished());
         thread.join()
     }
 
-    /// It ends by itself, and well.
+    /// Checks that it ends by itself, without an error.
     pub(crate) fn end(&mut self) {
         self.join().expect("no panic").expect("no error");
     }

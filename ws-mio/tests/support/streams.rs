@@ -1,4 +1,4 @@
-//! Transports that are watched or held up.
+//! Transports that are counted or held up.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
@@ -49,7 +49,7 @@ impl Registered for Counted {
     }
 }
 
-/// Takes so many bytes and then no more; lends so many at a time.
+/// A stream that takes a number of bytes and then no more, and gives a number at a time.
 pub(crate) struct Narrow {
     pub(crate) io: mio::net::TcpStream,
     pub(crate) room: Rc<Cell<usize>>,
