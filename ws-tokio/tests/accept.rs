@@ -16,7 +16,7 @@ fn head_of(far: &Far) -> String {
     String::from_utf8(written[..end + 4].to_vec()).expect("ASCII")
 }
 
-/// Accepts over a transport that gives these pieces, then nothing, then its end.
+/// Accepts over a transport that delivers these pieces, then nothing, then its end.
 async fn accept_pieces(pieces: &[&[u8]]) -> (Result<WebSocket<Near>, AcceptError>, Far) {
     let (near, far) = transport();
     pieces.iter().for_each(|piece| far.feed(*piece));
@@ -28,7 +28,7 @@ async fn accept_pieces(pieces: &[&[u8]]) -> (Result<WebSocket<Near>, AcceptError
     (result.0, far)
 }
 
-/// HS-20, HS-32: frames behind the request, cut from it at every byte, are the first messages.
+/// HS-20, HS-32: frames after the request, cut from it at every byte, are the first messages.
 #[tokio::test]
 async fn hs32_frames_behind_the_request_at_every_split() {
     let frames = [masked(TEXT, b"early"), masked(CLOSE, b"")].concat();
@@ -43,7 +43,7 @@ async fn hs32_frames_behind_the_request_at_every_split() {
     }
 }
 
-/// HS-32: what may come early has a bound, and below it nothing is lost.
+/// HS-32: early data is bounded, and below the bound nothing is lost.
 #[tokio::test]
 async fn hs32_the_bound_of_early_bytes() {
     for (len, taken) in [(10_000, true), (16_000, true), (40_000, false)] {
@@ -57,7 +57,7 @@ async fn hs32_the_bound_of_early_bytes() {
     }
 }
 
-/// HS-33, HS-36: a refusal says what the application wants, closes, and what is pipelined behind the request is no
+/// HS-33, HS-36: a refusal carries what the application wants and closes; what is pipelined after the request is not a
 /// second one.
 #[tokio::test]
 async fn hs33_hs36_refusals() {
@@ -132,7 +132,7 @@ async fn hs16_hs37_answers_that_may_not_be_sent() {
     assert!(head_of(&far).contains("Set-Cookie: a=b\r\n"));
 }
 
-/// HS-01, HS-07, HS-08, HS-13: what breaks a rule is answered before the application hears of it.
+/// HS-01, HS-07, HS-08, HS-13: a request that breaks a rule is answered before the application sees it.
 #[tokio::test]
 async fn hs01_rejections_reach_the_wire() {
     let request = String::from_utf8(REQUEST.to_vec()).expect("ASCII");
@@ -156,7 +156,7 @@ async fn hs01_rejections_reach_the_wire() {
     }
 }
 
-/// A peer that goes, or is lost, half way is an error and no wait.
+/// A peer that leaves or is lost half-way is an error, without a wait.
 #[tokio::test]
 async fn a_peer_that_goes_half_way() {
     for at in 0..REQUEST.len() {
@@ -230,7 +230,7 @@ async fn hs39_the_linger_ends() {
     assert!(accept(near).await.is_err());
     assert_eq!(began.elapsed(), Duration::ZERO);
     assert!((30..=40).contains(&far.unread()), "{} KiB unread", far.unread());
-    // An answer that cannot leave holds nobody up for ever.
+    // An answer that cannot be sent does not block forever.
     let (near, far) = transport();
     far.allow(10);
     far.feed(b"GET / HTTP/1.1\r\n\r\n".as_slice());
@@ -247,7 +247,7 @@ async fn hs39_the_linger_ends() {
     assert!(began.elapsed() <= Duration::from_secs(12), "{:?}", began.elapsed());
 }
 
-/// HS-08: HTTP on the same port: a request that is no upgrade is handed on with every byte that came.
+/// HS-08: HTTP on the same port: a request that is not an upgrade is handed on with every byte received.
 #[tokio::test]
 async fn hs08_plain_http_is_handed_on() {
     let plain = b"PUT /x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";

@@ -1,4 +1,4 @@
-//! What a connection costs, counted by the allocator: nothing per message, and no buffer while idle.
+//! Counts what a connection allocates: nothing per message, and no buffer while idle.
 
 #[path = "../../ws-core/tests/counting/mod.rs"]
 mod counting;
@@ -46,8 +46,8 @@ async fn echo(
     }
 }
 
-/// Waits for a message that does not come, as long as it takes to have put away what is not needed meanwhile: however
-/// busy the machine is, no more and no less.
+/// Waits for a message that does not come, just long enough for unneeded memory to be given back, however busy the machine
+/// is.
 fn rest(ws: &mut WebSocket<TcpStream>) {
     for _ in 0..4 {
         let message = pin!(ws.recv()).poll(&mut Context::from_waker(Waker::noop()));
@@ -92,7 +92,7 @@ async fn an_idle_connection_is_small() {
         peers.push(peer.expect("listening"));
         sockets.push(socket.expect("a peer").0);
     }
-    // The first ones fill the thread's pool, which is no connection's.
+    // The first ones fill the thread's pool, which belongs to no connection.
     let mut before = 0;
     let mut idle: Vec<WebSocket<TcpStream>> = Vec::with_capacity(COUNT);
     for (socket, peer) in sockets.drain(..).zip(&mut peers) {
@@ -102,7 +102,7 @@ async fn an_idle_connection_is_small() {
         let mut ws = WebSocket::from_upgraded(socket, Role::Server, &[], config.clone()).expect("a server");
         // Half of them are left with half a message in hand.
         let half: &[u8] = if idle.len().is_multiple_of(2) { &[] } else { &[0x82, 0x85, 0, 0, 0, 0, b'h'] };
-        // A third of them has echoed what is written from where it stands.
+        // A third of them has echoed a message large enough to be written without a copy.
         let (head, payload): (&[u8], _) = match idle.len() % 3 {
             0 => (&[0x82, 0xFE, 0x9C, 0x40, 0, 0, 0, 0], vec![b'x'; 0x9C40]),
             _ => (&[0x82, 0x82, 0, 0, 0, 0], b"hi".to_vec()),
@@ -122,7 +122,7 @@ async fn an_idle_connection_is_small() {
     assert!(each < 2048, "{each} bytes");
 }
 
-/// The memory for a large message goes back: what remains is bounded by what a thread keeps, not by the connection.
+/// The memory for a large message is given back: what remains is bounded by what a thread keeps, not by the connection.
 #[tokio::test]
 async fn a_large_buffer_is_returned() {
     let mut config = Config::server();
@@ -164,7 +164,7 @@ async fn a_small_owned_message_pins_nothing() {
 async fn a_large_owned_message_is_not_copied() {
     let (mut server, mut client) = pair(&Config::server().into()).await;
     let large = vec![7; 1 << 20];
-    // So that the client's side has its memory.
+    // So that the client's side already has its memory.
     echo(&mut server, &mut client, Message::Binary(&large[..900_000]), 2).await;
     let message = tokio::join!(async { client.send(&large).await.expect("open") }, async {
         let base = thread::restart_peak();

@@ -1,4 +1,4 @@
-//! Bombs on a real socket: a gigabyte of zeros in a megabyte, as a server of ws-tokio meets it, with the heap counted.
+//! Bombs on a real socket: a gigabyte of zeros in a megabyte, sent to a ws-tokio server, with the heap counted.
 //!
 //! Server and peer share a thread, and that is what is counted.
 #![cfg(feature = "deflate")]
@@ -20,7 +20,7 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConn
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
 
-/// A frame under a mask of zeros.
+/// A frame with a mask of zeros.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = vec![first];
     match payload.len() {
@@ -49,7 +49,7 @@ fn wires() -> (Vec<u8>, [Vec<u8>; 2]) {
     deflater.forget();
     len = deflater.deflate(&zeros, false, &mut block).unwrap();
     let mut bomb = block[..len].to_vec();
-    // What refers to zeros only may be repeated.
+    // Compressed data that only refers to zeros can be repeated.
     len = deflater.deflate(&zeros, false, &mut block).unwrap();
     (1..1024).for_each(|_| bomb.extend_from_slice(&block[..len]));
     bomb.push(0);
@@ -78,7 +78,7 @@ async fn serve(stream: TcpStream, config: ConfigRef) -> (usize, Option<Error>) {
     }
 }
 
-/// Sends as much as is taken, and returns the code of the close frame that comes back.
+/// Sends as much as is accepted, and returns the code of the close frame that comes back.
 async fn attack(address: std::net::SocketAddr, first: &[u8], bomb: &[u8]) -> Option<u16> {
     let mut stream = TcpStream::connect(address).await.expect("listening");
     stream.write_all(REQUEST).await.expect("open");
@@ -108,8 +108,8 @@ async fn attack(address: std::net::SocketAddr, first: &[u8], bomb: &[u8]) -> Opt
     (heard >= 4 && said[0] == 0x88).then(|| u16::from_be_bytes([said[2], said[3]]))
 }
 
-/// DP-15, DP-16, and the issue's own words: 1009, and at most the largest message and 64 KiB of heap more than the
-/// connection had, first of all and behind another message, in one frame and in frames of one byte; whole and in parts.
+/// DP-15, DP-16, in full: 1009, and at most the largest message and 64 KiB of heap more than the
+/// connection had, as the first message and after another, in one frame and in frames of one byte; whole and in parts.
 #[tokio::test]
 async fn dp15_dp16_bombs_on_a_socket() {
     let (half, bombs) = wires();
@@ -118,7 +118,7 @@ async fn dp15_dp16_bombs_on_a_socket() {
         config.limits.max_message = MAX as u64;
         config.limits.max_frame = 4 << 20;
         config.limits.max_fragments = u32::MAX;
-        // A peer that never reads is left to itself for so long.
+        // How long to wait for a peer that never reads.
         config.timeouts.linger = std::time::Duration::from_millis(100);
         config.delivery = delivery;
         let mut settings = Settings::server();
@@ -128,7 +128,7 @@ async fn dp15_dp16_bombs_on_a_socket() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let close = frame(0x88, b"");
-        // The thread's and the pool's buffers: they are not the attack's. It ends by a reset, or however it does.
+        // The thread's and the pool's buffers: they are not the attack's. It may end in a reset, or otherwise.
         let warm = async { serve(listener.accept().await.expect("a peer").0, config.clone()).await };
         let (warm, _) = tokio::join!(warm, attack(address, &half, &close));
         assert_eq!(warm.0, MAX / 2);

@@ -19,7 +19,7 @@ fn connection(role: Role) -> (WebSocket<Near>, Far) {
     (WebSocket::from_upgraded(near, role, &[], config).expect("entropy"), far)
 }
 
-/// Polls up to `most` times, with `room` more bytes of room before each poll; whether it was ready.
+/// Polls up to `most` times, with `room` more bytes of room before each poll; returns whether it was ready.
 fn poll_with_room<F: Future<Output = Result<(), Error>>>(
     future: F,
     far: &Far,
@@ -44,7 +44,7 @@ fn poll_with_room<F: Future<Output = Result<(), Error>>>(
 struct Sending {
     role: Role,
     len: usize,
-    /// How much waits before it.
+    /// How much is queued before it.
     backlog: usize,
     vectored: bool,
     /// The room that each poll finds.
@@ -52,7 +52,7 @@ struct Sending {
     halves: bool,
 }
 
-/// A `send` that is dropped was sent whole, or not at all.
+/// A dropped `send` was sent whole, or not at all.
 #[tokio::test]
 async fn a_dropped_send_is_whole_or_nothing() {
     let mut cases = Vec::new();
@@ -125,7 +125,7 @@ async fn send_and_drop(case: Sending, most: usize) -> (bool, bool) {
     (ready, frames.len() == 1)
 }
 
-/// F-18: a part that is dropped counts, or does not: the next is taken accordingly.
+/// F-18: a dropped part was either sent or not, and the next is accepted accordingly.
 #[tokio::test]
 async fn f18_a_dropped_part_leaves_the_message_in_order() {
     for len in [10, 50_000] {
@@ -149,7 +149,7 @@ async fn f18_a_dropped_part_leaves_the_message_in_order() {
     }
 }
 
-/// A `flush` that is dropped is gone on with by any call.
+/// A dropped `flush` is continued by any later call.
 #[tokio::test]
 async fn a_dropped_flush_loses_nothing() {
     for most in 0.. {
@@ -173,7 +173,7 @@ async fn a_dropped_flush_loses_nothing() {
 
 /// The messages that came through, as text.
 async fn drain(ws: &mut WebSocket<Near>, how: usize, seen: &mut Vec<String>) {
-    /// Polls twice, since a first one may only let other tasks go before, and drops the future.
+    /// Polls twice, since the first poll may only yield to other tasks, and drops the future.
     fn step<F: Future>(future: F) -> Option<F::Output> {
         let mut future = Box::pin(future);
         match poll_once(future.as_mut()) {
@@ -207,7 +207,7 @@ async fn drain(ws: &mut WebSocket<Near>, how: usize, seen: &mut Vec<String>) {
     }
 }
 
-/// A send that was neither finished nor dropped, but forgotten, leaves half a frame: nothing gets into it.
+/// A send that was neither finished nor dropped, but forgotten, leaves half a frame: nothing is written into it.
 #[tokio::test]
 async fn nothing_gets_into_a_forgotten_frame() {
     let payload = vec![b'x'; 100_000];
@@ -269,7 +269,7 @@ async fn a_dropped_recv_loses_nothing() {
     }
 }
 
-/// A reply to a lent message, dropped at any point, is whole or nothing, and the next message is not harmed.
+/// A reply to a lent message, dropped at any point, is sent whole or not at all, and the next message is unharmed.
 #[tokio::test]
 async fn a_dropped_reply_is_whole_or_nothing() {
     for most in 0.. {
@@ -298,7 +298,7 @@ async fn a_dropped_reply_is_whole_or_nothing() {
     }
 }
 
-/// a `close` that is dropped goes on with any call, and says it once.
+/// a dropped `close` is continued by any later call, and sends its frame once.
 #[tokio::test]
 async fn x17_a_dropped_close_goes_on() {
     for again in [false, true] {
@@ -333,7 +333,7 @@ async fn x17_a_dropped_close_goes_on() {
             }
             let opcodes: Vec<_> = far.frames().iter().map(|frame| frame.opcode).collect();
             if most == 0 && !again {
-                // Never polled, never begun: the peer's close frame was echoed.
+                // Never polled, so never begun: the peer's close frame was echoed instead.
                 assert_eq!(far.frames()[1].payload, 1001u16.to_be_bytes());
             }
             assert_eq!(opcodes, [TEXT, CLOSE], "{most}");

@@ -1,4 +1,4 @@
-//! Messages larger than the memory for them: sent in parts, received in parts.
+//! Messages larger than the memory available: sent in parts, received in parts.
 
 #[path = "../../ws-core/tests/counting/mod.rs"]
 mod counting;
@@ -37,7 +37,7 @@ async fn messages_larger_than_memory() {
             let (mut from, mut to) = if forth { (client, server) } else { (server, client) };
             let base = thread::restart_peak();
             let part: Vec<u8> = (0..PART).map(byte).collect();
-            // Three bytes each: no part of the receiver's ends with them by itself.
+            // Three bytes each, so that the receiver's parts do not end on their boundaries by themselves.
             let letters = "€".repeat(PART / 3);
             let send = async {
                 for i in 0..PARTS {
@@ -89,7 +89,7 @@ async fn messages_larger_than_memory() {
     }
 }
 
-/// `recv` says that it is the wrong call for parts, and goes on to say so.
+/// `recv` reports that it is the wrong call for parts, and keeps reporting it.
 #[tokio::test]
 async fn recv_has_no_whole_messages_in_chunks() {
     let [mut server, mut client] = pair().await;

@@ -1,4 +1,4 @@
-//! Connecting: what is sent, what is taken for an answer, how long it may take (RFC 6455, section 4.1).
+//! Connecting: what is sent, what is accepted as an answer, how long it may take (RFC 6455, section 4.1).
 
 mod peer;
 
@@ -29,7 +29,7 @@ async fn head_of(request: impl Into<ConnectRequest>, options: &ConnectOptions) -
     server.await.unwrap()
 }
 
-/// What connecting to a server that answers with these bytes comes to.
+/// The result of connecting to a server that answers with these bytes.
 async fn answered(bytes: impl Into<Vec<u8>>) -> Result<http::Response<()>, ConnectError> {
     let bytes = bytes.into();
     let script = Script::new(|_| vec![bytes]);
@@ -37,7 +37,7 @@ async fn answered(bytes: impl Into<Vec<u8>>) -> Result<http::Response<()>, Conne
 }
 
 /// HC-02, HC-04: the fields of a `http::Request` go out as they are, its subprotocols are offered, and the handshake's own
-/// fields stand there once.
+/// fields are there once.
 #[tokio::test]
 async fn the_request() {
     let mut options = ConnectOptions::new();
@@ -65,11 +65,11 @@ async fn the_request() {
         assert_eq!(fields(&head, name), [value], "{name} in {head}");
     }
     assert_eq!(fields(&head, "Sec-WebSocket-Key").len(), 1);
-    // A port that is the default is not named.
+    // A default port is left out.
     assert_eq!(fields(&head_of("ws://example.com:80", &options).await, "Host"), ["example.com"]);
 }
 
-/// HC-03: 16 bytes in base64, and never the same.
+/// HC-03: the key is 16 bytes in base64, and never the same.
 #[tokio::test]
 async fn a_new_key_each_time() {
     let options = ConnectOptions::new();
@@ -83,7 +83,7 @@ async fn a_new_key_each_time() {
     }
 }
 
-/// HC-01: what is no address is refused, before anything is connected.
+/// HC-01: an invalid address is refused, before anything is connected.
 #[tokio::test]
 async fn addresses() {
     let (listener, url) = listen().await;
@@ -139,7 +139,7 @@ async fn requests_that_may_not_be_sent() {
     assert!(nobody.is_err(), "one of them was connected to");
 }
 
-/// HC-05: nothing but the request leaves before the response is found good; what is said first comes then.
+/// HC-05: only the request is sent before the response is found valid; the first messages follow then.
 #[tokio::test]
 async fn silence_before_the_response() {
     let (listener, url) = listen().await;
@@ -172,7 +172,7 @@ async fn interim_responses() {
     assert!(!response.headers().contains_key("link"));
 }
 
-/// HC-07: a refusal is kept: status, fields, and body, by each of the ways to say where that ends.
+/// HC-07: a refusal is kept: status, fields, and body, with each of the ways to mark its end.
 #[tokio::test]
 async fn refusals() {
     for (tail, body) in [
@@ -219,12 +219,12 @@ async fn an_endless_refusal() {
         });
         let Err(ConnectError::Status(response)) = connect(url).await else { panic!("no refusal") };
         assert_eq!((response.status().as_u16(), response.body().len()), (503, 64 << 10));
-        // The socket is closed; the kernel's buffers took what was not read.
+        // The socket is closed; what was not read is in the kernel's buffers.
         assert!(server.await.unwrap() < 32 << 20);
     }
 }
 
-/// HC-07: a body that does not come in time does not take the status with it.
+/// HC-07: if the body does not arrive in time, the status is still reported.
 #[tokio::test(start_paused = true)]
 async fn a_refusal_that_dribbles() {
     let (near, mut far) = duplex(4096);
@@ -245,7 +245,7 @@ async fn a_refusal_that_dribbles() {
     server.await.unwrap();
 }
 
-/// HC-09, HC-10, HC-11, HC-12, HC-14, HC-15: a 101 that breaks a rule is no connection. ws-core has the whole tables.
+/// HC-09, HC-10, HC-11, HC-12, HC-14, HC-15: a 101 that breaks a rule is an error. ws-core has the complete tables.
 #[tokio::test]
 async fn answers_that_break_rules() {
     let good = |head: &str| switch(head, "");
@@ -288,7 +288,7 @@ async fn subprotocols() {
     assert!(matches!(result, Err(ConnectError::Handshake(HandshakeError::ProtocolMissing))), "{result:?}");
 }
 
-/// Text, a ping, a binary message in two fragments, and a close: a server's first words.
+/// A server's first frames: text, a ping, a binary message in two fragments, and a close.
 const WORDS: &[u8] = b"\x81\x05hello\x89\x01p\x02\x02ab\x80\x02cd\x88\x05\x0f\xa1bye";
 
 async fn read_words<S>(mut ws: WebSocket<S>)
@@ -325,7 +325,7 @@ async fn frames_behind_the_response() {
     read_words(ws).await;
 }
 
-/// HC-17: the same over a socket, and with more behind the response than one read takes.
+/// HC-17: the same over a socket, and with more after the response than one read takes.
 #[tokio::test]
 async fn much_behind_the_response() {
     let (listener, url) = listen().await;
@@ -351,7 +351,7 @@ async fn much_behind_the_response() {
     server.await.unwrap();
 }
 
-/// HC-17: the raw stream can be had back, with everything behind the response that was not read.
+/// HC-17: the raw stream can be taken back, with everything after the response that was not read.
 #[tokio::test]
 async fn the_rest_comes_back() {
     let script = Script::new(|head| vec![[switch(head, "").as_bytes(), WORDS].concat()]);
@@ -430,7 +430,7 @@ async fn dropped_while_it_waits() {
     assert_eq!(server.read(&mut [0; 16]).await.unwrap(), 0);
 }
 
-/// The socket is set up as the options have it, and the response's fields are kept.
+/// The socket is set up as the options say, and the response's fields are kept.
 #[tokio::test]
 async fn the_socket() {
     for nodelay in [true, false] {
@@ -452,13 +452,13 @@ async fn the_socket() {
 
 #[tokio::test]
 async fn nobody_there() {
-    // A port that is kept, so that nobody else comes to listen there.
+    // A port that is kept, so that no one else listens there.
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = socket.local_addr().unwrap();
     let result = connect(format!("ws://{address}/")).await.map(|it| it.1);
     assert!(matches!(result, Err(ConnectError::Connect(_))), "{result:?}");
-    // No name may be so long, which the resolver knows without asking anybody.
+    // No name may be this long, which the resolver knows without a query.
     let result = connect(format!("ws://{}.invalid/", "x".repeat(64))).await.map(|it| it.1);
     assert!(matches!(result, Err(ConnectError::Resolve(_))), "{result:?}");
 }
@@ -485,7 +485,7 @@ async fn one_at_a_time() {
     let (mut server, _) = listener.accept().await.unwrap();
     let (second, third) = (dial(&options), dial(&options));
     assert!(nobody_comes().await);
-    // Another name or no limiter: not the same queue.
+    // Another name, or no limiter: another queue.
     let free = dial(&ConnectOptions::new());
     let (_free_server, _) = listener.accept().await.unwrap();
     accept_by_hand(&mut server, "").await;
@@ -493,14 +493,14 @@ async fn one_at_a_time() {
     // One, not both.
     let (mut server, _) = listener.accept().await.unwrap();
     assert!(nobody_comes().await);
-    // A refusal ends the turn, too.
+    // A refusal ends the turn as well.
     read_head(&mut server).await;
     server.write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n").await.unwrap();
     let (mut server, _) = listener.accept().await.unwrap();
     accept_by_hand(&mut server, "").await;
     let results = [second.await.unwrap(), third.await.unwrap()];
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
-    // And a connection that was dropped.
+    // And so does a connection that was dropped.
     let fourth = dial(&options);
     let (_server, _) = listener.accept().await.unwrap();
     let fifth = dial(&options);
@@ -513,7 +513,7 @@ async fn one_at_a_time() {
     drop(open);
 }
 
-/// HC-18, HC-20: the time spent waiting for others is not the server's.
+/// HC-18, HC-20: the time spent waiting for others does not count against the deadline.
 #[tokio::test(start_paused = true)]
 async fn waiting_for_others_is_free() {
     let (listener, url) = listen().await;
@@ -524,7 +524,7 @@ async fn waiting_for_others_is_free() {
         tokio::spawn(async move { connect_with(url, &options).await.map(|it| it.1) })
     };
     let began = time::Instant::now();
-    // Nobody is answered: each takes its ten seconds, one after the other.
+    // No one is answered: each takes its ten seconds, one after the other.
     for waiting in [dial(), dial(), dial()] {
         assert!(matches!(waiting.await.unwrap(), Err(ConnectError::Timeout)));
     }

@@ -1,4 +1,4 @@
-//! What leaves when: replies to one read in one write, none held back for long, large ones without a copy.
+//! When replies are sent: those to one read in one write, none held back for long, large ones without a copy.
 
 mod rig;
 
@@ -15,8 +15,8 @@ fn server() -> (WebSocket<Near>, Far) {
     (WebSocket::from_upgraded(near, Role::Server, &[], Config::server()).expect("a server"), far)
 }
 
-/// Replies made while draining one read leave in one write, pongs among them. No time passes: what is a millisecond old
-/// would leave by itself.
+/// Replies made while draining one read leave in one write, pongs among them. No time passes: a reply that is a millisecond
+/// old would be sent anyway.
 #[tokio::test(start_paused = true)]
 async fn replies_to_one_read_leave_in_one_write() {
     for (count, len) in [(1, 10), (2, 0), (100, 16), (60, 1000)] {
@@ -52,7 +52,7 @@ async fn half_a_message_holds_nothing_back() {
     assert_eq!(far.frames().len(), 1);
 }
 
-/// A slow handler with pipelined input does not hold its first answer back; a quick one is not looked at each time.
+/// A slow handler with pipelined input does not hold its first answer back; a quick one is not timed at each message.
 #[tokio::test(start_paused = true)]
 async fn a_slow_handler_does_not_hold_its_first_answer_back() {
     let (mut ws, far) = server();
@@ -88,8 +88,8 @@ async fn a_handler_that_becomes_slow_is_noticed() {
     }
 }
 
-/// N-05: "control frames already read are answered", also when messages behind them wait for a slow handler that
-/// says nothing itself.
+/// N-05: "control frames already read are answered", also when messages after them wait for a slow handler that
+/// sends nothing itself.
 #[tokio::test(start_paused = true)]
 async fn n05_a_pong_does_not_wait_for_a_slow_handler() {
     let (mut ws, far) = server();
@@ -101,7 +101,7 @@ async fn n05_a_pong_does_not_wait_for_a_slow_handler() {
     assert_eq!(far.frames().first().map(|frame| frame.opcode), Some(PONG));
 }
 
-/// Replies leave at 64 KiB even though more input waits; and not in smaller portions.
+/// Replies are sent at 64 KiB even though more input waits, and not in smaller portions.
 #[tokio::test(start_paused = true)]
 async fn replies_leave_at_64_kib() {
     let (mut ws, far) = server();
@@ -119,8 +119,8 @@ async fn replies_leave_at_64_kib() {
     assert!(whole.iter().all(|&len| len >= 63 << 10), "{writes:?}");
 }
 
-/// A reply of 32 KiB and more is written beside its header and behind what waits, in one call, where the transport
-/// can; and otherwise through the buffer, whole just the same.
+/// A reply of 32 KiB or more is written after its header and after what waits, in one vectored call, where the transport
+/// can; otherwise through the buffer, and just as whole.
 #[tokio::test(start_paused = true)]
 async fn large_replies_are_written_from_where_they_stand() {
     for vectored in [true, false] {
@@ -146,7 +146,7 @@ async fn large_replies_are_written_from_where_they_stand() {
     }
 }
 
-/// A client masks a copy, and the message stays as it was.
+/// A client masks a copy, and the message stays unchanged.
 #[tokio::test]
 async fn a_client_masks_large_messages_in_portions() {
     let (near, far) = transport();

@@ -1,5 +1,5 @@
-//! Deadlines that are easily lost, or counted from a time long past: behind an exhausted budget, behind an error that
-//! somebody else has met, behind a ping that left late.
+//! Deadlines that are easily lost, or counted from a time long past: with an exhausted budget, with an error that another
+//! call has met, with a ping that left late.
 
 mod rig;
 
@@ -21,7 +21,7 @@ fn server() -> (WebSocket<Near>, Far) {
 
 const SENDS: usize = 200;
 
-/// Does something that takes all of the budget, and no turn of its own.
+/// Uses up the whole budget without yielding.
 async fn exhaust_budget() {
     let (mut other, _reader) = tokio::io::duplex(1 << 20);
     while tokio::task::coop::has_budget_remaining() {
@@ -29,8 +29,8 @@ async fn exhaust_budget() {
     }
 }
 
-/// C-08: a task that has used up its turn of the runtime's keeps its deadlines: tokio's own timer refuses to be asked
-/// then, and nothing else wakes a connection whose peer is silent.
+/// C-08: a task that has used up its cooperative budget keeps its deadlines: tokio's own timer is never ready then, and
+/// nothing else wakes a connection whose peer is silent.
 #[tokio::test(start_paused = true)]
 async fn c08_a_task_without_budget_keeps_its_deadlines() {
     for halves in [false, true] {
@@ -57,7 +57,7 @@ async fn c08_a_task_without_budget_keeps_its_deadlines() {
     }
 }
 
-/// the same for the deadline of a close.
+/// the same for a close's deadline.
 #[tokio::test(start_paused = true)]
 async fn x11_a_task_without_budget_closes_in_time() {
     let (near, far) = tokio::io::duplex(1 << 20);
@@ -84,8 +84,8 @@ async fn hs31_a_task_without_budget_reads_no_head_for_ever() {
     drop(far);
 }
 
-/// A transport that takes nothing any more and yet does not end has an end, also when it was a `send` that met the
-/// error: what the peer still says is heard for as long as a close may last.
+/// A transport that takes nothing more and yet does not end is given up, also when it was a `send` that met the error: what
+/// the peer still sends is read for as long as a close may last.
 #[tokio::test(start_paused = true)]
 async fn a_transport_that_only_reads_has_an_end_after_a_failed_send() {
     for halves in [false, true] {
@@ -138,7 +138,7 @@ async fn a_transport_that_only_reads_has_an_end_after_a_failed_send() {
     }
 }
 
-/// What lets the ping go.
+/// The call that lets the ping leave.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Exit {
     Flush,

@@ -1,4 +1,4 @@
-//! permessage-deflate over tokio: what is agreed on in the handshakes, what travels, and what is kept when nothing does.
+//! permessage-deflate over tokio: what the handshakes agree on, what is sent, and what an idle connection keeps.
 #![cfg(feature = "deflate")]
 
 use std::io;
@@ -112,7 +112,7 @@ async fn defaults_agree() {
     );
 }
 
-/// Whole messages and parts, small and large, in one task and in two: all come back, and fewer bytes travel.
+/// Whole messages and parts, small and large, in one task and in two: all come back, and fewer bytes are sent.
 #[tokio::test]
 async fn messages_travel_compressed() {
     for (takeover, bits) in [(true, 15), (true, 9), (false, 12)] {
@@ -157,8 +157,8 @@ async fn a_message_may_go_plain() {
     }
 }
 
-/// DN-20: the idle time is a setting, and holds for both directions, in one piece and in halves: what was not used is
-/// parked between one and two spells of it.
+/// DN-20: the idle time is a setting, and holds for both directions, in one piece and in halves: unused state is
+/// parked after one to two times that.
 #[tokio::test(start_paused = true)]
 async fn dn20_the_idle_time_is_a_setting() {
     for idle in [Duration::ZERO, Duration::from_millis(80), Duration::from_secs(5), Duration::from_secs(300)]
@@ -192,11 +192,11 @@ async fn dn20_the_idle_time_is_a_setting() {
     }
 }
 
-/// DN-20: idle state is parked, in whatever call the connection waits; and goes on where it was.
+/// DN-20: idle state is parked, whichever call the connection waits in; and resumes where it was.
 #[tokio::test(start_paused = true)]
 async fn dn20_idle_state_is_parked() {
     use ws_tokio::core::deflate::{Pool, PoolLimits};
-    // A pool that keeps nothing: a state that is parked is freed.
+    // A pool that keeps nothing: parked state is freed.
     let mut limits = PoolLimits::new();
     (limits.inflaters, limits.deflaters) = (0, 0);
     let mut settings = settings(true, 15);
@@ -208,7 +208,7 @@ async fn dn20_idle_state_is_parked() {
     client.send(text).await.unwrap();
     client.recv().await.unwrap().unwrap();
     assert!(client.has_live_deflate());
-    // Nothing is sent: the call that waits parks, between one and two spells of idleness later.
+    // Nothing is sent: the waiting call parks, after one to two times the idle time.
     let waited = tokio::time::timeout(Duration::from_millis(2_500), client.recv()).await;
     assert!(waited.is_err());
     assert!(!client.has_live_deflate());

@@ -1,4 +1,4 @@
-//! Compressed messages that are sent in parts: each leaves when it is sent, and control frames get between.
+//! Compressed messages that are sent in parts: each part leaves when it is sent, and control frames go between them.
 #![cfg(feature = "deflate")]
 
 mod rig;
@@ -45,7 +45,7 @@ fn frames(far: &Far) -> Vec<(u8, Vec<u8>)> {
     frames
 }
 
-/// A stream is inflated as it comes, by the library's own decompressor fed by hand.
+/// Inflates a stream as it arrives, with the library's own decompressor fed by hand.
 struct Inflating(ws_tokio::core::deflate::Inflater, Vec<u8>);
 
 impl Inflating {
@@ -67,9 +67,9 @@ impl Inflating {
     }
 }
 
-/// 5.4, and 6.1 of RFC 7692: the first frame of a compressed message has RSV1 and the opcode, those behind it have
-/// neither, the last has FIN. A ping and a pong go between them, in the order of the calls. Each frame can be inflated when
-/// it is there. With context, without, in one piece and in halves.
+/// 5.4, and 6.1 of RFC 7692: the first frame of a compressed message has RSV1 and the opcode, the following ones have
+/// neither, the last has FIN. A ping and a pong go between them, in the order of the calls. Each frame can be inflated as
+/// soon as it arrives. With context, without, in one piece and in halves.
 #[tokio::test]
 async fn parts_are_frames_and_control_frames_go_between() {
     let parts =
@@ -201,7 +201,7 @@ async fn a_stream_is_heard_as_it_is_sent() {
     }
 }
 
-/// Reads until so many bytes of parts have come, and the ping behind them; whether the message ended.
+/// Reads until this many bytes of parts have arrived, and the ping after them; returns whether the message ended.
 async fn hear(client: &mut WebSocket<TcpStream>, len: usize, ping: u8) -> (String, bool) {
     let (mut heard, mut ended, mut pinged) = (String::new(), false, false);
     while heard.len() < len || !pinged {

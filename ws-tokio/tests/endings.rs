@@ -1,4 +1,4 @@
-//! How connections end, and that each end is told apart from the others, for both roles.
+//! How connections end, and that each kind of end can be told from the others, for both roles.
 
 mod rig;
 
@@ -28,7 +28,7 @@ fn from_peer(role: Role, first: u8, payload: &[u8]) -> Vec<u8> {
     frame(first, payload, (role == Role::Server).then_some(KEY))
 }
 
-/// What the peer does, byte by byte, and then.
+/// What the peer sends, byte by byte, and what it does then.
 #[derive(Clone, Copy, Debug)]
 enum Then {
     End,
@@ -113,7 +113,7 @@ async fn x13_x15_ends_are_told_apart() {
             }
             let result = ws.recv().await.map(|message| assert!(message.is_none(), "{what}"));
             assert_eq!(name(result, &ws), *expected, "{what}, {role:?}");
-            // After the end there is nothing, as often as one asks, and nothing can be said.
+            // After the end nothing comes, however often it is asked for, and nothing can be sent.
             for _ in 0..3 {
                 assert!(matches!(ws.recv().await, Ok(None)), "{what}");
                 assert!(matches!(ws.recv_event().await, Ok(None)), "{what}");
@@ -169,7 +169,7 @@ async fn x12_data_after_our_close() {
     }
 }
 
-/// X-06: what may not travel is refused, and the connection is as it was.
+/// X-06: what may not be sent is refused, and the connection is unchanged.
 #[tokio::test]
 async fn x06_unsendable_closes() {
     let long = "r".repeat(124);
@@ -182,7 +182,7 @@ async fn x06_unsendable_closes() {
     }
 }
 
-/// X-19: a close inside a fragmented message says that one was cut.
+/// X-19: a close inside a fragmented message reports that the message was interrupted.
 #[tokio::test]
 async fn x19_interrupted() {
     let (mut ws, far) = connection(Role::Server);
@@ -220,8 +220,8 @@ async fn c04_x08_nothing_after_the_peers_close() {
     assert_eq!(frames.len(), 1);
 }
 
-/// HS-39, X-10: unread input does not destroy the close frame on its way: over a socket, with data behind the
-/// violation that nobody reads but the linger.
+/// HS-39, X-10: unread input does not destroy the close frame in flight: over a socket, with data after the
+/// violation that only the linger reads.
 #[tokio::test]
 async fn x10_unread_input_does_not_destroy_the_close_frame() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -239,7 +239,7 @@ async fn x10_unread_input_does_not_destroy_the_close_frame() {
     let mut head = [0; 129];
     peer.read_exact(&mut head).await.expect("the answer's head");
     assert!(head.ends_with(b"\r\n\r\n"));
-    // A violation, and much behind it, in one go and a little later.
+    // A violation, and much after it, at once and a little later.
     let bad = frame(0xC1, b"reserved", Some(KEY));
     peer.write_all(&[bad, frame(0x82, &[0; 20_000], Some(KEY))].concat()).await.expect("open");
     settle().await;

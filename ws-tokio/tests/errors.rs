@@ -1,4 +1,4 @@
-//! What errors say: once, and in words that tell what to look at.
+//! The texts of errors: they say everything once, and what to look at.
 
 use std::error::Error as _;
 use std::io;
@@ -20,7 +20,7 @@ fn response(status: u16) -> Box<http::Response<bytes::Bytes>> {
     Box::new(http::Response::builder().status(status).body(bytes::Bytes::new()).expect("well-formed"))
 }
 
-/// A reporter that prints an error and its sources says nothing twice.
+/// A reporter that prints an error and its sources repeats nothing.
 #[test]
 fn no_text_is_twice_in_a_chain() {
     let mut errors: Vec<Cause> = vec![
@@ -82,7 +82,7 @@ fn limits_are_named() {
     assert!(text.starts_with("the peer broke the protocol: invalid UTF-8"), "{text}");
 }
 
-/// The errors that one meets first: nobody listens, and it is an HTTP server.
+/// The errors that people meet first: no one listens, or it is an HTTP server.
 #[tokio::test]
 async fn the_first_errors() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");

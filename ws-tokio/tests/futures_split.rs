@@ -1,4 +1,4 @@
-//! `StreamExt::split` of futures: one connection as a stream and as a sink, in two tasks, behind a lock of its own. Each
+//! `StreamExt::split` of futures: one connection as a stream and as a sink, in two tasks, behind the split's lock. Each
 //! task is woken for what it waits for, whatever the other does meanwhile.
 
 mod rig;
@@ -24,8 +24,8 @@ fn pings(far: &Far) -> usize {
     far.frames().iter().filter(|frame| frame.opcode == PING).count()
 }
 
-/// N-02, N-05: a writer that waits for room is woken when there is some, though a reader was polled in between; and a
-/// reader for what comes, though a writer was.
+/// N-02, N-05: a writer that waits for room is woken when there is some, though a reader was polled in between; and so is a
+/// reader for what arrives, though a writer was.
 #[tokio::test]
 async fn n02_n05_both_are_woken() {
     for writer_first in [false, true] {
@@ -56,7 +56,7 @@ async fn n02_n05_both_are_woken() {
         }
         settle().await;
         assert!(!writer.is_finished());
-        // While so much waits nothing is read (C-06), but what came is looked for.
+        // While so much waits nothing is read (C-06), but arrivals are still noticed.
         far.feed(masked(TEXT, b"one"));
         settle().await;
         far.allow(50_000);
@@ -77,7 +77,7 @@ async fn n02_n05_both_are_woken() {
     }
 }
 
-/// C-08: the reader's deadlines come, also after a writer has waited, and after one that let the ping go.
+/// C-08: the reader's deadlines come, also after a writer has waited, and after one that let the ping leave.
 #[tokio::test(start_paused = true)]
 async fn c08_a_writer_takes_no_deadline_along() {
     for feeds_only in [false, true] {
@@ -86,7 +86,7 @@ async fn c08_a_writer_takes_no_deadline_along() {
         let reader = tokio::spawn(async move { stream.next().await.map(|message| message.map(drop)) });
         settle().await;
         if feeds_only {
-            // The ping cannot leave behind so much. Then the writer passes it, and goes.
+            // The ping cannot leave with so much queued before it. Then the writer sends it, and is dropped.
             far.allow(0);
             sink.feed(vec![0; 70_000].into()).await.expect("room");
             time::sleep(Duration::from_secs(25)).await;
@@ -140,7 +140,7 @@ async fn x10_the_sink_closes_and_the_stream_ends() {
     }
 }
 
-/// and when the stream ends, a writer that waits for room is told so.
+/// when the stream ends, a writer that waits for room is told so.
 #[tokio::test(start_paused = true)]
 async fn x11_the_stream_ends_and_the_sink_is_told() {
     for flushes in [false, true] {
@@ -157,7 +157,7 @@ async fn x11_the_stream_ends_and_the_sink_is_told() {
         settle().await;
         let reader = tokio::spawn(async move { stream.next().await.map(|message| message.map(drop)) });
         settle().await;
-        // What is no frame. The close frame that says so cannot leave. Behind 64 KiB it is not even read.
+        // Bytes that are not a frame. The close frame that says so cannot leave. With 64 KiB queued they are not even read.
         far.feed(vec![0xFF; 10]);
         if !flushes {
             far.allow(60_000);

@@ -26,7 +26,7 @@ const MIB: usize = 1 << 20;
 const TEXTS: [&str; 3] = ["hello", "", "grüße, 世界 🌍"];
 const LENGTHS: [usize; 8] = [0, 1, 125, 126, 127, 65_535, 65_536, MIB];
 
-/// A peer's settings: no limit of its own, so that ours are what strikes.
+/// A peer's settings: no limit of its own, so that ours apply.
 fn unlimited() -> Option<WebSocketConfig> {
     Some(WebSocketConfig::default().max_message_size(None).max_frame_size(None))
 }
@@ -47,7 +47,7 @@ fn limited(mut config: Config) -> Config {
 /// How our server saw the end: the peer's close frame, or the error.
 type Ending = Result<Option<CloseReason>, Error>;
 
-/// A peer that is connected to an echo of ours.
+/// A peer that is connected to our echo server.
 async fn peer_of_our_echo() -> (Peer, tokio::task::JoinHandle<Ending>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
@@ -151,7 +151,7 @@ async fn wrong_frames_are_answered_with_their_code() {
     ];
     for (what, frame, code) in wrong {
         let (mut peer, server) = peer_of_our_echo().await;
-        // A large one may find the connection closed before it is through.
+        // A large one may find the connection closed before it is fully sent.
         let _ = peer.send(Theirs::Frame(frame)).await;
         assert_eq!(close_code(&mut peer).await, Some(code), "{what}");
         drop(peer);
@@ -174,7 +174,7 @@ fn compressed() -> Frame {
 
 // ------------------------------------------------------------------------------------------ our client, their server
 
-/// Our client, connected to a peer of which the test plays the part.
+/// Our client, connected to a peer that the test plays.
 async fn client_of_their_server() -> (Ours, Peer) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("ws://{}/", listener.local_addr().expect("bound"));
@@ -205,7 +205,7 @@ async fn client_of_their_echo() -> (Ours, tokio::task::JoinHandle<Option<CloseFr
         loop {
             match next(&mut peer).await.expect("a frame it accepts") {
                 Theirs::Close(frame) => {
-                    // It answers by itself, and ends the connection when it is polled on.
+                    // It answers by itself, and ends the connection when polled further.
                     while let Some(Ok(_)) = peer.next().await {}
                     return frame;
                 }
@@ -238,7 +238,7 @@ async fn our_messages_come_back_as_they_were() {
     assert_eq!(server.await.expect("no panic"), None);
 }
 
-/// An offer that goes unanswered is no agreement: the peer, which fails at RSV1, gets what it would have got without.
+/// An unanswered offer is not an agreement: the peer, which fails at RSV1, gets what it would have got without the offer.
 #[tokio::test]
 async fn a_peer_without_compression_gets_plain_messages() {
     let (mut ws, mut peer) = client_of_their_server().await;
@@ -288,7 +288,7 @@ async fn the_peers_fragments_are_joined_by_us() {
     assert_eq!(message, Message::Text("grüße"));
 }
 
-/// A ping of either side is answered by the other with its own payload, of 0 to 125 bytes.
+/// A ping from either side is answered by the other with the same payload, of 0 to 125 bytes.
 #[tokio::test]
 async fn pings_are_answered_both_ways() {
     let (mut ws, mut peer) = client_of_their_server().await;
@@ -320,7 +320,7 @@ fn closes() -> [Option<(u16, String)>; 5] {
     ]
 }
 
-/// We close: the peer sees our code and reason, and we the end it agrees to.
+/// We close: the peer sees our code and reason, and we see its answer.
 #[tokio::test]
 async fn our_close_has_its_code_and_reason() {
     for close in closes() {
@@ -334,7 +334,7 @@ async fn our_close_has_its_code_and_reason() {
     }
 }
 
-/// The peer closes: `recv` says that it is over, `close_reason` why, and the peer gets its code back.
+/// The peer closes: `recv` returns the end, `close_reason` why, and the peer gets its code back.
 #[tokio::test]
 async fn the_peers_close_has_its_code_and_reason() {
     for close in closes() {
@@ -357,8 +357,8 @@ async fn the_peers_close_has_its_code_and_reason() {
     }
 }
 
-/// Bytes that a server may not send, on the bare socket behind tungstenite's handshake: each fails at the byte that
-/// shows it, with nothing sent behind it, and tungstenite reads our close frame.
+/// Bytes that a server may not send, on the bare socket after tungstenite's handshake: each fails at the byte that
+/// shows it, with nothing sent after it, and tungstenite reads our close frame.
 #[tokio::test]
 async fn wrong_bytes_of_a_server_are_answered_with_their_code() {
     let over = (2 * MIB as u64 + 1).to_be_bytes();
@@ -386,13 +386,13 @@ async fn wrong_bytes_of_a_server_are_answered_with_their_code() {
     }
 }
 
-/// A message one byte over our limit, sent whole by tungstenite, which is told 1009; what just fits is taken.
+/// A message one byte over our limit, sent whole by tungstenite, which is told 1009; one that just fits is accepted.
 #[tokio::test]
 async fn a_message_over_our_limit_is_1009() {
     let (mut ws, mut peer) = client_of_their_server().await;
     let peer = tokio::spawn(async move {
         peer.send(Theirs::binary(vec![1; 2 * MIB])).await.expect("open");
-        // It may find the connection closed before it is through.
+        // It may find the connection closed before it is fully sent.
         let _ = peer.send(Theirs::binary(vec![2; 2 * MIB + 1])).await;
         close_code(&mut peer).await
     });
@@ -403,7 +403,7 @@ async fn a_message_over_our_limit_is_1009() {
     assert_eq!(peer.await.expect("no panic"), Some(1009));
 }
 
-/// The server's choice of a subprotocol, over a stream of our own: one of ours, none, or one that we did not offer;
+/// The server's choice of a subprotocol, over our own stream: one of ours, none, or one that we did not offer;
 /// and a server that refuses.
 #[tokio::test]
 async fn the_server_chooses_the_subprotocol() {
@@ -427,7 +427,7 @@ async fn the_server_chooses_the_subprotocol() {
             Ok(response)
         };
         let peer = tokio::spawn(async move {
-            // What it makes of a client that leaves is its own affair.
+            // How it handles a client that leaves does not matter here.
             if let Ok(mut peer) = accept_hdr_async_with_config(theirs, decide, None).await {
                 while let Some(Ok(message)) = peer.next().await {
                     if message.is_text() && peer.send(message).await.is_err() {

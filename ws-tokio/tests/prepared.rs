@@ -1,5 +1,5 @@
-//! Messages that were prepared for many connections: over real sockets, between a connection's own, whole and in halves,
-//! and over a transport that takes little.
+//! Messages that were prepared for many connections: over real sockets, mixed with a connection's own, unsplit and in
+//! halves, and over a transport that takes little.
 
 mod rig;
 
@@ -21,7 +21,7 @@ fn server(max_queue: usize) -> (WebSocket<Near>, Far) {
     (WebSocket::from_upgraded(near, Role::Server, &[], config).expect("a server"), far)
 }
 
-/// Both ends of a socket; the deflate settings where the feature is there.
+/// Both ends of a socket; with deflate settings if the feature is on.
 async fn sockets(
     server: impl FnOnce(&mut Config),
     client: impl FnOnce(&mut Config),
@@ -60,11 +60,11 @@ fn text(len: usize, seed: usize) -> String {
     text
 }
 
-/// Sizes around every border: of lengths, of what is copied, and of what is written from where it stands.
+/// Sizes around every border: of lengths, of what is copied, and of what is written without a copy.
 const SIZES: [usize; 14] =
     [0, 1, 63, 64, 125, 126, 1000, 5000, 32_767, 32_768, 40_000, 65_535, 65_536, 300_000];
 
-/// A broadcast to connections of every kind, each of which says things of its own in between, is heard by all, whole,
+/// A broadcast to connections of every kind, each of which sends its own messages in between, reaches all, whole and
 /// in the order in which it was sent. One task, two halves; small frames and large.
 #[tokio::test]
 async fn a_broadcast_between_own_messages() {
@@ -201,7 +201,7 @@ async fn it_is_compressed_for_those_who_agreed() {
         let message = client.recv_owned().await.unwrap().unwrap();
         assert!(message.borrow() == news.message());
         assert_eq!(client.has_live_deflate(), kind == 1, "inflated by the client, with context");
-        // What travels, by hand.
+        // What is sent, read by hand.
         let (near, far) = transport();
         let mut config = Config::server();
         settle(&mut config, kind);
@@ -227,7 +227,7 @@ fn agreement(takeover: bool, bits: u8) -> ws_tokio::core::deflate::Agreement {
     }
 }
 
-/// A client has to mask, and sends the message in it.
+/// A client must mask, and sends the message itself.
 #[tokio::test]
 async fn a_client_sends_the_message_in_it() {
     let (mut server, mut client) = sockets(|_| {}, |_| {}).await;
@@ -252,7 +252,7 @@ async fn a_client_sends_the_message_in_it() {
 }
 
 /// Given up at any byte, a large frame is never cut, and it does not matter how much the transport takes at once, nor
-/// whether it writes vectored; a control frame comes before or behind it.
+/// whether it writes vectored; a control frame comes before or after it.
 #[tokio::test]
 async fn never_half_a_frame() {
     let news = text(100_000, 7);
@@ -288,7 +288,7 @@ async fn never_half_a_frame() {
     }
 }
 
-/// N-02: a queue that may hold little is full for a prepared message too; and where nothing waits it takes one.
+/// N-02: a small queue is full for a prepared message too; and an empty one takes it.
 #[tokio::test]
 async fn n02_the_queue_is_bounded() {
     for max_queue in [0, 1000, 50_000] {
@@ -311,7 +311,7 @@ async fn n02_the_queue_is_bounded() {
     }
 }
 
-/// Behind a close frame, and amid a message in parts, it is refused.
+/// After a close frame, and within a message in parts, it is refused.
 #[tokio::test]
 async fn refused_where_a_message_is() {
     use ws_tokio::core::Part;

@@ -1,4 +1,4 @@
-//! Peers that do not read: they are not read from, cost no more memory than the limits say, and harm nobody else.
+//! Peers that do not read: they are not read from, cost no more memory than the limits allow, and harm no one else.
 
 #[path = "../../ws-core/tests/counting/mod.rs"]
 mod counting;
@@ -97,7 +97,7 @@ async fn c06_the_newest_pongs_are_kept() {
     assert!(frames.is_sorted_by_key(|frame| frame.payload.clone()), "in order");
 }
 
-/// N-02: `queue` never waits and never holds more than `max_queue`; a single larger message is taken when nothing waits.
+/// N-02: `queue` never waits and never holds more than `max_queue`; a single larger message is accepted when nothing waits.
 #[tokio::test]
 async fn n02_queue_is_full_at_its_limit() {
     for max_queue in [0, 1000, 50_000, 1 << 20] {
@@ -144,7 +144,7 @@ async fn n02_send_waits() {
     }
 }
 
-/// F-17: a closing connection refuses at once, also while there is no room that could be waited for.
+/// F-17: a closing connection refuses at once, also while a call would wait for room.
 #[tokio::test]
 async fn f17_a_closing_connection_refuses_without_a_wait() {
     for len in [10, 100_000] {
@@ -162,7 +162,7 @@ async fn f17_a_closing_connection_refuses_without_a_wait() {
     }
 }
 
-/// A blocked connection with a little left does not take the thread's largest buffer for a few bytes more: it is there
+/// A blocked connection with a little left does not take the thread's largest buffer for a few bytes more: that is
 /// for messages that need it.
 #[tokio::test]
 async fn a_little_more_output_leaves_the_large_buffers_alone() {
@@ -210,7 +210,7 @@ async fn n05_reading_pauses_while_output_is_blocked() {
     task.abort();
 }
 
-/// A transport that fails ends every call, and none of them turns on the spot.
+/// A transport that fails ends every call, and none of them spins.
 #[tokio::test]
 async fn a_broken_transport_ends_every_call() {
     let (mut ws, far) = server(1 << 20);
@@ -228,7 +228,7 @@ async fn a_broken_transport_ends_every_call() {
 }
 
 /// N-01, C-06: control frames between fragments, in a buffer that the message so far fills to the edge, come in many
-/// per read: otherwise a peer could have all of the message moved for each of its pings.
+/// per read: otherwise a peer could make the whole message move for each of its pings.
 #[tokio::test]
 async fn n01_pings_behind_a_full_buffer_are_read_in_many() {
     for held in [100_000, 262_144 - 14, 262_144 - 20, 262_144 - 40, 524_288 - 14, 524_288 - 30] {

@@ -53,7 +53,7 @@ async fn through_a_proxy() {
     );
 }
 
-/// HC-22: bytes behind the proxy's head are the tunnel's, wherever they are cut; what it says of a body is ignored.
+/// HC-22: bytes after the proxy's head are the tunnel's, wherever they are cut; what it says about a body is ignored.
 #[tokio::test]
 async fn bytes_behind_the_head() {
     let heads = [
@@ -74,7 +74,7 @@ async fn bytes_behind_the_head() {
             assert_eq!(text, "from the far end", "{head:?} cut at {at}");
         }
     }
-    // In bites, and the rest given back.
+    // In small reads, and the rest given back.
     let script = Script::new(|_| vec![b"HTTP/1.1 200 OK\r\n\r\n0123456789".to_vec()]);
     let mut tunnel = proxy::tunnel(script, "host:80", &HeaderMap::new()).await.unwrap();
     let mut bite = [0; 4];
@@ -83,7 +83,7 @@ async fn bytes_behind_the_head() {
     assert_eq!(tunnel.into_inner().1, b"456789");
 }
 
-/// HC-17, HC-22: a whole handshake in the same breath as the proxy's answer.
+/// HC-17, HC-22: a whole handshake together with the proxy's answer.
 #[tokio::test]
 async fn everything_at_once() {
     let (near, mut far) = duplex(4096);
@@ -102,7 +102,7 @@ async fn everything_at_once() {
     drop(server.await.unwrap());
 }
 
-/// HC-22: 2xx only; anything else is an error with what the proxy said.
+/// HC-22: 2xx only; anything else is an error with the proxy's answer.
 #[tokio::test]
 async fn refusals() {
     for status in [301, 400, 403, 407, 502, 600] {
@@ -175,7 +175,7 @@ async fn authorities() {
     }
 }
 
-/// HC-18, HC-22: a proxy that says nothing.
+/// HC-18, HC-22: a proxy that does not answer.
 #[tokio::test(start_paused = true)]
 async fn the_deadline() {
     let (near, _far) = duplex(4096);

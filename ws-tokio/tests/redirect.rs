@@ -1,4 +1,4 @@
-//! Redirects (HC-08): not unless asked for, not to less security, not with secrets for others, not for ever.
+//! Redirects (HC-08): only if asked for, never to less security, never with secrets for others, never endlessly.
 
 mod peer;
 
@@ -61,7 +61,7 @@ fn options(redirects: usize) -> ConnectOptions {
 
 const SECRETS: [&str; 3] = ["Authorization", "Cookie", "Proxy-Authorization"];
 
-/// HC-08: off by default; the redirect is a refusal, with all that it says.
+/// HC-08: off by default; the redirect is a refusal, with all its fields.
 #[tokio::test]
 async fn off_by_default() {
     let (authority, server) = serve(302, vec!["/new".into()]).await;
@@ -75,7 +75,7 @@ async fn off_by_default() {
     assert_eq!(server.take().len(), 1);
 }
 
-/// HC-03, HC-08: within the origin everything is sent again, but for the key.
+/// HC-03, HC-08: within the origin everything is sent again, except the key.
 #[tokio::test]
 async fn to_the_same_origin() {
     for status in [301, 302, 303, 307, 308] {
@@ -130,7 +130,7 @@ async fn not_for_ever() {
     assert_eq!(server.take().len(), 11);
 }
 
-/// HC-08: a `Location` that leads to no WebSocket, and answers that redirect nobody.
+/// HC-08: a `Location` that is not a WebSocket address, and answers that do not redirect.
 #[tokio::test]
 async fn to_nowhere() {
     for (location, error) in [

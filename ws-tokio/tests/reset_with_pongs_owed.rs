@@ -1,4 +1,4 @@
-//! A peer that vanishes while its pongs wait: the connection ends, and does not turn on the spot.
+//! A peer that vanishes while its pongs wait: the connection ends, and does not spin.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use ws_tokio::{Error, accept};
 
 const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-/// A ping of 125 bytes under a mask of zeros.
+/// A ping of 125 bytes with a mask of zeros.
 const PING: [u8; 131] = {
     let mut ping = [b'p'; 131];
     (ping[0], ping[1]) = (0x89, 0x80 | 125);
@@ -20,7 +20,7 @@ const PING: [u8; 131] = {
 #[test]
 fn c06_a_reset_with_pongs_owed_ends_the_connection() {
     let (tell, ending) = mpsc::channel();
-    // On a thread of its own: what must not happen would stop a timeout on the same one as well.
+    // On its own thread: what must not happen would also stop a timeout on the same one.
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! How large a connection is inside the task that waits for it: a task is as large as the largest future that it ever
+//! The size of a connection inside the task that waits for it: a task is as large as the largest future that it ever
 //! awaits, and stays so.
 
 #![cfg(target_pointer_width = "64")]
@@ -26,14 +26,14 @@ fn fits(what: &str, size: usize, most: usize) {
     assert!(size <= most, "{what}: {size} bytes, and {most} are what it may have");
 }
 
-/// What an idle connection is for most of its life. The session's part is ws-core's, and so is its bound.
+/// The future that an idle connection is for most of its life. The session's part, and its bound, are ws-core's.
 #[test]
 fn a_websocket_is_small() {
     fits("WebSocket", size_of::<WebSocket<Stream>>(), 512);
     fits("Incoming", size_of::<Incoming<Stream>>(), 8);
 }
 
-/// The handshakes, which end, are not much larger than what stays.
+/// The handshakes, which end, are not much larger than what remains.
 #[test]
 fn handshakes_are_boxed() {
     let shared = |stream| accept_with(stream, config(), |_| Ok(Acceptance::default()));
@@ -61,7 +61,7 @@ fn handshakes_are_boxed() {
     );
 }
 
-/// The methods of an open connection are small beside it.
+/// The futures of an open connection's methods are small compared with it.
 #[test]
 fn methods_are_small() {
     async fn recv(ws: &mut WebSocket<Stream>) -> Result<bool, Error> {

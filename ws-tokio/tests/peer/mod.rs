@@ -34,7 +34,7 @@ pub fn fields<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// The 101 that answers a head, with these lines besides.
+/// The 101 that answers a head, with these additional lines.
 pub fn switch(head: &str, lines: &str) -> String {
     let key = fields(head, "Sec-WebSocket-Key")[0].as_bytes();
     let accept = accept_key(key);
@@ -53,7 +53,7 @@ pub async fn accept_by_hand(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), 
     head
 }
 
-/// A stream whose other side writes what it is told once the request is complete, in these pieces: one per read.
+/// A stream whose other side answers once the request is complete, in these pieces: one per read.
 pub struct Script {
     /// Makes the pieces from the request's head.
     answer: Option<Answer>,

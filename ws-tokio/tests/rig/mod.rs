@@ -1,4 +1,4 @@
-//! A transport in the test's hands: what is read from it, how much it takes, and what was done to it. And frames by
+//! A transport controlled by the test: what is read from it, how much it takes, and what was done to it. And frames by
 //! hand, made and taken apart without the code under test.
 #![allow(
     dead_code,
@@ -21,11 +21,11 @@ pub const CLOSE: u8 = 8;
 pub const PING: u8 = 9;
 pub const PONG: u8 = 10;
 
-/// A request that any server here takes.
+/// A request that any server here accepts.
 pub const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
-/// A final frame as a client sends it, under a mask that is not zero.
+/// A final frame as a client sends it, with a mask that is not zero.
 pub fn masked(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame(0x80 | opcode, payload, Some([0x11, 0x92, 0x53, 0xE4]))
 }
@@ -114,7 +114,7 @@ fn parse_one(bytes: &[u8]) -> Option<(Frame, usize)> {
 
 #[derive(Debug, Default)]
 struct State {
-    /// What reads give, one piece each.
+    /// What reads return, one piece each.
     input: VecDeque<Vec<u8>>,
     eof: bool,
     reset: bool,
@@ -122,13 +122,13 @@ struct State {
     deaf: bool,
     /// How many bytes writes still take.
     room: usize,
-    /// The most that one write takes.
+    /// Maximum that one write takes.
     most: usize,
     vectored: bool,
     written: Vec<u8>,
     /// The length of each write.
     writes: Vec<usize>,
-    /// How many reads gave something.
+    /// How many reads returned something.
     reads: usize,
     /// How often anything was polled.
     polls: usize,
@@ -207,7 +207,7 @@ impl Far {
         });
     }
 
-    /// Takes at most so many bytes at a time.
+    /// Takes at most this many bytes at a time.
     pub fn allow_at_once(&self, most: usize) {
         self.change(|state| state.most = most);
     }
@@ -225,7 +225,7 @@ impl Far {
         self.state().written.len()
     }
 
-    /// The frames written so far; there is no half one.
+    /// The frames written so far, all of them whole.
     pub fn frames(&self) -> Vec<Frame> {
         let (frames, left) = parse(&self.state().written);
         assert_eq!(left, 0, "half a frame was written");
