@@ -69,7 +69,7 @@ async fn round_trip(client: &mut Client<DuplexStream>) {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
-/// O3: too many messages close with 1008; those before are delivered, the one that was too many and those behind it not.
+/// O3: too many messages close with 1008; those before are delivered, the one that was too many and those after it are not.
 #[tokio::test(start_paused = true)]
 async fn too_fast_closes() {
     let rate = RateLimit::messages(Rate::per_minute(60).burst(5));

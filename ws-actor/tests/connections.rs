@@ -126,7 +126,7 @@ async fn sends_from_everywhere_during_a_flood() {
     drop(soon(flood).await);
 }
 
-/// B8: closed from anywhere, with code and reason, behind what was sent before; also by a message to it.
+/// B8: closed from anywhere, with code and reason, after what was sent before; also by a message to it.
 #[tokio::test]
 async fn close_from_anywhere() {
     let (hub, mut log, addr) = serve(false).await;
@@ -225,7 +225,8 @@ async fn dead_ids() {
     assert!(hub.inspect(id).is_none());
 }
 
-/// B11: a broadcast counts the clients that it reached; a client that reads nothing delays nobody, and is cut at the end.
+/// B11: a broadcast counts the clients that it reached; a client that reads nothing delays no other, and is dropped at the
+/// end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stuck_client_delays_nobody() {
     let (hub, mut log, addr) = serve(false).await;
@@ -269,7 +270,7 @@ impl WsActor for Talkative {
 }
 
 /// B5: a client that asks much at once and reads every answer is not taken for a slow one, though its actor has more
-/// answers than the outbox holds, in messages or in bytes, before the connection's task had a turn.
+/// answers than the outbox holds, in messages or in bytes, before the connection's task has run.
 #[tokio::test]
 async fn a_burst_is_not_slowness() {
     for (len, questions) in [(1, 1_000), (3_000, 100)] {
@@ -450,7 +451,7 @@ async fn a_stuck_actor_is_not_waited_for() {
     until("it is gone", || hub.connection_count() == 0).await;
 }
 
-/// B3, DESIGN: a handler that panics costs the connections of its actor, closed with 1011, and nobody else's.
+/// B3, DESIGN: a handler that panics costs only its own actor's connections, which are closed with 1011.
 #[tokio::test]
 async fn a_panic_is_contained() {
     let hub = Hub::new();

@@ -63,7 +63,7 @@ fn rooms(hub: &Hub) -> (Server, Log, Log) {
     (Server::new(hub).route(route).on_http(page), lobby_log, chat_log)
 }
 
-/// A11: an async function sees the request and rejects it with a status, header fields and a body of its own; no 101.
+/// A11: an async function sees the request and rejects it with a status, its own header fields and body; no 101.
 #[tokio::test]
 async fn rejections() {
     let hub = Hub::new();
@@ -81,7 +81,7 @@ async fn rejections() {
         assert!(client.is_at_end().await);
         let (_, response) = ask(addr, "/ws", "Authorization: Basic x\r\n", is_kept).await;
         assert_eq!((response.status, &*response.body), (403, ""));
-        // C4: to nobody is 503, and at once.
+        // C4: without an actor it is 503, and at once.
         let (_, response) = ask(addr, "/ws?nobody", "Authorization: Bearer Ann\r\n", is_kept).await;
         assert_eq!(response.status, 503);
         assert!(response.head.to_ascii_lowercase().contains("retry-after"));

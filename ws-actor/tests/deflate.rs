@@ -228,7 +228,7 @@ async fn off_means_off() {
 }
 
 /// A6, B11: a broadcast is compressed once for each window in use, however many clients take part, and each reads it
-/// right, between messages of its own.
+/// correctly, mixed with its own messages.
 #[tokio::test]
 async fn a_broadcast_is_compressed_once_for_each_window() {
     let (settings, pool) = server();
@@ -265,7 +265,7 @@ async fn a_broadcast_is_compressed_once_for_each_window() {
         }
         // What fits into a smaller window is compressed for that one; 60 characters are below the threshold.
         assert_eq!(pool.lent().deflaters_taken - before, windows, "{len}");
-        // After a shared message the own one, which may refer to nothing before it, twice.
+        // After a shared message its own one, which may refer to nothing before it, twice.
         for (n, peer) in peers.iter_mut().enumerate() {
             let own = words(2_000, 100 + n);
             peer.echoes(&own).await;

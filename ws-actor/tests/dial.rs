@@ -37,14 +37,14 @@ async fn failures_are_told_apart() {
         async move { failure(soon(hub.dial(&url, options)).await.expect_err("nobody answers right")) }
     };
     let dial = |url| within(2 * LONG, url);
-    // Refused: nobody listens on a port that is kept.
+    // Refused: no one listens on a reserved port.
     let closed = TcpSocket::new_v4().unwrap();
     closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let error = dial(format!("ws://{}/", closed.local_addr().unwrap())).await;
     assert!(
         matches!(error, ConnectError::Connect(ref error) if error.kind() == std::io::ErrorKind::ConnectionRefused)
     );
-    // Timeout: the system takes the connection, nobody answers.
+    // Timeout: the system accepts the connection, no one answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/", silent.local_addr().unwrap());
     let error = within(Duration::from_millis(300), url).await;
@@ -66,7 +66,7 @@ async fn failures_are_told_apart() {
         ConnectError::Status(response) => assert_eq!(response.status(), 404),
         error => panic!("{error}"),
     }
-    // No address, and no WebSocket behind it.
+    // An invalid address, and one that is not a WebSocket server.
     assert!(matches!(dial("http://example.com/".into()).await, ConnectError::Uri(_)));
     let liar = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = liar.local_addr().unwrap();
@@ -113,7 +113,7 @@ async fn dial_first_attach_after() {
     let connect = client_log.connect().await;
     assert_eq!((connect.id, &*connect.topic, connect.meta), (own, "early", Meta::new().set("n", 2)));
     assert_eq!(message(&mut client_log).await, Message::text("before"));
-    // The handle is no part of its life.
+    // Dropping the handle does not end it.
     drop(dialled);
     assert_eq!(client_hub.send(own, "after"), Ok(()));
     assert_eq!(message(&mut log).await, Message::text("after"));

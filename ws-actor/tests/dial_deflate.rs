@@ -109,7 +109,7 @@ async fn per_dial() {
         // To many at once, and of those that share a payload the client has its own mask.
         assert_eq!(client_hub.broadcast(&*text).delivered, 1);
         assert!(message(&mut log).await.as_text() == Some(&text));
-        // The end comes behind the last message.
+        // The end comes after the last message.
         let end = CloseFrame::new(1000, "");
         assert_eq!(client_hub.close(ours, end.clone()), Ok(()));
         assert_eq!(log.disconnect().await, (theirs, Reason::Peer(Some(end))));

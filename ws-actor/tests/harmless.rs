@@ -1,4 +1,4 @@
-//! The application's own values and closures, when they panic outside of an actor's calls: they harm nobody.
+//! The application's own values and closures panic outside of an actor's calls: they harm no one else.
 
 mod support;
 
@@ -14,7 +14,7 @@ use ws_actor::{
     WsActor,
 };
 
-/// B14: closures that are told of refusals and failures may panic, as `eprintln!` does when nobody reads its pipe: the
+/// B14: closures that are told of refusals and failures may panic, as `eprintln!` does when its pipe is closed: the
 /// client is answered and the actor told all the same.
 #[tokio::test]
 async fn logs_that_panic() {

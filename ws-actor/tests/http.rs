@@ -1,4 +1,4 @@
-//! Plain HTTP beside WebSocket: a router of another crate, with bodies that come in pieces.
+//! Plain HTTP alongside WebSocket: another crate's router, with bodies that arrive in pieces.
 
 mod support;
 
@@ -33,7 +33,7 @@ impl Body for Pieces {
     }
 }
 
-/// A1: a router beside WebSocket routes: any method, bodies in pieces either way, on connections that are kept, and an
+/// A1: a router alongside WebSocket routes: any method, bodies in pieces either way, on connections that are kept, and an
 /// upgrade after them.
 #[tokio::test]
 async fn a_router_beside_routes() {
@@ -85,7 +85,7 @@ async fn a_router_beside_routes() {
     client.write(&[b'x'; 99_999]).await;
     assert_eq!(client.request("x").await.body, "200000");
 
-    // The response's: its first piece is here before there is a second.
+    // The response's body: its first piece is here before there is a second.
     let head = client.request(&request("GET /stream")).await.head.to_ascii_lowercase();
     assert!(head.contains("transfer-encoding: chunked"), "{head}");
     for piece in ["one", "two"] {

@@ -119,7 +119,7 @@ async fn they_close(mut peer: Peer, mut log: Log) {
         other => panic!("{other:?}"),
     }
     while let Some(Ok(_)) = soon(peer.next()).await {}
-    // The actor need not wait for them to hang up, nor until nobody would wait any more.
+    // The actor need not wait for them to hang up, nor for a timeout.
     assert_eq!(log.disconnect().await.1, Reason::Peer(Some(CloseFrame::new(4001, "bye, grüße"))));
 }
 

@@ -22,7 +22,7 @@ fn limits(set: impl FnOnce(&mut Limits)) -> Limits {
     limits
 }
 
-/// Asks for a connection; the client if it is one now.
+/// Asks for a connection; returns the client if it was accepted.
 async fn ask(addr: SocketAddr, path: &str) -> Result<Client, support::Response> {
     let mut client = Client::new(addr).await;
     let response = client.request(&upgrade(addr, path, "")).await;
@@ -101,7 +101,8 @@ async fn addresses_are_counted() {
         let remote = format!("{remote}:1").parse().unwrap();
         server.upgrade(request.body(()).unwrap(), remote, local).await.status().as_u16()
     };
-    // One family after the other, all on the two places of each address; nobody upgrades, so they are free at once.
+    // One family after the other, all on the two places of each address; none of them upgrades, so the places are free at
+    // once.
     let table = [
         (["192.0.2.1", "[::ffff:192.0.2.1]", "192.0.2.1", "192.0.2.2"], [101, 101, 503, 101]),
         (["[2001:db8::1]", "[2001:db8::2]", "[2001:db8::3]", "[2001:db8:0:1::1]"], [101, 101, 503, 101]),
@@ -184,7 +185,7 @@ async fn a_vanished_client_frees_its_place() {
     }
 }
 
-/// A socket from an address of its own, all of which are this machine.
+/// A socket from its own address; all of these addresses are this machine.
 async fn from(ip: Ipv4Addr, to: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((ip, 0).into()).unwrap();
@@ -272,8 +273,8 @@ async fn no_place_is_lost() {
     assert!(!watched.is_finished());
     watched.abort();
 
-    // Every place is free: as many as the limits say come in, of each kind. Of those who were killed the server may read a
-    // request only now, and have a place for it for a moment.
+    // Every place is free: as many as the limits allow are accepted, of each kind. Of those that were killed the server may
+    // read a request only now, and have a place for it for a moment.
     let come = async |who: &[(u8, &str, u64)], expected: &[u16]| {
         let start = Instant::now();
         loop {

@@ -136,7 +136,7 @@ async fn all_or_nothing() {
     listening.stop();
 }
 
-/// C11: without a runtime there is no server, and that is no panic.
+/// C11: without a runtime there is no server, and no panic.
 #[test]
 fn no_runtime() {
     let hub = Hub::new();

@@ -216,7 +216,7 @@ async fn counts_only_grow() {
     let seen = Arc::clone(&read);
     let clients = tokio::spawn(async move {
         for n in 0..50 {
-            // They do not get away from the one who reads.
+            // They are not lost while one is reading.
             while seen.load(Ordering::Relaxed) < n {
                 tokio::task::yield_now().await;
             }
@@ -249,7 +249,7 @@ async fn counts_only_grow() {
     assert_eq!((metrics.bytes_in, metrics.closed.total()), (250, 50));
 }
 
-/// O4, B13: each way to lose a message has a count of its own.
+/// O4, B13: each way to lose a message has its own count.
 #[tokio::test]
 async fn drops_by_reason() {
     let reasons = [
@@ -301,7 +301,7 @@ async fn round_trips() {
     assert!(rtt.sum() >= Duration::from_millis(30), "{rtt:?}");
 }
 
-/// O4: a server for nothing else, on a port of its own; other paths and other methods are not it.
+/// O4: a server for metrics only, on its own port; it refuses other paths and other methods.
 #[tokio::test]
 async fn a_port_for_the_collector() {
     let hub = Hub::new();

@@ -85,7 +85,7 @@ fn scribes(hub: &Hub, count: usize, pause: Duration) -> (Vec<Target>, Book) {
 }
 
 /// Checks that one actor had each connection at a time, and that all messages came once and in order; returns how many
-/// messages and how many moves there were. `ends` connections have ended for good.
+/// messages and how many moves there were. `ends` connections have finally ended.
 fn check(book: &Book, ends: usize) -> (usize, usize) {
     let mut lives: HashMap<ConnId, (Option<usize>, u32)> = HashMap::new();
     let (mut messages, mut moves, mut ended) = (0, 0, 0);
@@ -325,7 +325,7 @@ async fn terms_change() {
         assert_eq!(soon(noted.recv()).await, Some(("heartbeat", "two".into(), two.clone())));
     }
     assert_eq!(hub.retarget(id, Relay::new().no_heartbeat()), Ok(()));
-    // A message that comes after it: before that there may be heartbeats still, and none behind it.
+    // A message that comes after it: before it there may still be heartbeats, after it there are none.
     client.text("hello").await;
     while soon(noted.recv()).await.expect("the actor lives").0 != "message" {}
     tokio::time::sleep(Duration::from_millis(60)).await;

@@ -1,4 +1,4 @@
-//! Observers: what they are told, and that they can hold nobody up.
+//! Observers: what they are told, and that they cannot hold anything up.
 
 mod support;
 
@@ -126,7 +126,7 @@ impl Observer for Stuck {
     }
 }
 
-/// O4: an observer that hangs or panics holds nobody up, and that it did is counted.
+/// O4: an observer that hangs or panics holds nothing up, and that it did is counted.
 #[tokio::test]
 async fn observers_hold_nobody_up() {
     let hub = Hub::new();

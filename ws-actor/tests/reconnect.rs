@@ -375,18 +375,18 @@ async fn no_storm() {
     };
     let attempts = std::mem::take(&mut *far.attempts.lock().unwrap());
     let counts = per_second(down, &attempts);
-    // The first attempts are spread over 5 s: 200 a second, and some of the second ones among them. Without jitter, it
+    // The first attempts are spread over 5 s: 200 per second, and some of the second ones among them. Without jitter, it
     // would be all of them in one second.
     let most = counts.values().max().copied().unwrap_or(0);
     assert!((150..=350).contains(&most), "{counts:?}");
-    // Later delays are of 10 s on the average: 100 a second.
+    // Later delays average 10 s: 100 per second.
     for (second, count) in counts.range(35..60) {
         assert!((50..=160).contains(count), "{count} in second {second}");
     }
     // In a minute, 6 to 9 each: at 2.5, 5, 10, 10, … s on the average.
     assert!((6 * CLIENTS..=9 * CLIENTS).contains(&attempts.len()), "{}", attempts.len());
 
-    // Back: whoever is accepted is dropped at once, for a minute. Being accepted is not enough to begin anew.
+    // Back: each accepted connection is dropped at once, for a minute. Being accepted is not enough to reset the delays.
     far.behave(Behaviour::Accept);
     let up = Instant::now();
     while let Ok(Some(socket)) = tokio::time::timeout_at(up + 60 * SECOND, connections.recv()).await {
@@ -397,7 +397,7 @@ async fn no_storm() {
     for (second, count) in counts.range(0..60) {
         assert!((50..=160).contains(count), "{count} in second {second}");
     }
-    // Now for good: all are back within the longest delay.
+    // Now permanently: all are back within the longest delay.
     let mut sockets = Vec::new();
     let keep = async {
         while let Some(socket) = connections.recv().await {

@@ -310,7 +310,7 @@ async fn malformed_upgrades() {
 async fn handshake_deadline() {
     let hub = Hub::new();
     let mut settings = Settings::new();
-    // Long enough for the quick, however busy the machine is.
+    // Long enough for the quick one, however busy the machine is.
     settings.protocol.timeouts.handshake = Duration::from_secs(2);
     settings.protocol.timeouts.linger = Duration::from_millis(100);
     settings.max_handshakes = 2;
@@ -364,7 +364,7 @@ impl WsActor for Counter {
     async fn message(&mut self, _: &mut Context<Self>, _: Inbound) {}
 }
 
-/// C1, C4: one actor with a state of its own takes all connections.
+/// C1, C4: one actor with its own state takes all connections.
 #[tokio::test]
 async fn one_actor_for_all() {
     let hub = Hub::new();

@@ -75,7 +75,7 @@ async fn websocket_over_tls() {
     assert_eq!((id, matches!(reason, Reason::Peer(Some(_)))), (connect.id, true), "{reason}");
 }
 
-/// A14, A1, A2: on the same stream plain HTTP is served, what is no route is 404, and an upgrade may follow a page.
+/// A14, A1, A2: on the same stream plain HTTP is served, an unknown path is 404, and an upgrade may follow a page.
 #[tokio::test]
 async fn http_over_tls() {
     let hub = Hub::new();
@@ -98,7 +98,7 @@ async fn http_over_tls() {
     let mut client = support::Client::of(soon(connector.connect(name, tcp)).await.unwrap());
     assert_eq!(client.request(&upgrade(addr, "/nowhere", "")).await.status, 404);
     assert!(client.is_at_end().await);
-    // One that speaks no TLS is no connection, and harms nobody.
+    // A client that does not speak TLS is not a connection, and harms no other.
     let mut plain = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     plain.write_all(upgrade(addr, "/ws", "").as_bytes()).await.unwrap();
     let mut answer = Vec::new();

@@ -161,7 +161,7 @@ async fn heartbeat() {
     }
 }
 
-/// C5: the hub closes a connection, with a code and a reason, and is told that it has left.
+/// C5: the hub closes a connection, with a code and a reason, and is told that the client has left.
 #[tokio::test]
 async fn close() {
     let mut fixture = Fixture::joined(None).await;

@@ -1,6 +1,6 @@
 //! No allocation per message, and a bounded heap per connection: counted by the allocator.
 //!
-//! Only the test's own thread is counted: the one that runs the tests allocates too, whenever it likes.
+//! Only the test's own thread is counted: the test runner's thread allocates too, at any time.
 #![cfg(feature = "alloc")]
 
 mod counting;
@@ -200,7 +200,7 @@ fn deflate() {
                     exchange(d, i, &text[..300]);
                 }
             });
-            // The compressor's window is memory of its own only while it is parked.
+            // The compressor's window is a separate allocation only while it is parked.
             assert!(
                 count <= if takeover { 20 } else { 0 },
                 "{bits} bits, takeover {takeover}: {count} in 20 parks"
@@ -268,7 +268,7 @@ mod sessions {
         Ok(plain)
     }
 
-    /// DP-15, DP-16: 1 GiB of zeros in about 1 MB, also behind another message, and in fragments of 1 byte, is refused with
+    /// DP-15, DP-16: 1 GiB of zeros in about 1 MB, also after another message, and in fragments of 1 byte, is refused with
     /// 1009 while it is inflated, and holds no more than the limit and 64 KiB.
     pub(super) fn bombs() {
         const MAX: usize = 1 << 20;
@@ -322,7 +322,7 @@ mod sessions {
         }
     }
 
-    /// Receives a message, answers with as much of `text`, and parks.
+    /// Receives a message, answers with the same amount of `text`, and parks.
     fn use_once(
         session: &mut Session<Vec<u8>>,
         wire: &[u8],

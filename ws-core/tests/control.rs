@@ -27,7 +27,7 @@ fn c03_a_pong_goes_before_later_data() {
     }
 }
 
-/// C-05: a ping after our close frame and before the peer's is answered, behind our close frame.
+/// C-05: a ping after our close frame and before the peer's is answered, after our close frame.
 #[test]
 fn c05_a_ping_after_our_close_is_answered() {
     for drained in [false, true] {
@@ -59,7 +59,7 @@ fn c06_the_newest_pong_replaces_the_older_ones() {
         let expected = if half_sent { vec![front, newest] } else { vec![newest] };
         assert_eq!(payloads(&out), expected);
     }
-    // A front that has left whole is no obstacle: the 63 behind it and one more fit.
+    // A first one that has left completely takes no room: the 63 after it and one more fit.
     let mut c = server();
     (0..64_u8).for_each(|i| ping(&mut c, &[i]));
     assert_eq!(c.transmit(&mut [0; 3]), 3);
@@ -87,7 +87,7 @@ fn c06_pongs_wait_in_8_kib() {
     assert!(numbers.is_sorted(), "in order");
 }
 
-/// C-06: without an allocator one pong waits, beside a ping of our own and the close frame.
+/// C-06: without an allocator one pong waits, besides a ping of our own and the close frame.
 #[cfg(not(feature = "alloc"))]
 #[test]
 fn c06_one_pong_waits() {

@@ -77,7 +77,7 @@ fn inflate() {
     replay("inflate", targets::inflate::check);
 }
 
-/// DP-20: messages for many between own ones.
+/// DP-20: messages for many, mixed with own ones.
 #[cfg(feature = "deflate")]
 #[test]
 fn prepared() {

@@ -24,7 +24,7 @@ fn every_error_names_its_section_once() {
     for violation in Violation::ALL {
         names_its_section_once(violation, violation.section());
         assert_eq!(violation.to_string(), Failure::Violation(*violation).to_string());
-        // 5.5.1: the reason goes into a close frame, behind two bytes of code.
+        // 5.5.1: the reason goes into a close frame, after two bytes of code.
         assert!(violation.reason().len() <= 123 && violation.close_code().may_travel(), "{violation}");
     }
     for rejection in Rejection::ALL {

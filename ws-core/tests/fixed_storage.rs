@@ -137,7 +137,7 @@ fn storage_is_exchanged_before_it_is_full() {
     assert!((1000..1100).contains(&most), "{most}");
 }
 
-/// Empty pings behind a fragment that leaves room for just one of them; how long they took.
+/// Receives empty pings after a fragment that leaves room for just one of them; returns how long they took.
 fn flood(size: usize, pings: u32) -> Duration {
     let mut storage = vec![0; size];
     let mut session = Session::with_storage(server(), &mut storage[..], 0);
@@ -176,8 +176,8 @@ fn flood(size: usize, pings: u32) -> Duration {
     took
 }
 
-/// N-05: 6 bytes from a peer cost the work of 6 bytes, even behind a message that fills its storage: behind 1 MiB they take
-/// no longer than behind 64 KiB. If the message were moved for each, they would take sixteen times as long.
+/// N-05: 6 bytes from a peer cost the work of 6 bytes, even after a message that fills its storage: after 1 MiB they take
+/// no longer than after 64 KiB. If the message were moved for each, they would take sixteen times as long.
 #[test]
 fn n05_pings_into_full_storage_move_no_message() {
     let pings = if cfg!(miri) { 20 } else { 20_000 };

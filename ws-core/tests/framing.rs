@@ -8,7 +8,7 @@ use wire::*;
 use ws_core::{Connection, Event, Failure, Kind, Message, Part, Recv, Role, SendError, Violation};
 
 /// F-01 to F-07, F-09, F-10, F-20, C-01, C-02, X-02, X-03, X-05, U-01, U-04: a prefix after which nothing is decided
-/// yet, and the byte that decides. Each row fails with that byte, however its bytes are cut, and not with one less.
+/// yet, and the byte that decides. Each row fails at that byte, however its bytes are cut, and not one earlier.
 #[test]
 fn f20_errors_come_at_the_byte_that_decides() {
     use Role::{Client, Server};
@@ -163,7 +163,7 @@ fn f15_any_offset_any_phase() {
     }
 }
 
-/// F-16: every frame of a client is masked, with a key of its own, empty and control frames too; a server's never is.
+/// F-16: every frame of a client is masked, each with its own key, empty and control frames too; a server's never is.
 #[test]
 fn f16_clients_mask_every_frame_afresh() {
     for role in [Role::Client, Role::Server] {
@@ -204,7 +204,7 @@ fn f17_f18_refused_sends_change_nothing() {
     let bytes = Message::Binary(b"hi");
     let mut out = [0; 64];
     let mut c = server();
-    // F-18: what continues nothing, another message inside a message, the wrong kind.
+    // F-18: a continuation of nothing, another message inside a message, the wrong kind.
     assert_eq!(c.send_part(hi, Part::Middle, &mut out), Err(SendError::NoMessageOpen));
     assert_eq!(c.send_part(hi, Part::Last, &mut out), Err(SendError::NoMessageOpen));
     assert_eq!(c.send_part(hi, Part::First, &mut out), Ok(4));
@@ -332,7 +332,7 @@ fn f21_a_broken_contract_is_no_panic() {
     }
 }
 
-/// A text whose bytes the caller changed between two calls is no text: it is dropped, not believed.
+/// A text whose bytes the caller changed between two calls is not trusted: it is dropped.
 #[test]
 fn f21_a_changed_text_is_not_believed() {
     let mut c = client();

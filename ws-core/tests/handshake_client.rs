@@ -77,7 +77,7 @@ fn is_open(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Open(..))
 }
 
-/// HC-05: there is no connection to write to before the response validates.
+/// HC-05: there is no connection to write to before the response is validated.
 #[test]
 fn hc_05_nothing_before_the_response() {
     let head = switch(&GOOD);
@@ -188,7 +188,7 @@ fn hc_07_bodies() {
     }
 }
 
-/// HC-07: 64 KiB of a body are read, whatever is announced and however it is wrapped.
+/// HC-07: 64 KiB of a body are read, whatever its length is announced as and however it is framed.
 #[test]
 fn hc_07_a_body_is_bounded() {
     let wrapped = "1;".to_owned() + &"x".repeat(98) + "\r\na\r\n";

@@ -21,7 +21,7 @@ fn written(request: ClientRequest<'_>) -> String {
     String::from_utf8(out[..len].to_vec()).unwrap()
 }
 
-/// HC-01: what is no address, and which part of it.
+/// HC-01: invalid addresses, and which part of each is wrong.
 #[test]
 fn hc_01_uri() {
     for (text, error) in [

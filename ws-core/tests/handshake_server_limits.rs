@@ -37,7 +37,7 @@ fn hs_05_method_limit() {
 #[test]
 fn hs_30_limits() {
     use ws_core::handshake::HeadFault::{HeadTooLong, LineTooLong, TooManyFields};
-    // A head of exactly so many bytes, of lines that are short enough.
+    // A head of exactly this many bytes, of lines that are short enough.
     let head_of = |len: usize| {
         let mut head = upgrade();
         while head.to_string().len() + 4003 < len {
@@ -54,7 +54,7 @@ fn hs_30_limits() {
     let (at, rejection) = decided_at(head_of(16_385).as_bytes());
     assert_eq!((at, fault(rejection), rejection.status()), (16_385, HeadTooLong, 431));
     assert_eq!(show(&mut new(true), head_of(16_385).as_bytes()), Outcome::Refused(rejection));
-    // Bytes behind a head are not part of it.
+    // Bytes after a head are not part of it.
     let mut more = head_of(16_384).into_bytes();
     more.resize(16_384 + MAX_EARLY_BYTES, 0x81);
     assert!(matches!(show(&mut new(true), &more), Outcome::Request { upgrade: true, .. }));

@@ -34,7 +34,7 @@ fn hs_01_method() {
     }
     let answer = refusal(Rejection::MethodNotGet);
     assert!(answer.starts_with("HTTP/1.1 405 ") && answer.contains("\r\nAllow: GET\r\n"), "{answer}");
-    // What is no upgrade may have any method.
+    // A request that is not an upgrade may have any method.
     assert!(is_handed_over("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n"));
 }
 
@@ -57,7 +57,7 @@ fn hs_02_http_1_0() {
     assert_eq!(refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Rejection::Target);
 }
 
-/// HS-08: what is no upgrade is handed over, or refused with 426.
+/// HS-08: a request that is not an upgrade is handed over, or refused with 426.
 #[test]
 fn hs_08_no_upgrade() {
     for value in [

@@ -16,7 +16,7 @@ mod example;
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
-/// A server on a thread of its own, for as long as the test runs; nothing where there is no `io_uring`.
+/// A server on its own thread, for as long as the test runs; `None` where there is no `io_uring`.
 fn serve(config: Config) -> Option<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
@@ -152,7 +152,7 @@ fn who_says_nothing_is_let_go() {
     assert!(waited >= Duration::from_millis(250), "{waited:?}");
 }
 
-/// A client that sends and does not read is no longer read from, and goes on when it reads.
+/// A client that sends and does not read is no longer read from, and continues when it reads.
 #[test]
 fn who_does_not_read_is_not_read_from() {
     let Some(address) = serve(Config::server()) else { return };

@@ -204,7 +204,7 @@ fn u03_a_failed_step_leaves_no_trust_behind() {
     }
 }
 
-/// The reply goes out while the event is lent; the event is the same however often one asks.
+/// The reply goes out while the event is borrowed; the event is the same however often it is read.
 #[test]
 fn an_event_is_lent_beside_its_connection() {
     let mut session = Fixed::<64>::new(server());
@@ -221,7 +221,7 @@ fn an_event_is_lent_beside_its_connection() {
     assert_eq!(session.event(), None);
 }
 
-/// Bytes behind the handshake are the first to be looked at.
+/// Bytes after the handshake are the first to be read.
 #[test]
 fn storage_to_begin_with() {
     let mut storage = [0; 64];
@@ -296,7 +296,7 @@ fn into_parts_gives_back_all() {
     assert!(connection.can_recv());
 }
 
-/// The storage of an event is taken away with it; what came behind it stays, and goes on in other storage, at every
+/// The storage of an event is taken away with it; what came after it stays, and continues in other storage, at every
 /// place, also in the middle of a text.
 #[test]
 fn an_event_leaves_with_its_storage() {
@@ -355,6 +355,6 @@ fn u03_room_made_for_another_connection_is_not_trusted() {
     assert_eq!(session.space(|| [0; 16], 1).len(), 2);
     std::mem::swap(session.connection(), &mut other);
     let _ = session.advance(T0);
-    // "abc\xC3z" is no text.
+    // "abc\xC3z" is not UTF-8.
     assert_eq!(session.event(), None);
 }

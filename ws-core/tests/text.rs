@@ -29,7 +29,7 @@ const BAD: &[(&[u8], usize)] = &[
     (&[0xF0, 0x9F, 0x98], 3),
 ];
 
-/// U-01, U-02, U-04: behind any prefix, in one frame or at any place in two fragments, whole or in chunks: 1007, and at
+/// U-01, U-02, U-04: after any prefix, in one frame or at any place in two fragments, whole or in chunks: 1007, and at
 /// the byte that decides, although the frame goes on.
 #[test]
 fn u01_u02_u04_no_text_fails_at_its_byte() {

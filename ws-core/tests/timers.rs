@@ -79,7 +79,7 @@ fn c08_pings_do_not_pile_up_in_a_blocked_output() {
     assert_eq!(c.deadline(), Some(at(99 * 20 + 20)), "no pong is due");
 }
 
-/// C-08: the ping may leave in front of a message, and byte by byte: it has left with its last byte.
+/// C-08: the ping may leave before a message, and byte by byte: it has left with its last byte.
 #[test]
 fn c08_the_ping_leaves_with_its_last_byte() {
     let mut c = server();
@@ -108,7 +108,7 @@ fn c08_the_ping_leaves_with_its_last_byte() {
     assert_eq!(c.deadline(), Some(at(20)));
 }
 
-/// C-08: "the application pauses 60 s (virtual) behind 1 MiB of data, and the connection lives": its pong stands
+/// C-08: "the application pauses 60 s (virtual) behind 1 MiB of data, and the connection lives": its pong is
 /// behind data that has not been read yet.
 #[test]
 fn c08_a_pause_behind_1_mib_kills_nobody() {
@@ -215,7 +215,7 @@ fn x10_lingering_is_bounded_in_bytes() {
     }
 }
 
-/// N-06: a `now` that goes back is taken for the latest one; the end of time is no overflow.
+/// N-06: a `now` that goes back is replaced by the latest one; the end of time does not overflow.
 #[test]
 fn n06_time_does_not_go_back() {
     let mut c = server();

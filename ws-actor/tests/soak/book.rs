@@ -58,7 +58,7 @@ impl Book {
         self.faults.lock().unwrap().push(what.into());
     }
 
-    /// Notes an event of a connection; tells what is wrong with it.
+    /// Records an event of a connection; reports what is wrong with it.
     fn note(&self, id: ConnId, event: &str, change: impl FnOnce(&mut Life) -> Result<(), &'static str>) {
         let mut lives = self.lives.lock().unwrap();
         let life = lives.entry(id).or_default();

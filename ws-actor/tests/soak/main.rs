@@ -41,7 +41,7 @@ const POOL: usize = 3;
 
 const ROOMS: u64 = 12;
 
-/// B3, B4, B14, C7, D4, A8: two thousand connections, or as many as `SOAK_CONNECTIONS` says; `.ci/run soak` says a
+/// B3, B4, B14, C7, D4, A8: two thousand connections, or the number in `SOAK_CONNECTIONS`; `.ci/run soak` says a
 /// hundred thousand.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_end() {
@@ -152,7 +152,7 @@ async fn soak(connections: usize) {
             }
         }
     });
-    // Whoever ended is started again, and all hear something now and then.
+    // Clients that ended are started again, and all are sent something now and then.
     let keeper = tokio::spawn({
         let (hub, book) = (hub.clone(), Arc::clone(&book));
         async move {
@@ -272,7 +272,7 @@ async fn soak(connections: usize) {
     assert!([&book.panics, &book.stops, &book.moves].into_iter().all(|events| count(events) > 0));
 }
 
-/// A8: as many as ever get in, and no more.
+/// A8: at most as many as are allowed at a time.
 async fn every_place_is_free(world: &Arc<World>) {
     let mut streams = Vec::new();
     for _ in 0..PLACES {

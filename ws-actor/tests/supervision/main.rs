@@ -180,7 +180,7 @@ async fn who_cannot_be_told_of() {
         let mut good = fixture.open("good").await;
         fixture.until(0, "connect 1 good").await;
         let mut bad = Client::new(fixture.addr).await;
-        // What it says right away waits behind its Connect.
+        // What it sends right away waits until after its Connect.
         let head = support::upgrade(fixture.addr, &format!("/ws?{query}"), "");
         let mut bytes = head.into_bytes();
         bytes.extend((0..10).flat_map(|_| frame(true, Opcode::Text, b"hello")));
@@ -198,7 +198,7 @@ async fn who_cannot_be_told_of() {
     }
 }
 
-/// C9, C8: one restart too many ends the actor for good: connections are closed with 1011 and counted, letters that wait
+/// C9, C8: one restart too many ends the actor permanently: connections are closed with 1011 and counted, letters that wait
 /// are counted, the name is free.
 #[tokio::test]
 async fn restarts_are_limited() {
@@ -375,7 +375,7 @@ async fn failures_at_the_edges() {
 }
 
 /// C9, B3, B4: forty clients flood an actor that fails at every fiftieth message: each message is seen once and in order,
-/// but for those that it failed at, by an instance that knows its sender; each connection ends once.
+/// except those that it failed at, by an instance that knows its sender; each connection ends once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_across_restarts() {
     const CLIENTS: u64 = 40;
@@ -473,7 +473,7 @@ async fn monitors() {
     let to = Arc::clone(&seen);
     let watcher = fixture.hub.spawn("watcher", move || Watcher(Arc::clone(&to))).unwrap();
     assert_eq!(fixture.target.monitor(&watcher, |_| 0_u32), Err(CastError::WrongType));
-    // A closure that panics harms nobody.
+    // A closure that panics harms no one else.
     assert_eq!(fixture.target.monitor(&watcher, |_| -> Word { panic!("as asked") }), Ok(()));
     assert!(watcher.cast(Word::Watch(fixture.target.clone())).is_ok());
     let waits = tokio::spawn(fixture.target.ended());
@@ -500,7 +500,7 @@ async fn monitors() {
     until("it is told late", || late.lock().unwrap().len() == 1).await;
     assert_eq!(late.lock().unwrap()[0], ("late".to_owned(), ended));
 
-    // Of the watcher's own end, whoever watches it learns too; it is never told itself.
+    // The watcher's own end is reported to those that watch it, never to itself.
     drop(watcher);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let hub = fixture.hub.clone();

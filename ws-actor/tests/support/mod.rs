@@ -337,7 +337,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         (first.opcode, payload)
     }
 
-    /// The next frame but for pings of the keepalive, which come where a machine takes long, and are answered.
+    /// The next frame except keepalive pings, which come on a slow machine and are answered.
     async fn unasked(&mut self) -> Option<(Header, Vec<u8>)> {
         loop {
             let (header, payload) = self.frame().await?;

@@ -21,7 +21,7 @@ fn shrink(size: usize) {
     thread::shrink(size);
 }
 
-// SAFETY: every call goes to the system's allocator unchanged; beside it only counters move.
+// SAFETY: every call goes to the system's allocator unchanged; besides that only counters change.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         grow(layout.size());
@@ -42,7 +42,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // The old and the new may stand beside each other for a moment, and count as if they did.
+        // The old and the new block may exist at the same time for a moment, and are counted as if they did.
         process::beside(size);
         thread::beside(size);
         shrink(layout.size());

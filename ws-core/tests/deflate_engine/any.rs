@@ -74,7 +74,7 @@ proptest! {
     }
 
     /// DP-17: any bytes are inflated or refused, in steps that each move on, and what is inflated so is inflated so
-    /// by other cuts. The auditing inflater agrees about what is a message.
+    /// with other cuts. The auditing inflater agrees about what is a message.
     #[test]
     fn dp17_any_bytes(
         head in vec(any::<u8>(), 0..60), finals in 0..40_usize, tail in vec(any::<u8>(), 0..200), cut in 1..20_usize, room in 1..50_usize,
@@ -159,7 +159,7 @@ fn dp06_messages_cut_short() {
         }
     }
     assert!(refused > 20_000 && empty < 200, "{refused}, {empty}");
-    // Nothing at all is no message, not even behind a final block.
+    // No bytes at all are not a message, not even after a final block.
     for payload in [&[0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00][..], &[0x00]] {
         for takeover in [false, true] {
             let mut i = inflater(15, takeover);

@@ -42,7 +42,7 @@ impl Zlib {
         Self { deflate: Deflate::new_with_config(config), takeover }
     }
 
-    /// How long it makes a message, without the four octets.
+    /// The length of a message compressed by it, without the four octets.
     fn len(&mut self, message: &[u8]) -> usize {
         if !self.takeover {
             self.deflate.reset();

@@ -89,7 +89,7 @@ fn dp13_parked_windows_still_count() {
             assert!(!d.is_live() && !i.is_live());
         }
     }
-    // DP-14: 32 768 bytes back, live and parked: a fixed block with that distance, behind stored noise.
+    // DP-14: 32 768 bytes back, live and parked: a fixed block with that distance, after stored noise.
     for parked in [false, true] {
         let (mut d, mut i) = (deflater(15, false, 0), inflater(15, true));
         let noise = Random::new(9).bytes(32_768);

@@ -113,7 +113,7 @@ fn dn01_unknown_parameters() {
     assert_eq!(check(PLAIN, &[""]), Ok(None));
 }
 
-/// DN-02: a parameter that stands there twice declines the offer, and fails the answer.
+/// DN-02: a repeated parameter declines the offer, and fails the answer.
 #[test]
 fn dn02_repeated_parameters() {
     for params in [
@@ -399,7 +399,7 @@ fn dn13_quoted_values() {
         assert_answers(&[&line], Some(same), Some(same));
         assert_eq!(check(PLAIN, &[&line]), Ok(Some(agreement([false; 2], [10, 10]))));
     }
-    // Quotes protect separators and names, so that this is one parameter which is not known; and a name is no value.
+    // Quotes protect separators and names, so that this is one unknown parameter; and a name is not a value.
     assert_answers(&["x-a; x=\"permessage-deflate\""], None, None);
 }
 
@@ -437,7 +437,7 @@ fn dn14_several_offers() {
     assert_eq!(Settings::client().check(request.extensions()), Err(HandshakeError::Rsv1Shared));
 }
 
-/// DN-15: a second extension in use of RSV1 is refused by both roles, in a line of either side; others stand beside it.
+/// DN-15: a second extension in use of RSV1 is refused by both roles, in a line of either side; others may be there as well.
 #[test]
 fn dn15_rsv1() {
     let offers = "permessage-deflate, x-webkit-deflate-frame, permessage-bzip2, deflate-frame, x-mux";

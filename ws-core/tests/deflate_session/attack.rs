@@ -31,7 +31,7 @@ fn feed(to: &mut Session<Vec<u8>>, wire: &[u8]) {
     }
 }
 
-/// What is still to come: the bytes of all events, and how many ended a message. Gives up on loops without an end.
+/// Everything still to be received: the bytes of all events, and how many ended a message. Gives up on endless loops.
 fn drain<C: ws_core::Endpoint>(session: &mut Session<Vec<u8>, C>) -> (Vec<u8>, usize) {
     let (mut all, mut ends) = (Vec::new(), 0);
     for _ in 0..10_000 {
@@ -241,7 +241,7 @@ fn recv_without_a_session_fails() {
     assert_eq!(receiver.recv(NOW, &mut wire), Err(Violation::InvalidDeflate.into()));
 }
 
-/// A session taken apart amid a compressed message leaves no payload behind to be taken for frames.
+/// A session taken apart within a compressed message leaves no payload that could be taken for frames.
 #[test]
 fn into_parts_leaves_whole_frames() {
     let (server, mut client, _) = in_the_middle(true);
@@ -322,7 +322,7 @@ fn dp13_the_window_outlives_what_is_between() {
     }
 }
 
-/// What is received behind an event that is lent does not reach it, nor does what the caller writes to the event
+/// What is received after a borrowed event does not affect it, nor does what the caller writes to the event
 /// reach the window.
 #[test]
 fn a_lent_event_is_its_own() {

@@ -133,7 +133,7 @@ fn what_is_sent_arrives() {
     }
 }
 
-/// DP-15, DP-16: the limit counts inflated bytes; exactly as many are taken.
+/// DP-15, DP-16: the limit counts inflated bytes; exactly that many are accepted.
 #[test]
 fn the_limit_is_that_of_inflated_bytes() {
     for delivery in [Delivery::Whole, Delivery::Chunks] {

@@ -34,7 +34,7 @@ fn payload(frame: &[u8]) -> (&[u8], bool) {
     (&frame[head..], frame[0] & 0x40 != 0)
 }
 
-/// DP-20: a message that was compressed once fits every connection, between compressed messages of its own; no
+/// DP-20: a message that was compressed once fits every connection, between that connection's own compressed messages; no
 /// reference goes beyond the window, nor from a shared message to one before it, nor from the next one over it.
 #[test]
 fn dp20_one_message_for_many() {
@@ -135,7 +135,7 @@ fn plain_ones_keep_the_context() {
     assert_eq!(receive(&mut client, &wire, 50).unwrap().len(), 3);
 }
 
-/// Nothing gets into a control frame that has left in part, or behind a close frame; control frames that wait come after.
+/// Nothing gets into a partly sent control frame, or after a close frame; control frames that wait come after.
 #[test]
 fn control_frames_and_prepared_ones() {
     let (mut server, mut client) = pair(&agreement(true, 12), Delivery::Whole, 1 << 20);
@@ -174,7 +174,7 @@ fn a_lent_frame_is_held() {
     }
 }
 
-/// DP-20: the pool tells how often a message was compressed: once for each window, however many connections ask and how
+/// DP-20: the pool reports how often a message was compressed: once for each window, however many connections ask and how
 /// often.
 #[test]
 fn compressions_are_counted() {

@@ -1,4 +1,4 @@
-//! A server shown heads: what comes of them, however they are cut.
+//! Feeds heads to a server: the outcome, however they are cut.
 
 use ws_core::{Accept, AnswerError, Config, Instant, Rejection, Request, ServerHandshake};
 
@@ -103,7 +103,7 @@ pub(crate) fn refused(head: impl AsRef<[u8]>) -> Rejection {
     }
 }
 
-/// The head is taken where HTTP is spoken beside WebSocket, and is no upgrade.
+/// Checks that the head is accepted where plain HTTP is also served, and is not an upgrade.
 pub(crate) fn is_handed_over(head: impl AsRef<[u8]>) -> bool {
     matches!(outcome(false, head.as_ref()), Outcome::Request { upgrade: false, .. })
 }

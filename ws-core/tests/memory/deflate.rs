@@ -32,10 +32,10 @@ fn no_pool() -> Pool {
     Pool::new(limits)
 }
 
-/// A direction's state while it is busy, and parked behind more than a window.
+/// A direction's state while it is busy, and parked after more than a window.
 fn direction(bits: u8, takeover: bool, level: u8) -> [usize; 4] {
     let (window, pool) = (WindowBits::new(bits).unwrap(), no_pool());
-    // Short words in no order: as many references as a block may have.
+    // Short words in random order: as many references as a block may have.
     let word = |i: u32| (i.wrapping_mul(i).wrapping_mul(0x9E37_79B1) >> 26 | 0x6162_6300).to_be_bytes();
     let text: Vec<u8> = (0..17_500).flat_map(word).collect();
     let (mut payload, mut out) = (vec![0; 100_000], vec![0; 80_000]);
@@ -71,7 +71,7 @@ pub(super) fn the_docs_are_right() {
         for (measured, documented) in measured.into_iter().zip(&row[1..]) {
             assert!(nearly(measured, *documented), "{bits} bits: {measured} and not {documented}");
         }
-        // What is parked is the window and nothing else; there is no compressor of 8 bits.
+        // Only the window is parked; there is no compressor of 8 bits.
         let window = 1 << bits;
         let parked = [if bits == 8 { 0 } else { window }, window, 0, 0];
         for (with, without) in [(with, without), (with6, without6)] {
@@ -91,7 +91,7 @@ fn agreement(takeover: bool, bits: u8) -> Agreement {
     }
 }
 
-/// The table of whole connections in the docs: agreed on, and parked behind more than a window each way, as measured
+/// The table of whole connections in the docs: agreed on, and parked after more than a window each way, as measured
 /// over 1 000 of them.
 pub(super) fn check_connections(bits: u8, takeover: bool, agreed: usize, used: usize) {
     let rows = table("//! | idle connection");
@@ -121,7 +121,7 @@ pub(super) fn a_pool_is_bounded() {
                 "pool of {inflaters}, {deflaters}, {buffers}: {kept} of {most} after {CONNECTIONS} connections"
             );
             assert!(kept <= most + lists, "{kept} bytes, and not {most}");
-            // And it does keep: of compressors as many as it may, where they are given back.
+            // And it does keep as many compressors as it may, once they are given back.
             assert!(kept >= deflaters * (128 << 10) + inflaters * (40 << 10), "{kept}");
         }
         drop(pool);

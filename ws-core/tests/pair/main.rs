@@ -20,7 +20,7 @@ enum Operation {
     /// A text in fragments, with a ping between them.
     Fragments(Vec<String>),
     Ping(Vec<u8>),
-    /// The other side reads: so many bytes, in pieces of such a size.
+    /// The other side reads this many bytes, in pieces of this size.
     Deliver {
         bytes: usize,
         piece: usize,
@@ -72,7 +72,7 @@ impl End {
         true
     }
 
-    /// Takes at most so many bytes of what is pending.
+    /// Takes at most this many bytes of what is pending.
     fn flush(&mut self, most: usize) {
         let mut out = vec![0; most];
         let n = self.c.transmit(&mut out);

@@ -193,7 +193,7 @@ pub fn join_chunks(events: Vec<Seen>) -> Vec<Seen> {
     out
 }
 
-/// What came of feeding a connection.
+/// The result of feeding a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     pub events: Vec<Seen>,
