@@ -1,4 +1,4 @@
-//! What an actor answers, in the order in which it does, and to whom.
+//! An actor's answers: their order, and who receives them.
 
 use std::time::Duration;
 

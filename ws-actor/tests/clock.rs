@@ -1,6 +1,6 @@
-//! Clocks: a program's tests may have several runtimes, some of them with a clock of their own.
+//! Clocks: a program's tests may have several runtimes, some of them with their own clock.
 //!
-//! One test, for it is about what comes first in a process.
+//! A single test, since it is about what comes first in a process.
 
 mod support;
 
@@ -10,7 +10,7 @@ use support::{Client, listen, until, witness};
 use tokio::runtime::Builder;
 use ws_actor::{Hub, OutboxLimits, Reason, Route, Server, Settings};
 
-/// B13, O5: deadlines pass in one runtime whatever the virtual clock of another has shown before.
+/// B13, O5: deadlines pass in one runtime whatever another one's virtual clock has shown before.
 #[test]
 fn clocks_do_not_get_in_each_others_way() {
     let virtual_clock = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();

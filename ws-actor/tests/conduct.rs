@@ -1,5 +1,5 @@
-//! What an open connection is held to: its rate, its authentication, its silence; and what an actor sees of control
-//! frames. Over streams in memory, by a virtual clock: hours pass in no time, and to the millisecond.
+//! The limits on an open connection: rate, authentication, silence; and what an actor sees of control frames. Over in-memory
+//! streams with a virtual clock: hours pass in no time, exact to the millisecond.
 
 mod support;
 
@@ -23,7 +23,7 @@ fn limits(set: impl FnOnce(&mut Limits)) -> Limits {
     limits
 }
 
-/// A server whose connections are not pinged: what ends them is what the test is about.
+/// A server that does not ping its connections: only what the test is about ends them.
 fn server(hub: &Hub, route: Route) -> Arc<Server> {
     let mut settings = Settings::new();
     settings.protocol.timeouts.keepalive = None;
@@ -53,7 +53,7 @@ fn fixture(set: impl FnOnce(&mut Limits)) -> (Hub, Log, Arc<Server>) {
     (hub, log, server)
 }
 
-/// The texts of messages that have come since.
+/// The texts of messages received since the last call.
 fn texts(log: &mut Log) -> Vec<String> {
     let text = |seen| match seen {
         Seen::Message(_, message) => message.as_text().map(str::to_owned),
@@ -96,7 +96,7 @@ async fn too_fast_closes() {
     assert_eq!((u16::from(reason.code()), reason), (1008, Reason::OverRate));
 }
 
-/// O3: messages, or bytes, that come too fast are dropped and counted, and a client that slows down is heard again.
+/// O3: messages, or bytes, that come too fast are dropped and counted, and a client that slows down gets through again.
 #[tokio::test(start_paused = true)]
 async fn too_fast_drops() {
     let table = [
@@ -122,8 +122,8 @@ async fn too_fast_drops() {
     }
 }
 
-/// O3: with a delay every message comes, in order and at the rate; the client cannot send faster than that, and nothing
-/// is kept for it meanwhile but what was read at once. C-08: it is not taken for dead while it is made to wait.
+/// O3: with a delay every message comes, in order and at the rate; the client cannot send faster than that, and only
+/// what one read brought is kept for it meanwhile. C-08: it does not count as dead while it is made to wait.
 #[tokio::test(start_paused = true)]
 async fn too_fast_is_slowed_down() {
     let hub = Hub::new();
@@ -191,7 +191,7 @@ async fn authentication_in_time() {
     assert_eq!(hub.connection_count(), 2);
 }
 
-/// O1: a limit on silence: messages either way put it off, pings do not.
+/// O1: a limit on silence: messages either way reset it, pings do not.
 #[tokio::test(start_paused = true)]
 async fn idle_limit() {
     let (hub, mut log, server) = fixture(|limits| limits.idle = Some(Duration::from_secs(60)));
@@ -217,7 +217,7 @@ async fn idle_limit() {
     assert_eq!(log.disconnect().await, (id, Reason::Idle));
 }
 
-/// O1: a frozen peer is pinged and gone within ping and timeout; one that answers stays.
+/// O1: a frozen peer is pinged, and dropped within ping interval plus timeout; one that answers stays.
 #[tokio::test(start_paused = true)]
 async fn dead_peers_are_dropped() {
     let hub = Hub::new();
@@ -246,7 +246,7 @@ async fn dead_peers_are_dropped() {
     assert_eq!(hub.connection_count(), 1);
 }
 
-/// A5: a client that stalls in its request is dropped at the limit: 10 s, or what is set.
+/// A5: a client that stalls in its request is dropped at the limit: 10 s by default, or as configured.
 #[tokio::test(start_paused = true)]
 async fn handshake_timeout() {
     for set in [None, Some(Duration::from_secs(3))] {

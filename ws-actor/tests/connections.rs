@@ -1,4 +1,4 @@
-//! Connections over real sockets: events, sends, closes, and that none harms another.
+//! Connections over real sockets: events, sends, closes, and that no connection harms another.
 
 mod support;
 
@@ -150,7 +150,7 @@ async fn close_from_anywhere() {
     }
 }
 
-/// B8: a peer that does not answer the close is cut when the close timeout is over, whether it reads or not.
+/// B8: a peer that does not answer the close is dropped when the close timeout is over, whether it reads or not.
 #[tokio::test]
 async fn close_is_bounded() {
     let hub = Hub::new();
@@ -175,7 +175,7 @@ async fn close_is_bounded() {
     }
 }
 
-/// B3: each way of ending is told apart.
+/// B3: each way of ending is reported as itself.
 #[tokio::test]
 async fn reasons() {
     let (hub, mut log, addr) = serve(false).await;
@@ -209,7 +209,7 @@ async fn reasons() {
     until("all are gone", || hub.connection_count() == 0).await;
 }
 
-/// B10: sends to what is gone or never was are errors.
+/// B10: sends to a connection that is gone or never existed are errors.
 #[tokio::test]
 async fn dead_ids() {
     let (hub, mut log, addr) = serve(false).await;
@@ -269,7 +269,7 @@ impl WsActor for Talkative {
     }
 }
 
-/// B5: a client that asks much at once and reads every answer is not taken for a slow one, though its actor has more
+/// B5: a client that asks for much at once and reads every answer does not count as slow, though its actor has more
 /// answers than the outbox holds, in messages or in bytes, before the connection's task has run.
 #[tokio::test]
 async fn a_burst_is_not_slowness() {
@@ -342,7 +342,7 @@ fn payloads_have_owners() {
     assert_eq!(wait.recv_timeout(support::LONG), Ok(()), "something waits for itself");
 }
 
-/// B13: a socket that takes no byte for the write timeout is cut, even if the outbox has room.
+/// B13: a socket that takes no byte for the write timeout is dropped, even if the outbox has room.
 #[tokio::test]
 async fn write_timeout() {
     let hub = Hub::new();
@@ -383,7 +383,7 @@ fn slow(hub: &Hub) -> (Target, mpsc::Sender<()>, mpsc::UnboundedReceiver<Message
     (target, go, seen)
 }
 
-/// B5: a slow actor stops the reading of its clients, with nothing lost, and not the writing to them.
+/// B5: a slow actor stops reading from its clients, with nothing lost, but not writing to them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_actor_stops_the_reading_only() {
     const MESSAGES: usize = 600;
@@ -451,7 +451,7 @@ async fn a_stuck_actor_is_not_waited_for() {
     until("it is gone", || hub.connection_count() == 0).await;
 }
 
-/// B3, DESIGN: a handler that panics costs only its own actor's connections, which are closed with 1011.
+/// B3: a handler that panics costs only its own actor's connections, which are closed with 1011.
 #[tokio::test]
 async fn a_panic_is_contained() {
     let hub = Hub::new();
@@ -481,7 +481,7 @@ async fn a_panic_is_contained() {
     witness(&hub, "bad", true);
 }
 
-/// B3: an actor that stops is told of the end of each of its connections, once.
+/// B3: an actor that stops is told of each of its connections' end, once.
 #[tokio::test]
 async fn stop_ends_in_order() {
     let (hub, mut log, addr) = serve(false).await;
@@ -533,7 +533,7 @@ impl WsActor for Greeter {
     }
 }
 
-/// D1, D2, D4: a room over sockets: joined at connect, spoken to, left at disconnect.
+/// D1, D2, D4: a room over sockets: joined at connect, broadcast to, left at disconnect.
 #[tokio::test]
 async fn a_room_over_sockets() {
     let hub = Hub::new();

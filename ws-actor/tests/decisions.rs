@@ -1,4 +1,4 @@
-//! Decisions before the 101: which client comes to which actor, and with what.
+//! Decisions before the 101: which client is given to which actor, and with what values.
 
 mod support;
 
@@ -94,7 +94,7 @@ async fn rejections() {
 }
 
 /// A12, B12: the decision chooses actor, topic and values, and nothing of it reaches the client but the subprotocol;
-/// B1: what it chose comes with Connect and stays to be seen.
+/// B1: what it chose comes with Connect and can be read later.
 #[tokio::test]
 async fn terms() {
     let hub = Hub::new();
@@ -132,7 +132,7 @@ async fn terms() {
     assert_eq!(chat.rest().len(), 0);
 }
 
-/// A11: a decision that panics, takes too long, or answers what may not be sent concerns its client alone, which gets
+/// A11: a decision that panics, takes too long, or answers what may not be sent affects only its own client, which gets
 /// an answer.
 #[tokio::test]
 async fn decisions_that_fail() {
@@ -175,7 +175,7 @@ async fn decisions_that_fail() {
     until("nothing is left", || hub.connection_count() == 0).await;
 }
 
-/// B15: counters move with the traffic, and tell whole messages and their bytes.
+/// B15: counters move with the traffic, and count whole messages and their bytes.
 #[tokio::test]
 async fn counters() {
     let (hub, mut log, addr) = serve(true).await;
@@ -247,8 +247,8 @@ async fn heartbeats() {
     }
 }
 
-/// C2: a pool of named actors is dealt round robin: 1 to h1, 2 to h2, 3 to h3, 4 to h1. C3: a connection stays with its
-/// actor. A member that ends is passed over, and has its turn again when the name is taken anew.
+/// C2: connections go round robin to a pool of named actors: 1 to h1, 2 to h2, 3 to h3, 4 to h1. C3: a connection stays with
+/// its actor. A member that ends is passed over, and gets its turn again when the name is taken again.
 #[tokio::test]
 async fn pools() {
     let hub = Hub::new();
@@ -286,7 +286,7 @@ async fn pools() {
     log.connect().await;
 }
 
-/// Tells what it is told of values.
+/// Reports the values that it is given.
 struct Values(mpsc::UnboundedSender<(Meta, Option<&'static str>)>);
 
 impl WsActor for Values {

@@ -1,4 +1,4 @@
-//! permessage-deflate: what is agreed on by each way to upgrade, what a broadcast costs, and what idle connections keep.
+//! permessage-deflate: what each way to upgrade agrees on, what a broadcast costs, and what idle connections keep.
 #![cfg(feature = "deflate")]
 
 mod support;
@@ -60,7 +60,7 @@ impl AsyncWrite for Tap {
 struct Peer {
     ws: WebSocket<Tap>,
     read: Arc<AtomicUsize>,
-    /// What the server answered to the offer.
+    /// The server's answer to the offer.
     line: Option<String>,
 }
 
@@ -97,7 +97,7 @@ impl Peer {
         assert!(self.text().await == text);
     }
 
-    /// Bytes that have come since this was last asked.
+    /// Bytes received since the last call.
     fn bytes(&self) -> usize {
         self.read.swap(0, Ordering::SeqCst)
     }
@@ -110,7 +110,7 @@ fn client(takeover: bool, bits: u8) -> Option<Settings> {
     Some(settings)
 }
 
-/// A server's settings with the largest windows, and the pool that tells what it compresses.
+/// A server's settings with the largest windows, and the pool that reports what it compresses.
 fn server() -> (Settings, Pool) {
     let (mut settings, pool) = (Settings::client(), Pool::new(PoolLimits::new()));
     settings.pool = Some(pool.clone());
@@ -125,7 +125,7 @@ async fn serve(route: Route) -> (Hub, SocketAddr) {
     (hub, addr)
 }
 
-/// Text that shrinks, but not to nothing, and refers to itself at all distances.
+/// Text that compresses, but not to nothing, and repeats itself at all distances.
 fn words(len: usize, seed: usize) -> String {
     let (mut text, mut x) = (String::new(), seed);
     while text.len() < len {
@@ -141,7 +141,7 @@ async fn page(_: http::Request<hyper::body::Incoming>) -> http::Response<String>
 }
 
 /// A6: agreed on where the route has it on, by the server's own upgrade, by one on a kept connection, and by one that
-/// another HTTP server hands over; messages of all sizes come back, and are compressed on their way.
+/// another HTTP server hands over; messages of all sizes come back, and are compressed when sent.
 #[tokio::test]
 async fn negotiated_by_every_upgrade() {
     let hub = Hub::new();
@@ -182,8 +182,8 @@ async fn negotiated_by_every_upgrade() {
     }
 }
 
-/// A6: off means not offered an answer, and a compressed frame is a violation; on is on only for clients that offer it.
-/// A route's own word counts more than the server's, in whatever order they are said.
+/// A6: off means that an offer is not agreed to, and a compressed frame is a violation; on applies only to clients that
+/// offer it. A route's setting overrides the server's, in whatever order they are set.
 #[tokio::test]
 async fn off_means_off() {
     let hub = Hub::new();
@@ -293,7 +293,7 @@ async fn nothing_is_compressed_for_nobody() {
 }
 
 /// A6, F-06: a large message for many is one compressed frame that all share, and leaves in fragments, so that a pong can
-/// overtake; the bit that marks it stands on the first.
+/// overtake; the bit that marks it is set on the first.
 #[tokio::test]
 async fn a_large_shared_frame_is_cut() {
     let (settings, pool) = server();
@@ -322,8 +322,8 @@ async fn a_large_shared_frame_is_cut() {
     assert_eq!(pool.lent().deflaters_taken, 1);
 }
 
-/// DN-20, A6: compression state that lies idle goes back to its pool, while the connection waits; what it says next still
-/// refers to what it said before.
+/// DN-20, A6: idle compression state goes back to its pool while the connection waits; its next message still refers to
+/// earlier ones.
 #[tokio::test]
 async fn idle_state_is_parked() {
     let text = words(1_000, 5);

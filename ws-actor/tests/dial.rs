@@ -1,4 +1,5 @@
-//! Connections that are dialled, over real sockets: the same events and sends as those that come, errors at once, options.
+//! Connections that are dialled, over real sockets: the same events and sends as for accepted ones, immediate errors,
+//! options.
 
 mod support;
 
@@ -26,7 +27,7 @@ async fn message(log: &mut Log) -> Message {
     }
 }
 
-/// K1: a dial that fails is an error at once, and each kind is told apart.
+/// K1: a dial that fails is an error at once, and each kind of failure can be told from the others.
 #[tokio::test]
 async fn failures_are_told_apart() {
     let hub = Hub::new();
@@ -91,8 +92,8 @@ async fn no_target() {
     assert!(log.rest().is_empty());
 }
 
-/// K1: dialled first, attached after; what the server says meanwhile is not lost. Dropped or stopped unattached, it is
-/// closed as one should.
+/// K1: dialled first, attached afterwards; what the server sends meanwhile is not lost. Dropped or stopped unattached, it is
+/// closed cleanly.
 #[tokio::test]
 async fn dial_first_attach_after() {
     let (hub, mut log, addr) = serve(false).await;
@@ -177,7 +178,7 @@ async fn one_actor_serves_both_kinds() {
     assert_eq!(hub.connections(), [came.id]);
 }
 
-/// K3: header fields and subprotocols are sent; the subprotocol that was chosen is told; so are limits kept.
+/// K3: header fields and subprotocols are sent; the chosen subprotocol is reported; and limits are enforced.
 #[tokio::test]
 async fn options() {
     let hub = Hub::new();
@@ -227,7 +228,7 @@ async fn options() {
     assert!(matches!(error, ConnectError::Request(_)), "{error}");
 }
 
-/// K3, B13: a dialled connection's outbox is bounded, and a server that takes nothing is cut by the write timeout.
+/// K3, B13: a dialled connection's outbox is bounded, and a server that takes nothing is dropped by the write timeout.
 #[tokio::test]
 async fn write_timeout_and_outbox() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -253,7 +254,7 @@ async fn write_timeout_and_outbox() {
     assert_eq!(log.disconnect().await, (id, Reason::SlowConsumer));
 }
 
-/// K1, K4: what was dialled can be stopped, and says so; without a wish to reconnect, a loss is the end.
+/// K1, K4: a dialled connection can be stopped, and reports it; without reconnection, a loss is the end.
 #[tokio::test]
 async fn stop_and_loss() {
     let (hub, mut log, addr) = serve(false).await;

@@ -1,4 +1,4 @@
-//! permessage-deflate where this program is the client.
+//! permessage-deflate on connections that this program dials.
 #![cfg(feature = "deflate")]
 
 mod support;
@@ -67,7 +67,7 @@ fn counting(addr: SocketAddr, count: &Arc<AtomicU64>) -> Connector {
     })
 }
 
-/// A6: compression is a matter of each dial: on, it is offered, agreed on and used both ways; off, it is not offered; a
+/// A6: compression is set per dial: on, it is offered, agreed on and used both ways; off, it is not offered; a
 /// route without it does not agree. What arrives is the same in any case.
 #[tokio::test]
 async fn per_dial() {
@@ -120,7 +120,7 @@ async fn per_dial() {
     }
 }
 
-/// A6, K1: dropped while the server compresses what is never read, an unattached connection still ends as one should.
+/// A6, K1: dropped while the server compresses what is never read, an unattached connection still ends cleanly.
 #[tokio::test]
 async fn dropped_unattached() {
     let hub = Hub::new();

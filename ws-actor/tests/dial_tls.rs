@@ -27,7 +27,7 @@ fn client() -> Arc<ClientConfig> {
     Arc::new(client_config(roots).unwrap())
 }
 
-/// Echoes over TLS; tells its port.
+/// Echoes over TLS; returns its port.
 async fn echo() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

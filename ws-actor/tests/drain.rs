@@ -26,11 +26,11 @@ struct Echo {
 
 #[derive(Default)]
 struct Book {
-    /// Connections that it has heard of.
+    /// Connections that it was told of.
     met: usize,
-    /// Messages that came.
+    /// Messages received.
     came: u64,
-    /// Messages that connections took.
+    /// Messages that connections accepted.
     accepted: u64,
     log: Vec<String>,
 }
@@ -150,7 +150,7 @@ async fn in_order() {
     assert!(hub.lookup("echo").is_none());
 }
 
-/// O2: neither a client that reads nothing, nor an actor that hangs, nor a request without end outlasts the deadline.
+/// O2: neither a client that reads nothing, nor an actor that hangs, nor an endless request outlasts the deadline.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_deadline_holds() {
     let hub = Hub::new();
@@ -189,7 +189,7 @@ async fn the_deadline_holds() {
     assert!(waits.is_at_end().await);
 }
 
-/// O2: a request that is never answered does not take the time of actors that would end at once.
+/// O2: a request that is never answered does not delay actors that would end at once.
 #[tokio::test]
 async fn http_leaves_time_for_actors() {
     let hub = Hub::new();
@@ -214,7 +214,7 @@ async fn http_leaves_time_for_actors() {
     assert!(waits.is_at_end().await);
 }
 
-/// O2: a client that never answers the close frame is cut; one that leaves by itself meanwhile is not.
+/// O2: a client that never answers the close frame is dropped; one that leaves by itself meanwhile is not.
 #[tokio::test]
 async fn clients_of_all_kinds() {
     let hub = Hub::new();
@@ -240,7 +240,7 @@ async fn clients_of_all_kinds() {
     assert!(matches!(log.disconnect().await.1, Reason::Peer(_) | Reason::Local(_)));
 }
 
-/// O2, K4: connections that were dialled are closed as the others, and not dialled again: neither one that waits to be,
+/// O2, K4: dialled connections are closed like the others, and not dialled again: neither one that waits to be redialled,
 /// nor one that would be.
 #[tokio::test]
 async fn dialled_connections() {
@@ -285,7 +285,7 @@ struct Heard {
     code: Option<u16>,
 }
 
-/// Sends a message every 10 ms until the server closes, and answers that.
+/// Sends a message every 10 ms until the server closes, and answers the close.
 async fn client(addr: SocketAddr, sent: Arc<AtomicU64>) -> Heard {
     let client = Client::open(addr, "/ws").await;
     let (mut read, mut write) = client.io.into_split();
@@ -331,7 +331,7 @@ async fn client(addr: SocketAddr, sent: Arc<AtomicU64>) -> Heard {
     heard
 }
 
-/// So many clients send a hundred messages a second each, for so long; then the service shuts down.
+/// This many clients send a hundred messages per second each, for this long; then the service shuts down.
 async fn under_load(clients: usize, load: Duration) {
     let hub = Hub::new();
     let (target, book) = echo(&hub, "echo", None);
@@ -377,8 +377,8 @@ async fn under_load(clients: usize, load: Duration) {
     assert!(accepted >= clients as u64, "each was told of the end, at least");
 }
 
-/// O2: what was accepted arrives, however much is sent meanwhile. `DRAIN_CLIENTS` says how many there are, and `.ci/run
-/// drain` that they are a thousand.
+/// O2: what was accepted arrives, however much is sent meanwhile. `DRAIN_CLIENTS` sets the number of clients; `.ci/run
+/// drain` sets it to a thousand.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost() {
     match std::env::var("DRAIN_CLIENTS").ok().and_then(|text| text.parse().ok()) {

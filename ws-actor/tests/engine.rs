@@ -1,4 +1,4 @@
-//! The engine: what a Hub asks of it, and that it asks nothing else.
+//! The engine: what a Hub asks of it, and that the Hub asks nothing else.
 
 mod support;
 
@@ -10,7 +10,7 @@ use ws_actor::{
     CloseFrame, ConnId, Engine, Hub, Local, NodeId, Outgoing, RetargetError, Route, SendError, Server,
 };
 
-/// Writes down what it is asked, in place of other nodes.
+/// An engine that records what it is asked, in place of other nodes.
 #[derive(Clone)]
 struct Recorder {
     node: NodeId,
@@ -55,7 +55,7 @@ impl Engine for Recorder {
     }
 }
 
-/// N1, N2, N3: ids bear the engine's node; what concerns others goes to the engine, and nothing else does.
+/// N1, N2, N3: IDs carry the engine's node; what concerns other nodes goes to the engine, and nothing else does.
 #[tokio::test]
 async fn what_concerns_others() {
     let engine = Recorder::new();
@@ -97,7 +97,8 @@ async fn what_concerns_others() {
     assert_eq!(engine.take(), ["leave room"]);
 }
 
-/// N2: with members that join and leave at the same time, an engine hears of it in turns, and right in the end.
+/// N2: with members that join and leave at the same time, an engine is told of each in turn, and has the right result in the
+/// end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn joins_and_leaves_alternate() {
     let engine = Recorder::new();
@@ -128,7 +129,7 @@ async fn joins_and_leaves_alternate() {
     assert_eq!((inhabited["a"], inhabited["b"]), (true, false));
 }
 
-/// B10, N3: an id of an earlier start names nothing, whatever is asked of it.
+/// B10, N3: an ID from an earlier start names nothing, whatever is asked of it.
 #[tokio::test]
 async fn ids_of_an_earlier_start() {
     let kept = {

@@ -1,4 +1,4 @@
-//! What errors say, and what their chains add to it.
+//! The texts of errors, and what their chains add.
 
 use std::error::Error;
 use std::io;
@@ -62,7 +62,7 @@ fn all() -> Vec<Box<dyn Error>> {
     all
 }
 
-/// K1: an error's own text has all of it, and its chain says nothing twice.
+/// K1: an error's own text is complete, and its chain repeats nothing.
 #[test]
 fn nothing_is_said_twice() {
     let mut texts = Vec::new();

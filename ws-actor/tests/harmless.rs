@@ -15,7 +15,7 @@ use ws_actor::{
 };
 
 /// B14: closures that are told of refusals and failures may panic, as `eprintln!` does when its pipe is closed: the
-/// client is answered and the actor told all the same.
+/// client is still answered and the actor still told.
 #[tokio::test]
 async fn logs_that_panic() {
     let (hub, told) = (Hub::new(), Arc::<AtomicU64>::default());
@@ -81,8 +81,8 @@ impl WsActor for Keeper {
     }
 }
 
-/// B14, C8: casts and timers that an actor did not live to see are dropped when it ends, and may panic then: its end is
-/// told, its connections are closed, and an actor that stops is told of theirs.
+/// B14, C8: casts and timers that an actor did not get to are dropped when it ends, and may panic then: its end is
+/// reported, its connections are closed, and an actor that stops is told of theirs.
 #[tokio::test]
 async fn values_that_nobody_takes() {
     let table = [

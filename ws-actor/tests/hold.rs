@@ -1,7 +1,8 @@
-//! Many connections that do nothing: what each takes, and what it costs one of them to open and to be answered.
+//! Many idle connections: the memory of each, and how long one of them takes to open and to be answered.
 //!
 //! `HOLD_CONNECTIONS` chooses another number; each takes two file descriptors here, and there are fewer where a process may
-//! open few. `target/peak/hold --check` of the benches holds ten thousand, and the bars themselves, from another process.
+//! open only few. `target/peak/hold --check` of the benches holds ten thousand against the limits themselves, from another
+//! process.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -24,8 +25,8 @@ impl WsActor for Echo {
     }
 }
 
-/// O6: ten thousand connections and more of about 4 KB each, opened in 1 to 2 ms, answered in half a millisecond. Of times
-/// that of the quickest tenth is held against ten times that, for nobody knows what else the machine does; and of the later
+/// O6: ten thousand connections and more of about 4 KB each, opened in 1 to 2 ms, answered in half a millisecond. Of the
+/// times, the quickest tenth's is compared with ten times the limit, since the machine may be busy; and only of the later
 /// half, when many are open.
 #[test]
 fn many_connections() {
@@ -86,7 +87,7 @@ fn timed(what: impl FnOnce()) -> Duration {
     start.elapsed()
 }
 
-/// What is not disturbed: the longest that one in ten of the later half took.
+/// An undisturbed time: the longest among the quickest tenth of the later half.
 fn typical(times: impl Iterator<Item = Duration>) -> Duration {
     let mut times: Vec<_> = times.collect();
     times.drain(..times.len() / 2);
@@ -94,14 +95,14 @@ fn typical(times: impl Iterator<Item = Duration>) -> Duration {
     times[times.len() / 10]
 }
 
-/// How many files this process may open.
+/// Maximum number of files that this process may open.
 fn open_files() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
     line.split_whitespace().next().unwrap().parse().unwrap_or(usize::MAX)
 }
 
-/// Bytes of this process that are in memory.
+/// Resident memory of this process, in bytes.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

@@ -18,7 +18,7 @@ use support::{Client, listen, soon, upgrade, witness};
 use tokio::sync::mpsc;
 use ws_actor::{Ends, Hub, Route, Server};
 
-/// A body that says what is put into a channel.
+/// A body that consists of what is put into a channel.
 struct Pieces(mpsc::UnboundedReceiver<&'static str>);
 
 impl Body for Pieces {
@@ -122,7 +122,7 @@ impl tower_service::Service<http::Request<hyper::body::Incoming>> for Broken {
     }
 }
 
-/// A1: a service that fails is a 500, and no loss of the connection.
+/// A1: a service that fails is a 500, without loss of the connection.
 #[tokio::test]
 async fn services_that_fail() {
     for is_ready in [false, true] {
@@ -134,7 +134,7 @@ async fn services_that_fail() {
     }
 }
 
-/// A1: an axum server that runs already hands its upgrades over, and keeps the rest.
+/// A1: an existing axum server hands its upgrades over, and keeps the rest.
 #[tokio::test]
 async fn hand_over_from_axum() {
     let hub = Hub::new();

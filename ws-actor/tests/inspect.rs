@@ -1,4 +1,4 @@
-//! One connection, looked at.
+//! Inspecting one connection.
 
 mod support;
 

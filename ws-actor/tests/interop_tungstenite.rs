@@ -18,7 +18,7 @@ use ws_actor::{
 
 type Peer = WebSocketStream<TcpStream>;
 
-/// Longer than a test waits for anything.
+/// Longer than any wait in these tests.
 const FOR_EVER: Duration = Duration::from_secs(3_600);
 
 /// Every form of the length, and messages of more than one fragment: those of over 256 KiB.
@@ -37,7 +37,7 @@ async fn next(peer: &mut Peer) -> Theirs {
     soon(peer.next()).await.expect("the connection is open").expect("a frame that it takes")
 }
 
-/// A connection of theirs to an actor that echoes.
+/// Their connection to an actor that echoes.
 async fn client_of_an_actor() -> (Hub, Log, Peer, ConnId) {
     let hub = Hub::new();
     let (target, mut log) = witness(&hub, "echo", true);
@@ -53,7 +53,7 @@ async fn client_of_an_actor() -> (Hub, Log, Peer, ConnId) {
     (hub, log, peer, connect.id)
 }
 
-/// A connection of an actor's that echoes to a server of theirs.
+/// An echoing actor's connection to their server.
 async fn server_of_an_actor() -> (Hub, Log, Peer, Dialled) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("ws://{}/", listener.local_addr().expect("bound"));
@@ -80,7 +80,7 @@ fn large() -> OutboxLimits {
     limits
 }
 
-/// Text and binary of all lengths, whole and in fragments with a ping between, come back as they were.
+/// Text and binary of all lengths, whole and in fragments with a ping between, come back unchanged.
 async fn exchange(peer: &mut Peer) {
     for text in texts() {
         peer.send(Theirs::text(text.clone())).await.expect("open");
@@ -101,7 +101,7 @@ async fn exchange(peer: &mut Peer) {
     assert_eq!(next(peer).await, Theirs::text("grüße, 世界"));
 }
 
-/// K5: their client and an actor's server, their server and an actor that dials: everything arrives as it was.
+/// K5: their client and an actor's server, their server and an actor that dials: everything arrives unchanged.
 #[tokio::test]
 async fn messages_both_ways() {
     let (_hub, _log, mut peer, _) = client_of_an_actor().await;

@@ -1,4 +1,5 @@
-//! Large messages, and what they cost: counted by the allocator. One test, for it counts all that the process allocates.
+//! Large messages, and what they cost: counted by the allocator. A single test, since it counts all that the process
+//! allocates.
 
 #[path = "../../ws-core/tests/counting/mod.rs"]
 mod counting;
@@ -15,12 +16,12 @@ use ws_core::frame::Opcode;
 const MIB: usize = 1 << 20;
 const LEN: usize = 64 * MIB;
 
-/// What stands at this place of the message.
+/// The byte at this position of the message.
 fn byte(at: usize) -> u8 {
     (at ^ (at >> 8) ^ (at >> 16)) as u8
 }
 
-/// Checks what it is given and tells how much that was.
+/// Checks what it is given and reports how much that was.
 struct Check {
     at: usize,
     parts: usize,
@@ -50,7 +51,7 @@ impl WsActor for Check {
     }
 }
 
-/// B16: 64 MiB arrive byte for byte. Whole, for the bytes of at most two buffers and with no copy but those of growing;
+/// B16: 64 MiB arrive byte for byte. Whole, with the bytes of at most two buffers and no copies except those of growing;
 /// in parts, in what an actor's mailbox holds (8 MiB) and a buffer, however long the message is.
 #[tokio::test]
 async fn large_binary() {

@@ -24,7 +24,7 @@ enum Kill {
     Violation,
     /// The program closes it, and the client may not answer.
     Hub { answers: bool },
-    /// Its outbox runs over.
+    /// Its outbox overflows.
     Flood,
     /// The client never ends it; the end of the runtime does.
     Runtime,

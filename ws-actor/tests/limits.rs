@@ -1,4 +1,4 @@
-//! Limits: how many connections there are, from whom, and what each may do.
+//! Limits: the number of connections, in all and per client, and what each may do.
 
 mod support;
 
@@ -29,7 +29,7 @@ async fn ask(addr: SocketAddr, path: &str) -> Result<Client, support::Response> 
     if response.status == 101 { Ok(client) } else { Err(response) }
 }
 
-/// A 503 before any upgrade, that says when to come again and why.
+/// A 503 before any upgrade, that says when to retry and why.
 async fn is_full(addr: SocketAddr, path: &str, why: &str) {
     let Err(response) = ask(addr, path).await else { panic!("{path} has a place") };
     assert_eq!(response.status, 503);
@@ -37,7 +37,7 @@ async fn is_full(addr: SocketAddr, path: &str, why: &str) {
     assert!(response.body.contains(why), "{}", response.body);
 }
 
-/// Connects once there is a place: a server hears of a client's end a moment after it.
+/// Connects once there is a place: a server learns of a client's end a moment after it.
 async fn eventually(addr: SocketAddr, path: &str) -> Client {
     soon(async {
         loop {
@@ -83,7 +83,7 @@ async fn connections_are_counted() {
     let _ann = eventually(addr, "/user/ann").await;
 }
 
-/// A8: connections of one address are counted, whichever family the socket says it is of.
+/// A8: connections from one address are counted together, whichever address family its socket reports.
 #[tokio::test]
 async fn addresses_are_counted() {
     let hub = Hub::new();
@@ -153,7 +153,7 @@ async fn failed_attempts_free_their_places() {
     }
 }
 
-/// A8: the place of a client that goes away while it is decided upon is free at once, not when the decision is made.
+/// A8: the place of a client that leaves during the decision is free at once, not when the decision is made.
 #[tokio::test]
 async fn a_vanished_client_frees_its_place() {
     let hub = Hub::new();
@@ -192,7 +192,7 @@ async fn from(ip: Ipv4Addr, to: SocketAddr) -> TcpStream {
     soon(socket.connect(to)).await.unwrap()
 }
 
-/// A8: clients that come and are killed at any moment, in their request, while they are decided upon, while open: the
+/// A8: clients connect and are killed at any moment, in their request, during the decision, while open: the
 /// limits hold, and in the end every place is free.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_place_is_lost() {
@@ -335,7 +335,7 @@ async fn users_named_later() {
     assert_eq!(hub.authenticate(other, Some("bob")), Ok(()));
 }
 
-/// A9: a message over the route's limit, or over the server's where the route says nothing, closes with 1009 at the frame
+/// A9: a message over the route's limit, or over the server's where the route sets none, closes with 1009 at the frame
 /// head that says so.
 #[tokio::test]
 async fn message_sizes() {

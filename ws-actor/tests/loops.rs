@@ -1,5 +1,5 @@
-//! What is special about connections on loops: which ones are, what they are held to by the loops' clock, when the
-//! loops end. What they have in common with others is tested by `on_loops.rs`.
+//! Connections on loops: which ones are, their deadlines by the loops' clock, when the loops end. What they have in common
+//! with others is tested by `on_loops.rs`.
 
 mod support;
 
@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use ws_actor::{Drain, Hub, Limits, Loops, OverRate, Rate, RateLimit, Reason, Relay, Route, Server, WsActor};
 use ws_core::frame::Opcode;
 
-/// One at a time, for some count threads.
+/// Runs one test at a time, since some count threads.
 static TURN: Mutex<()> = Mutex::const_new(());
 
 fn limits(set: impl FnOnce(&mut Limits)) -> Limits {
@@ -22,7 +22,7 @@ fn limits(set: impl FnOnce(&mut Limits)) -> Limits {
     limits
 }
 
-/// How many threads of loops there are.
+/// The number of loop threads.
 fn threads() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").expect("Linux").flatten();
     let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
@@ -176,7 +176,7 @@ impl WsActor for Heart {
     }
 }
 
-/// C6: heartbeats come at their times, and not faster, from a connection at rest.
+/// C6: heartbeats of an idle connection come at their interval, and not faster.
 #[tokio::test]
 async fn heartbeats() {
     let _turn = TURN.lock().await;

@@ -1,4 +1,4 @@
-//! Servers as data.
+//! Servers described as data.
 
 mod support;
 
@@ -8,7 +8,7 @@ use ws_actor::{
     Response, RouteSpec, SpawnError, Upgrade, Value, WsActor,
 };
 
-/// Says its name, and what it knows of a new connection.
+/// Sends its name, and what it knows of a new connection.
 struct Greeter {
     greeting: String,
     seen: u64,
@@ -62,7 +62,7 @@ fn manifest() -> Manifest {
     manifest
 }
 
-/// C11: everything starts by itself: the port, the actors of their configuration, the routes with their decisions, limits,
+/// C11: everything is started: the port, the actors of their configuration, the routes with their decisions, limits,
 /// topics and values.
 #[tokio::test]
 async fn starts_by_itself() {
@@ -91,7 +91,8 @@ async fn starts_by_itself() {
     soon(listening.stopped()).await;
 }
 
-/// C11, C4: what cannot be started says what is wrong with it, and leaves nothing behind: no actor, no port.
+/// C11, C4: a configuration that cannot be started is reported with the reason, and leaves nothing behind: no actor, no
+/// port.
 #[tokio::test]
 async fn all_or_nothing() {
     let hub = Hub::new();

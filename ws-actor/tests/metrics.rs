@@ -1,4 +1,4 @@
-//! Metrics: counts that match what was done, and text that a collector takes.
+//! Metrics: counts that match what was done, and text that a collector accepts.
 
 mod support;
 

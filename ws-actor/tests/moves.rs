@@ -1,4 +1,4 @@
-//! Live connections that move between actors, and whose terms change.
+//! Live connections that move between actors, and whose settings change.
 
 mod support;
 
@@ -65,7 +65,7 @@ impl WsActor for Scribe {
         self.note(Seen::Disconnect(gone.id, gone.reason));
     }
 
-    /// Hands all over and stops.
+    /// Hands all its connections over and stops.
     async fn cast(&mut self, cx: &mut Context<Self>, relay: Relay) {
         for id in cx.hub().connections() {
             let _ = cx.retarget(id, relay.clone());
@@ -156,8 +156,8 @@ async fn a_thousand_moves_in_a_flood() {
     assert_eq!(check(&book, 1), (FLOOD as usize, 1_000));
 }
 
-/// C7: an actor that hands its connections over and stops loses none of them, and none of their messages: those that wait
-/// in its mailbox it still gets, those in a connection's hand go to the successor.
+/// C7: an actor that hands its connections over and stops loses none of them, and none of their messages: it still gets
+/// those in its mailbox; those still held by a connection go to the successor.
 #[tokio::test]
 async fn hand_over_and_stop() {
     let hub = Hub::new();
@@ -190,7 +190,7 @@ async fn hand_over_and_stop() {
     assert_eq!(check(&book, 8), (8 * 150, 8));
 }
 
-/// C7, C8: after a move, the end of the old actor is not the connection's, and that of the new one is.
+/// C7, C8: after a move, the old actor's end does not end the connection, and the new one's does.
 #[tokio::test]
 async fn ends_of_actors() {
     let hub = Hub::new();
@@ -216,7 +216,7 @@ async fn ends_of_actors() {
     assert_eq!(hub.retarget(connect.id, Relay::new().topic("x")), Err(RetargetError::NotFound));
 }
 
-/// C7: a connection that ends while its old actor is busy is told of to the one that it was on its way to, in order.
+/// C7: the end of a connection that ends while its old actor is busy is reported to the one it was moving to, in order.
 #[tokio::test]
 async fn ends_on_the_way() {
     let hub = Hub::new();
@@ -236,7 +236,7 @@ async fn ends_on_the_way() {
     assert_eq!(book.lock().unwrap().iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 0, 0, 1, 1]);
 }
 
-/// C7: an old actor that does not come to the Disconnect in time is as one that takes no messages.
+/// C7: an old actor that does not handle the Disconnect in time is treated like one that takes no messages.
 #[tokio::test]
 async fn old_actors_that_hang() {
     let hub = Hub::new();
@@ -254,7 +254,7 @@ async fn old_actors_that_hang() {
     assert_eq!(client.close_frame().await.0, 1013);
 }
 
-/// C4, C7: where a move cannot go, the connection stays.
+/// C4, C7: if a move is not possible, the connection stays.
 #[tokio::test]
 async fn moves_to_nowhere() {
     let hub = Hub::new();

@@ -57,7 +57,7 @@ fn lines(hub: &Hub) -> Receiver<String> {
     lines
 }
 
-/// O4: what happens is told, in order; the shutdown waits for it, and the observer ends with the Hub.
+/// O4: events are reported in order; the shutdown waits for the observer, and the observer ends with the Hub.
 #[tokio::test]
 async fn what_happens() {
     let hub = Hub::new();
@@ -108,7 +108,7 @@ async fn what_happens() {
     assert_eq!(after, Err(std::sync::mpsc::RecvTimeoutError::Disconnected), "it ends with the Hub");
 }
 
-/// Does nothing before it is let, and panics then, once.
+/// Blocks until released, then panics, once.
 struct Stuck {
     key: Receiver<()>,
     has_panicked: bool,

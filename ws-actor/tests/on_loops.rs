@@ -1,6 +1,6 @@
-//! The tests of connections over sockets once more, with the connections on loops of ws-mio.
+//! The tests of connections over sockets again, with the connections on ws-mio loops.
 //!
-//! Left out are those whose time is a paused clock, whose streams are no sockets, or that never open a connection from
+//! Left out are those that use a paused clock, whose streams are not sockets, or that never open a connection from
 //! outside; and the soak, which counts what its process has open: `soak_on_loops.rs`.
 #![allow(clippy::duplicate_mod, reason = "each of them has what the tests share")]
 

@@ -40,7 +40,7 @@ async fn parameters_in_a_path() {
     assert_eq!(seen.lock().unwrap().len(), 1);
 }
 
-/// A3: the route that is literal where others have a parameter wins, whatever the order; of equals, the first.
+/// A3: the route that has a literal where others have a parameter wins, whatever the order; of equals, the first.
 #[tokio::test]
 async fn the_most_precise_route_wins() {
     let hub = Hub::new();
@@ -84,7 +84,7 @@ async fn query_values() {
 }
 
 /// A10: the first of the server's list that the client offers; the decision may choose another; none in common is
-/// accepted without one, or refused where the route says so.
+/// accepted without one, or refused if the route says so.
 #[tokio::test]
 async fn subprotocols() {
     let hub = Hub::new();

@@ -1,4 +1,4 @@
-//! Dialled connections that are lost: which are dialled again, when, and what the actor hears. On a virtual clock, in
+//! Dialled connections that are lost: which are dialled again, when, and what the actor is told. On a virtual clock, in
 //! memory.
 
 mod support;
@@ -28,7 +28,7 @@ enum Behaviour {
     Accept,
     /// There is no server at the address.
     Unreachable,
-    /// It swallows everything.
+    /// It accepts bytes and never answers.
     Swallow,
     Answer(u16),
 }
@@ -135,8 +135,8 @@ async fn lost(log: &mut Log) -> (ConnId, Reason) {
     }
 }
 
-/// K4: the actor gets `Disconnect` for the lost one, then `Connect` for the next, under a new id and on the terms of the
-/// last; the handle shows the states that it goes through.
+/// K4: the actor gets `Disconnect` for the lost one, then `Connect` for the next, under a new ID and with the settings of
+/// the last; the handle shows each state in between.
 #[tokio::test(start_paused = true)]
 async fn disconnect_then_connect() {
     let hub = Hub::new();
@@ -215,7 +215,7 @@ async fn by_close_code() {
     assert!(log.rest().is_empty());
 }
 
-/// K4: what an attempt is answered decides whether there is another.
+/// K4: the answer to an attempt decides whether there is another.
 #[tokio::test(start_paused = true)]
 async fn by_answer() {
     let hub = Hub::new();
@@ -236,7 +236,7 @@ async fn by_answer() {
     }
 }
 
-/// K4: a stop is heeded while it waits and while it dials; it is the end at once.
+/// K4: a stop ends it at once, while it waits and while it dials.
 #[tokio::test(start_paused = true)]
 async fn stopped_between_connections() {
     let hub = Hub::new();
@@ -261,7 +261,7 @@ async fn stopped_between_connections() {
 }
 
 /// K4, C8: with its actor gone, the next connection goes to the actor that has the name by then; an actor that was given
-/// as a handle is gone for good, and there is no dial for it.
+/// as a handle is gone permanently, and nothing is dialled for it.
 #[tokio::test(start_paused = true)]
 async fn actors_that_end() {
     let hub = Hub::new();
@@ -292,7 +292,8 @@ async fn actors_that_end() {
     }
 }
 
-/// K4, O2: a Hub that shuts down closes what it has dialled, and dials no more; one that waits to dial gives up at once.
+/// K4, O2: a Hub that shuts down closes what it has dialled, and dials no more; one that is waiting to dial gives up at
+/// once.
 #[tokio::test(start_paused = true)]
 async fn shutdown() {
     let hub = Hub::new();
@@ -328,7 +329,7 @@ async fn shutdown() {
 }
 
 /// K4: no storm. A server with 1 000 clients restarts, is away for a minute, and comes back: no client dials it faster
-/// than full jitter lets it, and they come back spread out. It is dropped again at once: they do not begin anew.
+/// than full jitter lets it, and they come back spread out. They are dropped again at once: their delays do not start over.
 #[tokio::test(start_paused = true)]
 async fn no_storm() {
     const CLIENTS: usize = 1_000;

@@ -42,8 +42,8 @@ async fn http_and_websocket_on_one_port() {
     assert_eq!(http.request(post).await.body, "POST /form");
 }
 
-/// A1: an upgrade on a connection that spoke HTTP before comes to the same decision, and loses no early byte; HS-33: what
-/// follows one that is refused is not read as a request.
+/// A1: an upgrade on a connection that spoke HTTP before goes through the same decision, and loses no early byte; HS-33:
+/// what follows one that is refused is not read as a request.
 #[tokio::test]
 async fn upgrade_on_a_kept_connection() {
     let hub = Hub::new();
@@ -103,7 +103,7 @@ async fn heads_are_limited() {
     assert_eq!(Client::new(addr).await.request(&post).await.status, 200);
 }
 
-/// A1: an HTTP server that runs already hands an upgrade over.
+/// A1: an existing HTTP server hands an upgrade over.
 #[tokio::test]
 async fn hand_over_from_a_hyper_server() {
     let hub = Hub::new();
@@ -137,7 +137,7 @@ async fn hand_over_from_a_hyper_server() {
     assert!(response.head.to_ascii_lowercase().contains("upgrade: websocket"));
 }
 
-/// A1, B3: an upgrade whose response an HTTP server holds back does not stay a connection for ever, and no actor waits
+/// A1, B3: an upgrade whose response an HTTP server holds back does not remain a connection forever, and no actor waits
 /// for its end.
 #[tokio::test]
 async fn a_hand_over_that_does_not_come() {
@@ -195,7 +195,7 @@ async fn paths_lead_to_their_actors() {
     assert!(lines.iter().all(|line| line.is_ascii() && line.contains("404")), "{lines:?}");
 }
 
-/// N-08: what a client asks for is quoted in a log in part, so that no line of it is long.
+/// N-08: a client's request is only quoted in part in a log, so that no line of it is long.
 #[tokio::test]
 async fn lines_of_a_log_are_short() {
     let hub = Hub::new();
@@ -213,7 +213,8 @@ async fn lines_of_a_log_are_short() {
     assert!(longest < 2_000, "a line of {longest}");
 }
 
-/// A7, HS-34: the same host is allowed by default, and what is not is 403 before the 101, in words that name both.
+/// A7, HS-34: the same host is allowed by default, and any other is refused with 403 before the 101, with a text that names
+/// both.
 #[tokio::test]
 async fn origins() {
     let hub = Hub::new();
@@ -271,8 +272,8 @@ async fn origins() {
     assert_eq!(lines.len(), 1 + table.iter().filter(|row| row.3 == 403).count());
 }
 
-/// A13: a malformed upgrade is refused by its case, where HTTP is spoken too and where it is not; HS-33: what follows
-/// it is not read as a request.
+/// A13: a malformed upgrade is refused with its own status, where plain HTTP is also served and where it is not; HS-33: what
+/// follows it is not read as a request.
 #[tokio::test]
 async fn malformed_upgrades() {
     for beside_http in [false, true] {
@@ -383,7 +384,7 @@ async fn one_actor_for_all() {
     }
 }
 
-/// C1: several actors on a route are dealt round robin; one that ended is passed over, and without any it is 503.
+/// C1: connections go round robin to several actors on a route; one that ended is passed over, and without any it is 503.
 #[tokio::test]
 async fn dealt_round_robin() {
     let hub = Hub::new();
@@ -544,7 +545,7 @@ async fn reports_are_escaped() {
     }
 }
 
-/// A listener that is stopped takes no more, and leaves what is open alone.
+/// A stopped listener accepts no more connections, and leaves open ones alone.
 #[tokio::test]
 async fn stop_listening() {
     let hub = Hub::new();

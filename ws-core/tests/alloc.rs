@@ -153,7 +153,7 @@ fn n01_n03_allocations_are_counted() {
     }
 }
 
-/// What permessage-deflate costs: nothing before first use, nothing for a message once live, the window when parked.
+/// What permessage-deflate costs: nothing before first use, nothing per message once live, the window when parked.
 #[cfg(feature = "deflate")]
 fn deflate() {
     use ws_core::deflate::{Deflater, Inflater, Pool, PoolLimits, WindowBits};

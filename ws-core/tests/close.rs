@@ -20,7 +20,7 @@ enum Step {
     Violate(Violation),
     /// The transport ends; whether that is a clean end.
     Eof(Result<(), Failure>),
-    /// So many seconds later, `tick` says this.
+    /// This many seconds later, `tick` returns this.
     Tick(u64, Result<(), Failure>),
     /// Output is written: these frames.
     Write(Vec<(u8, Vec<u8>)>),
@@ -457,7 +457,7 @@ fn x06_unsendable_close_frames() {
     assert_eq!(frames(&drain(&mut c))[0].2, close_body(1000, &reason));
 }
 
-/// a server that goes down says 1001, or 1012 before a restart; both travel.
+/// a server that goes down sends 1001, or 1012 before a restart; both may be sent.
 #[test]
 fn x18_shutdown_codes() {
     for code in [CloseCode::GOING_AWAY, CloseCode::RESTART] {
@@ -478,7 +478,7 @@ fn x07_no_data_after_the_echo() {
     assert_eq!(c.close(T0, None), Err(SendError::Closed));
 }
 
-/// a close frame inside a fragmented message says so, in chunks too; the message is lost.
+/// a close frame inside a fragmented message is reported as such, in chunks too; the message is lost.
 #[test]
 fn x19_a_cut_message_is_told() {
     for config in [defaults(Role::Server), in_chunks(Role::Server)] {

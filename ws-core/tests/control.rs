@@ -147,7 +147,7 @@ fn c06_own_pongs_may_be_replaced() {
     assert_eq!(payloads(&drain(&mut c)), [(0x8A, b"own".to_vec())]);
 }
 
-/// C-07: an unsolicited pong is an event and no more.
+/// C-07: an unsolicited pong is an event and nothing else.
 #[test]
 fn c07_an_unsolicited_pong_gets_no_reply() {
     for role in [Role::Server, Role::Client] {

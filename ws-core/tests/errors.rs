@@ -1,4 +1,4 @@
-//! What errors say of themselves: every row of every list.
+//! The texts of errors: every row of every list.
 
 use std::collections::HashSet;
 use std::fmt::Display;

@@ -86,7 +86,7 @@ fn f07_a_message_that_the_storage_cannot_hold_is_refused() {
     }
 }
 
-/// F-07: the receiving half of a split connection says so too, and its sender is told what to send.
+/// F-07: the receiving half of a split connection reports it too, and its sender is told what to send.
 #[test]
 fn f07_half_a_session_refuses_it_too() {
     let session = Session::<[u8; 8]>::new(server());

@@ -49,7 +49,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(piece(), 0..16).prop_map(|pieces| pieces.concat())
 }
 
-/// All that a server's handshake says of these reads, and where it says it.
+/// Everything that a server's handshake reports for these reads, and where.
 fn serve(mut handshake: ServerHandshake, input: &[u8], cuts: &[usize]) -> Option<Result<String, Rejection>> {
     for end in cuts.iter().copied().chain([input.len()]) {
         match handshake.recv(Instant::ZERO, &input[..end.min(input.len())]) {
@@ -79,7 +79,7 @@ fn serve(mut handshake: ServerHandshake, input: &[u8], cuts: &[usize]) -> Option
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// F-14 for the handshake: no split changes what a server says.
+    /// F-14 for the handshake: no split changes what a server reports.
     #[test]
     fn a_server_hears_the_same_at_any_split(input in bytes(), mut cuts in proptest::collection::vec(0usize..300, 0..5)) {
         cuts.sort_unstable();
@@ -149,7 +149,7 @@ proptest! {
     }
 }
 
-/// One byte of a good head changed to any other: never a panic, and the same outcome at any split.
+/// One byte of a valid head changed to any other: never a panic, and the same outcome at any split.
 #[test]
 fn every_single_byte_may_change() {
     let head = upgrade()

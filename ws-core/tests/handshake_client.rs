@@ -1,4 +1,4 @@
-//! What a client makes of a response head: rows HC-05 to HC-18, and what is left of HC-03.
+//! How a client reads a response head: rows HC-05 to HC-18, and the rest of HC-03.
 
 use ws_core::handshake::{Body, BodyReader, HeadFault, MAX_BODY};
 use ws_core::{ClientHandshake, ClientRequest, Config, HandshakeError, Instant, Transport, Uri};
@@ -16,7 +16,7 @@ fn new(request: ClientRequest<'_>) -> ClientHandshake<'_> {
     ClientHandshake::new(Instant::ZERO, &CONFIG, request, NONCE).expect("a request that may be sent")
 }
 
-/// What came of a response.
+/// The outcome of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
     More,
@@ -66,7 +66,7 @@ fn switch(fields: &[(&str, &str)]) -> String {
 const GOOD: [(&str, &str); 3] =
     [("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", ACCEPT)];
 
-/// The outcome of a good 101 in which the field at `at` is another, or several.
+/// The outcome of a valid 101 in which the field at `at` is replaced by others.
 fn with(at: usize, fields: &[(&str, &str)]) -> Outcome {
     let mut all = GOOD.to_vec();
     all.splice(at..at + 1, fields.iter().copied());
@@ -160,7 +160,7 @@ fn hc_07_refusals() {
     assert_eq!((handshake.transport(), handshake.deadline()), (Transport::Open, None));
 }
 
-/// HC-07: a body is read as what it says, whatever pieces it comes in, and not beyond its end.
+/// HC-07: a body is read as its framing says, whatever pieces it comes in, and not beyond its end.
 #[test]
 fn hc_07_bodies() {
     for (body, input, content, complete) in [

@@ -101,7 +101,7 @@ fn hs_18_malformed() {
     assert_eq!(Rejection::Extensions.status(), 400);
 }
 
-/// HS-18: no line takes more than a walk over it, whatever it is made of.
+/// HS-18: no line takes more than one pass over it, whatever it contains.
 #[test]
 fn hs_18_long_lines() {
     for piece in [&b"a,"[..], b",", b";", b"a;", b"\"", b"\\", b"a;b=\"c\",", b"a;b;", b"a;b=\"", b" "] {

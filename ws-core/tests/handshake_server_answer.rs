@@ -1,4 +1,4 @@
-//! What a server answers, yes or no: rows HS-16, HS-17, HS-20 to HS-22, HS-32 and HS-35 to HS-38.
+//! A server's answers, acceptances and refusals: rows HS-16, HS-17, HS-20 to HS-22, HS-32 and HS-35 to HS-38.
 
 mod heads;
 
@@ -77,7 +77,7 @@ fn hs_20_success() {
     assert_ne!(accept("AQIDBAUGBwgJCgsMDQ4PEC=="), accept("AQIDBAUGBwgJCgsMDQ4PEA=="));
 }
 
-/// HS-21: a 101 has no body, and says nothing of one.
+/// HS-21: a 101 has no body, and no field about one.
 #[test]
 fn hs_21_no_body_fields() {
     let headers: &[(&str, &[u8])] = &[("Set-Cookie", b"a=b")];

@@ -1,4 +1,4 @@
-//! What a server takes for a request head: its lines, its target, its Host and its framing. Rows HS-03, HS-06, HS-07,
+//! What a server accepts as a request head: its lines, its target, its Host and its framing. Rows HS-03, HS-06, HS-07,
 //! HS-24 to HS-29 and HS-40.
 
 mod heads;
@@ -223,7 +223,7 @@ fn hs_25_to_28_strict_lines() {
     assert_eq!(fault(decided_at(format!("{start}Host: a\r\n\n").as_bytes()).1), BareLf);
 }
 
-/// HS-29: bytes above ASCII are kept as they are.
+/// HS-29: bytes above ASCII are kept unchanged.
 #[test]
 fn hs_29_obs_text() {
     let mut head = b"GET /\xff%zz\xfe HTTP/1.1\r\nHost: a\r\nX: \x80\xff\tz\r\n\r\n".to_vec();

@@ -33,7 +33,7 @@ fn hs_05_method_limit() {
     assert!(is_handed_over(format!("{} / HTTP/1.1\r\nHost: a\r\n\r\n", "M".repeat(32))));
 }
 
-/// HS-30: every limit strikes at the byte that passes it; what just fits is taken.
+/// HS-30: every limit applies at the byte that exceeds it; what just fits is accepted.
 #[test]
 fn hs_30_limits() {
     use ws_core::handshake::HeadFault::{HeadTooLong, LineTooLong, TooManyFields};

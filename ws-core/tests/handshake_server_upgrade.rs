@@ -1,4 +1,4 @@
-//! What a server takes for an upgrade: rows HS-01, HS-02, HS-08 to HS-15, HS-23 and HS-34.
+//! What a server accepts as an upgrade: rows HS-01, HS-02, HS-08 to HS-15, HS-23 and HS-34.
 
 mod heads;
 

@@ -113,7 +113,7 @@ fn messages_come_back() {
     expect(stream, &[plain(0x8A, b"hi"), plain(0x81, "grüße".as_bytes())].concat());
 }
 
-/// A close is answered, then the server hangs up; and a rule that was broken has its code.
+/// A close is answered, then the server hangs up; and a broken rule has its code.
 #[test]
 fn connections_end_as_they_should() {
     let Some(address) = serve(Config::server()) else { return };
@@ -135,7 +135,7 @@ fn connections_end_as_they_should() {
     assert!(came.starts_with("HTTP/1.1 4"), "{came}");
 }
 
-/// Deadlines are kept though nothing arrives.
+/// Deadlines are kept even if nothing arrives.
 #[test]
 fn who_says_nothing_is_let_go() {
     let mut config = Config::server();

@@ -11,7 +11,7 @@ fn server() -> Connection {
     Connection::server(&CONFIG, Instant::ZERO)
 }
 
-/// [`Connection::shares_plain`] foretells what [`Connection::prepared`] does: in each state either both say yes, or neither.
+/// [`Connection::shares_plain`] predicts what [`Connection::prepared`] does: in each state either both say yes, or neither.
 #[test]
 fn who_shares_the_plain_frame() {
     let news = Prepared::new(Message::Text("news"));

@@ -1,4 +1,4 @@
-//! A session: storage that is lent, given back, restored, fixed or growing; and which text it trusts.
+//! A session: storage that is borrowed, given back, restored, fixed or growing; and which text it trusts.
 
 mod wire;
 

@@ -65,7 +65,7 @@ fn halves_say_what_the_whole_says() {
     }
 }
 
-/// C-08, X-11: the receiving half keeps the timers; it is told what left, and what we closed.
+/// C-08, X-11: the receiving half keeps the timers; it is told what has left, and what we closed with.
 #[test]
 fn c08_x11_the_receiver_keeps_the_timers() {
     let at = Instant::from_secs;

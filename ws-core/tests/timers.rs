@@ -153,7 +153,7 @@ fn c08_a_pause_behind_1_mib_kills_nobody() {
     assert_eq!(session.connection().deadline(), Some(now.saturating_add(Duration::from_secs(20))));
 }
 
-/// C-08: the same with an adapter that stops reading and says so.
+/// C-08: the same with an adapter that stops reading and reports it.
 #[test]
 fn c08_pause_stops_the_pong_deadline() {
     let mut c = server();
@@ -167,7 +167,7 @@ fn c08_pause_stops_the_pong_deadline() {
     assert_eq!(c.tick(at(120)), PONG_LATE);
 }
 
-/// which deadline stands in which state; each gives its answer once.
+/// which deadline applies in which state; each is reported once.
 #[test]
 fn x10_x11_close_and_linger_deadlines() {
     let mut c = server();

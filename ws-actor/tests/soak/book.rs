@@ -1,4 +1,4 @@
-//! The actors of the soak, and what they were told, held against the contract.
+//! The actors of the soak, and a check of what they were told against the contract.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use ws_actor::{ConnId, Connect, Context, Disconnect, Inbound, Message, Reason, W
 
 use super::ROOMS;
 
-/// `SplitMix64`: the same run for the same seed, as far as the scheduler lets it.
+/// `SplitMix64`: the same run for the same seed, as far as the scheduler allows.
 pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
@@ -25,12 +25,12 @@ impl Dice {
     }
 }
 
-/// What the actors were told, held against the contract.
+/// What the actors were told, checked against the contract.
 #[derive(Default)]
 pub(super) struct Book {
     pub(super) lives: Mutex<HashMap<ConnId, Life>>,
     pub(super) faults: Mutex<Vec<String>>,
-    /// The names of actors which have had all that was in their mailboxes when they were asked.
+    /// The names of actors that have handled all that was in their mailboxes when they were asked.
     pub(super) idle: Mutex<HashSet<String>>,
     incarnations: AtomicU64,
     pub(super) connects: AtomicUsize,
@@ -89,7 +89,7 @@ impl Hand {
 }
 
 impl WsActor for Hand {
-    /// A name to note when what came before is done.
+    /// A name to record when everything before it is done.
     type Cast = String;
 
     async fn cast(&mut self, _: &mut Context<Self>, name: String) {

@@ -108,7 +108,7 @@ struct Client<'a> {
     is_brittle: bool,
 }
 
-/// Longer than anything takes that is going to happen: a client that waits is about to hang up.
+/// Longer than anything here takes: a client that waits is about to hang up.
 pub(super) const WHILE: Duration = Duration::from_millis(50);
 
 impl Client<'_> {

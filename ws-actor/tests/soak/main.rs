@@ -1,12 +1,12 @@
 //! Connections that are killed at every point of their lives, by the thousand: pools, moves, actors that panic or stop.
 //!
-//! Every call of every actor is held against the contract as it happens: `Connect`, messages in order, `Disconnect`, once
-//! each. When all have gone, nothing may be left of them: no connection in the hub, no member of a room, no place taken, no
-//! task, no descriptor, no entry.
+//! Every call of every actor is checked against the contract as it happens: `Connect`, messages in order, `Disconnect`, once
+//! each. When all have gone, nothing may be left of them: no connection in the hub, no member of a room, no occupied place,
+//! no task, no descriptor, no entry.
 //!
-//! Two sorts of actors, each a pool of three, and connections of the one never come to the other. *Firm* ones go on to the
-//! end, so that everything is owed: each connection that one has met is told of to the end. *Brittle* ones panic and stop
-//! when a client says so, and are started again under the same name. Such an end may cost what was in the mailbox.
+//! Two sorts of actors, each a pool of three, and connections of one sort never reach the other. *Firm* ones run to the
+//! end, so nothing may be missing: each is told of its connections until their end. *Brittle* ones panic and stop
+//! when a client tells them to, and are started again under the same name. Such an end may cost what was in the mailbox.
 //!
 //! `SOAK_SEED` and `SOAK_CONNECTIONS` choose another run.
 
@@ -33,7 +33,7 @@ use ws_actor::{Closed, ConnId, Connect, Hub, Limits, Observer, Relay, Route, Ser
 /// Clients at a time.
 const AT_ONCE: usize = 192;
 
-/// The most that the server takes. It hears of an end a moment later than the client that is the next.
+/// The server's limit. It learns of an end a moment later than the next client does.
 const PLACES: usize = 2 * AT_ONCE;
 
 /// Members of each pool.

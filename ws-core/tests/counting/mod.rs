@@ -102,7 +102,7 @@ pub mod process {
         PEAK.load(SeqCst)
     }
 
-    /// The same if what grows grows where it stands, as large buffers do: what was asked for, and not how it was come by.
+    /// The same if buffers grow in place, as large ones do: what was asked for, not how it was obtained.
     pub fn peak_in_place() -> usize {
         PEAK_IN_PLACE.load(SeqCst)
     }
@@ -171,7 +171,7 @@ pub mod thread {
         PEAK.get()
     }
 
-    /// The same if what grows grows where it stands.
+    /// The same if buffers grow in place.
     pub fn peak_in_place() -> isize {
         PEAK_IN_PLACE.get()
     }

@@ -91,7 +91,7 @@ proptest! {
     }
 }
 
-/// DP-17: what is wrong with a block, at the first call that can know; and nothing is taken after it.
+/// DP-17: what is wrong with a block, at the first call that can know; and nothing is consumed after it.
 #[test]
 fn dp17_invalid_data_is_refused_for_good() {
     let table: &[(&str, &[u8])] = &[
@@ -218,7 +218,7 @@ fn the_bound_is_one() {
     assert_eq!(deflater(15, true, 0).bound(usize::MAX), usize::MAX);
 }
 
-/// What the pool keeps is bounded, and what it lends is whole.
+/// What the pool keeps is bounded, and what it lends is intact.
 #[test]
 fn the_pool_is_bounded() {
     let mut limits = PoolLimits::new();

@@ -1,4 +1,4 @@
-//! What the levels promise: bytes that any inflater takes, as few as zlib-rs makes at the same level, in the cheapest
+//! What the levels promise: bytes that any inflater accepts, as few as zlib-rs makes at the same level, in the cheapest
 //! blocks.
 
 use zlib_rs::{Deflate, DeflateConfig, DeflateFlush, Inflate, InflateFlush};
@@ -53,7 +53,7 @@ impl Zlib {
     }
 }
 
-/// What zlib-rs alone makes of a payload.
+/// A payload as zlib-rs alone compresses it.
 fn inflate(inflate: &mut Inflate, payload: &[u8], len: usize) -> Vec<u8> {
     let (before, mut out) = (inflate.total_out(), vec![0; len + 1]);
     inflate

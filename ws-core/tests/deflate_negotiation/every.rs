@@ -64,7 +64,7 @@ fn every_offer_is_answered() {
     }
 }
 
-/// DN-06 to DN-12, DN-18: every settings of a client and every answer: taken if it fits one of the offers, and our own
+/// DN-06 to DN-12, DN-18: all settings of a client and every answer: accepted if it fits one of the offers, and our own
 /// promises are kept.
 #[test]
 fn every_answer_is_checked() {

@@ -50,7 +50,7 @@ fn agreement(no_takeover: [bool; 2], windows: [u8; 2]) -> Agreement {
     }
 }
 
-/// What a server agrees to of the offers of these lines, and the line in its answer as it goes out.
+/// What a server agrees to from the offers in these lines, and the line in its answer as sent.
 fn accept(settings: &Settings, lines: &[&str]) -> Option<(Agreement, String)> {
     let head = lines.iter().fold(upgrade(), |head, line| head.with(NAME, line)).to_string();
     let mut handshake = ServerHandshake::new(Instant::ZERO, &SERVER);
@@ -66,7 +66,7 @@ fn accept(settings: &Settings, lines: &[&str]) -> Option<(Agreement, String)> {
     Some((agreement, line.to_string()))
 }
 
-/// What a client makes of the lines of a response to these offers.
+/// How a client reads the lines of a response to these offers.
 fn check(offers: &str, lines: &[&str]) -> Result<Option<Agreement>, HandshakeError> {
     let mut request = ClientRequest::new(Uri::parse("ws://a/").expect("an address"));
     request.extensions = offers;
@@ -81,7 +81,7 @@ fn check(offers: &str, lines: &[&str]) -> Result<Option<Agreement>, HandshakeErr
     Agreement::check(offers, response.extensions())
 }
 
-/// What a server of full windows and one of small ones answer: `None` where the offers are declined.
+/// The answers of a server with full windows and of one with small ones: `None` where the offers are declined.
 #[track_caller]
 fn assert_answers(lines: &[&str], full: Option<&str>, lean: Option<&str>) {
     let answer = |windows| accept(&settings(windows, [true; 2]), lines).map(|(_, line)| line);
@@ -143,7 +143,7 @@ fn dn03_takeover_with_a_value() {
     }
 }
 
-/// DN-04, DN-18: a window is 8 to 15 in decimal; whatever else it is, an offer is declined, an answer fails.
+/// DN-04, DN-18: a window is 8 to 15 in decimal; with anything else an offer is declined, and an answer fails.
 #[test]
 fn dn04_dn18_window_values() {
     let wrong = [
@@ -341,7 +341,7 @@ fn dn08_any_of_the_offers() {
     );
 }
 
-/// DN-09: a server that was asked for no context takeover says so.
+/// DN-09: a server that was asked for no context takeover confirms it.
 #[test]
 fn dn09_server_takeover_asked() {
     let offer = "permessage-deflate; server_no_context_takeover";
@@ -403,7 +403,7 @@ fn dn13_quoted_values() {
     assert_answers(&["x-a; x=\"permessage-deflate\""], None, None);
 }
 
-/// DN-14: the first offer that can be honoured wins, over all lines, and one stands in the answer; a client that sees two
+/// DN-14: the first offer that can be honoured wins, over all lines, and one is in the answer; a client that sees two
 /// fails.
 #[test]
 fn dn14_several_offers() {

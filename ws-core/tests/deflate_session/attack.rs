@@ -1,4 +1,4 @@
-//! What a hostile peer, or a caller in any order of calls, may try with compressed bytes in hand.
+//! What a hostile peer, or a caller in any order of calls, may try with compressed bytes.
 
 use ws_core::deflate::{Pool, PoolLimits};
 use ws_core::{CloseFrame, Transport};
@@ -335,7 +335,7 @@ fn a_lent_event_is_its_own() {
     assert_eq!(client.event(), Some(Event::Text("Hello")));
 }
 
-/// A connection with a lower limit comes to a session whose buffer is beyond it.
+/// A connection with a lower limit meets a session whose buffer is beyond it.
 #[test]
 fn a_connection_in_place_of_another_has_its_own_limit() {
     let half = |max| {

@@ -158,7 +158,7 @@ fn control_frames_and_prepared_ones() {
     assert_eq!(server.connection().prepared(&prepared), Err(SendError::Closed));
 }
 
-/// A frame that was lent can be held on to: it is the same memory, and no other bytes are taken for it.
+/// A borrowed frame can be kept: it is the same memory, and no other bytes are mistaken for it.
 #[test]
 fn a_lent_frame_is_held() {
     let news = text(5_000, 7);

@@ -4,7 +4,7 @@ use ws_core::{Accept, AnswerError, Config, Instant, Rejection, Request, ServerHa
 
 static CONFIG: Config = Config::server();
 
-/// What came of a head.
+/// The outcome of a head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// More is needed.

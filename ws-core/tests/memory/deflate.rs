@@ -1,4 +1,4 @@
-//! What permessage-deflate holds, against what the docs say it holds; and that a pool keeps no more than it may.
+//! The memory of permessage-deflate, compared with what the docs say; and that a pool keeps no more than it may.
 use ws_core::deflate::{Agreement, Compress, Deflater, Inflater, Pool, PoolLimits, Settings, WindowBits};
 use ws_core::{Advance, Config, Connection, Event, Message, Part, Session};
 
@@ -20,7 +20,7 @@ fn table(head: &str) -> Vec<Vec<usize>> {
         .collect()
 }
 
-/// What is the back end's own may differ a little from version to version; the rest is ours.
+/// The back end's own part may differ a little between versions; the rest is ours.
 fn nearly(measured: usize, documented: usize) -> bool {
     measured.abs_diff(documented) <= documented / 50
 }
@@ -134,7 +134,7 @@ pub(super) fn a_pool_is_bounded() {
     assert!(most <= 16 << 20, "{most}");
 }
 
-/// Each of 100 servers is amid a message both ways at the same time; then all end.
+/// Each of 100 servers is in the middle of a message both ways at the same time; then all end.
 fn busy_at_once(pool: &Pool, takeover: bool) {
     let mut config = Config::server();
     let mut settings = Settings::client();

@@ -1,4 +1,4 @@
-//! What the test files share: frames made by hand, events that outlive their buffer, and ways to feed a connection.
+//! Code shared by the test files: frames made by hand, events that outlive their buffer, and ways to feed a connection.
 #![allow(dead_code, unreachable_pub, reason = "each test file takes what it needs of this module")]
 
 use ws_core::{
@@ -107,7 +107,7 @@ pub fn unmasked(wire: &[u8]) -> Vec<u8> {
     frames(wire).iter().flat_map(|(first, _, payload)| frame(*first, None, payload)).collect()
 }
 
-/// All that a connection has to say.
+/// Everything that a connection reports.
 pub fn drain(connection: &mut Connection) -> Vec<u8> {
     let mut out = vec![0; connection.pending()];
     let n = connection.transmit(&mut out);
@@ -168,7 +168,7 @@ impl Seen {
     }
 }
 
-/// Chunks of one message after another joined; what remains says the same whatever the splits were.
+/// Chunks of one message after another joined; the rest is the same whatever the splits were.
 pub fn join_chunks(events: Vec<Seen>) -> Vec<Seen> {
     let mut out: Vec<Seen> = Vec::new();
     let mut open: Option<(bool, Vec<u8>)> = None;
