@@ -1,4 +1,4 @@
-"""Python `websockets` as a server: `websockets_server.py HOST:PORT [PARAMETERS]`. See README.md beside this file."""
+"""Python `websockets` as a server: `websockets_server.py HOST:PORT [PARAMETERS]`. See README.md in this folder."""
 
 import asyncio
 import json

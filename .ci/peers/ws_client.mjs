@@ -1,5 +1,5 @@
 // npm `ws` as a client: `node ws_client.mjs URL [--mix COUNT PARAMETERS]` against an echo server, or
-// `node ws_client.mjs --broadcast COUNT URL PARAMETERS [URL PARAMETERS ...]` against a broadcast server. See README.md beside this.
+// `node ws_client.mjs --broadcast COUNT URL PARAMETERS [URL PARAMETERS ...]` against a broadcast server. See README.md here.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { createRequire } from 'node:module';

@@ -1,4 +1,4 @@
-// npm `ws` as a server: `node ws_server.mjs HOST:PORT [PARAMETERS]`. See README.md beside this file.
+// npm `ws` as a server: `node ws_server.mjs HOST:PORT [PARAMETERS]`. See README.md in this folder.
 import { createRequire } from 'node:module';
 import { constants, deflateRawSync } from 'node:zlib';
 

@@ -267,7 +267,7 @@ pub fn frame_len(size: usize) -> usize {
     header + size
 }
 
-/// A text frame, as RFC 6455, section 5.2, has it; a member's is masked.
+/// A text frame as in RFC 6455, section 5.2; a member's is masked.
 fn frame(payload: &[u8], masked: bool) -> Vec<u8> {
     let (key, bit) = ([0x11, 0x22, 0x33, 0x44], if masked { 0x80 } else { 0 });
     let mut frame = vec![0x81];

@@ -42,7 +42,7 @@ fn hear(session: &mut Session<Vec<u8>>, bytes: &[u8]) -> String {
     text.to_owned()
 }
 
-/// DP-13: each connection that the session works for goes on in its own context, with nothing of the others in it.
+/// DP-13: each connection that the session serves continues in its own context, without anything from the others.
 #[test]
 fn dp13_exchanged_connections_keep_their_context() {
     let mut clients: Vec<_> = (0..3).map(|_| client()).collect();

@@ -169,7 +169,7 @@ fn hs_39_linger() {
         assert_eq!(handshake.transport(), Transport::Shutdown);
         let mut out = [0; 512];
         handshake.reject_as(Instant::from_secs(1), Rejection::RequestLine, &mut out).unwrap();
-        // The answer goes out, and may not take for ever.
+        // The answer is sent, and may not take forever.
         assert_eq!(
             (handshake.transport(), handshake.deadline()),
             (Transport::Shutdown, Some(Instant::from_secs(11)))

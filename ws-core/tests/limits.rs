@@ -6,7 +6,7 @@ mod wire;
 use wire::*;
 use ws_core::{Connection, Role, Violation};
 
-/// A driver as simple as can be: it keeps what is not consumed, and counts how much that is.
+/// The simplest possible driver: it keeps what is not consumed, and counts how much that is.
 struct Driver {
     connection: Connection,
     buffer: Vec<u8>,
@@ -117,7 +117,7 @@ fn c06_a_ping_flood_is_bounded() {
     }
 }
 
-/// F-13: empty fragments between pings neither pile up nor go on for ever.
+/// F-13: empty fragments between pings neither pile up nor go on forever.
 #[test]
 fn f13_empty_fragments_are_bounded() {
     let mut driver = Driver::new(server());

@@ -356,7 +356,7 @@ fn n02_limits_of_its_own() {
         let bytes = vec![7; LEN];
         for _ in 0..8 {
             clients.remote.send(id, &bytes[..]).expect("sent");
-            // Each in a turn of its own.
+            // Each in its own turn.
             std::thread::sleep(Duration::from_millis(10));
         }
         clients.remote.close(id, None).expect("sent");

@@ -230,7 +230,8 @@ fn dp15_a_bomb_is_bounded() {
                 let (first, reason) = read_frame(&mut peer);
                 let most = process::peak().cast_signed() - before;
                 assert_eq!((first, &reason[..2]), (CLOSE, &b"\x03\xf1"[..]));
-                // The message doubles, old beside new; the decompressor; the loop's buffers and those of a long frame.
+                // The message buffer doubles, old and new at once; the decompressor; the loop's buffers and those of a long
+                // frame.
                 assert!(most <= LIMIT * 3 / 2 + (64 << 10) + (256 << 10), "{most} bytes");
                 drop(peer.shutdown(std::net::Shutdown::Both));
                 writing.join().expect("no panic");

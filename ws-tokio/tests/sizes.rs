@@ -16,7 +16,7 @@ fn config() -> ConfigRef {
     Config::server().into()
 }
 
-/// The size of what is awaited; nothing is called.
+/// The size of the future; nothing is called.
 fn size<A, F: Future>(_: impl Fn(A) -> F) -> usize {
     size_of::<F>()
 }
@@ -83,7 +83,7 @@ fn methods_are_small() {
     fits("close", size(|ws: &mut WebSocket<Stream>| async { ws.close(None).await }), 96);
 }
 
-/// All of an echo server's task but the runtime's header: the connection, its handshake, and the loop.
+/// All of an echo server's task except the runtime's header: the connection, its handshake, and the loop.
 #[test]
 fn a_task_is_what_its_connection_is() {
     async fn serve(stream: Stream, config: ConfigRef) -> Result<(), AcceptError> {

@@ -1,4 +1,4 @@
-//! Both halves of a connection, in two tasks and in one: what the reader owes leaves, and neither half misses a wake-up.
+//! Both halves of a connection, in two tasks and in one: the reader's replies leave, and neither half misses a wake-up.
 
 mod rig;
 
@@ -56,7 +56,7 @@ async fn both_directions_flow_at_once() {
     }
 }
 
-/// C-06: a flood of pings that cannot be answered is not read for ever, nor does it grow what waits.
+/// C-06: a flood of pings that cannot be answered is not read forever, nor does the queue grow.
 #[tokio::test]
 async fn c06_a_flood_of_pings_pauses_the_reader() {
     let (mut read, mut write, far) = server();
@@ -74,7 +74,7 @@ async fn c06_a_flood_of_pings_pauses_the_reader() {
     assert_eq!(far.unread(), 0);
 }
 
-/// C-03: pongs leave while only the reading half is polled, and those it was too early for with the writing half.
+/// C-03: pongs leave while only the reading half is polled, and those that could not leave then go with the writing half.
 #[tokio::test]
 async fn c03_pongs_leave_with_either_half() {
     let (mut read, mut write, far) = server();
@@ -136,7 +136,7 @@ async fn a_blocked_writer_is_woken() {
     }
 }
 
-/// A frame that is half out is not cut by a pong, whether its sender goes on or gives up.
+/// A half-sent frame is not cut by a pong, whether its sender goes on or gives up.
 #[tokio::test]
 async fn a_pong_waits_for_the_end_of_a_large_frame() {
     for drop_after in [1, 2, usize::MAX] {
@@ -182,7 +182,7 @@ async fn x07_x15_the_reader_echoes_the_close() {
     assert_eq!(far.frames().len(), 1, "one close frame in a connection's life");
 }
 
-/// after our 1000 data is still delivered; after another code it is dropped. Also what was read before.
+/// after our 1000 data is still delivered; after another code it is dropped. The same for data read before.
 #[tokio::test]
 async fn x12_a_close_of_the_writer_reaches_the_reader() {
     for (code, delivered) in [(1000, true), (1001, true), (1012, true), (1008, false), (4000, false)] {
@@ -217,7 +217,7 @@ async fn x11_the_reader_keeps_the_deadline_of_the_writers_close() {
     assert_eq!(began.elapsed().as_secs(), 10);
 }
 
-/// `close` gives up when its frame cannot leave and nobody polls the reader.
+/// `close` gives up when its frame cannot leave and the reader is not polled.
 #[tokio::test(start_paused = true)]
 async fn close_does_not_wait_for_ever() {
     let (_read, mut write, far) = server();
@@ -229,7 +229,7 @@ async fn close_does_not_wait_for_ever() {
 }
 
 /// C-08: the keepalive ping leaves while the reader waits; with no answer the reader fails, and a writer that waits
-/// for the dead peer is set free.
+/// for the dead peer is released.
 #[tokio::test(start_paused = true)]
 async fn c08_a_dead_peer_ends_both_halves() {
     let (mut read, mut write, far) = server();
@@ -246,7 +246,7 @@ async fn c08_a_dead_peer_ends_both_halves() {
     assert!(matches!(ending, Err(Error::Lost(_))), "{ending:?}");
 }
 
-/// C-08: a keepalive ping that only the writer could let out counts for the reader's deadline.
+/// C-08: a keepalive ping that only the writer could send counts for the reader's deadline.
 #[tokio::test(start_paused = true)]
 async fn c08_a_ping_that_left_with_the_writer_is_waited_for() {
     let (mut read, mut write, far) = server();
@@ -263,7 +263,7 @@ async fn c08_a_ping_that_left_with_the_writer_is_waited_for() {
     assert_eq!(began.elapsed().as_secs(), 55, "20 s after it left");
 }
 
-/// F-03, X-17: a violation is told to the peer by the reading half alone.
+/// F-03, X-17: the reading half alone reports a violation to the peer.
 #[tokio::test]
 async fn f03_a_violation_is_answered_by_the_reader() {
     let (mut read, mut write, far) = server();
@@ -291,7 +291,7 @@ async fn x13_a_reset_ends_both() {
     assert!(matches!(write.send("x").await, Err(Error::Refused(SendError::Closed))));
 }
 
-/// To drop the writing half closes nothing: messages and pongs go on.
+/// Dropping the writing half closes nothing: messages and pongs continue.
 #[tokio::test]
 async fn the_reader_goes_on_without_the_writer() {
     let (mut read, write, far) = server();

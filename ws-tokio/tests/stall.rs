@@ -1,5 +1,5 @@
-//! A transport that takes no byte while output waits is given up after `Timeouts::write`, whoever waits for it; one that
-//! takes a little is not.
+//! A transport that takes no byte while output waits is given up after `Timeouts::write`, whichever call waits for it; one
+//! that takes a little is not.
 
 mod rig;
 
@@ -61,7 +61,7 @@ const HOW: [How; 13] = [
     How::HalfRead,
 ];
 
-/// Waits for the transport in one of the ways there are; returns its error, and then what `recv` says.
+/// Waits for the transport in one of several ways; returns its error, and then what `recv` returns.
 async fn wait(mut ws: WebSocket<Near>, how: How) -> (Option<Error>, Result<bool, Error>) {
     let large = vec![7; 100_000];
     if matches!(how, How::Half | How::HalfLarge | How::HalfRoom | How::HalfRead) {
@@ -140,7 +140,7 @@ async fn every_wait_has_an_end() {
         assert!(matches!(told, Err(Error::Timeout(Timer::Write))), "{how:?}: {told:?}");
         match error {
             Some(Error::Timeout(Timer::Write)) => {}
-            // The reading half was first.
+            // The reading half got it first.
             Some(Error::Refused(SendError::Closed)) if how == How::HalfRoom => {}
             None if matches!(how, How::Recv | How::HalfRead) => {}
             error => panic!("{how:?}: {error:?}"),
@@ -149,7 +149,7 @@ async fn every_wait_has_an_end() {
     }
 }
 
-/// A peer that takes a byte every nine seconds is slow, and is waited for; so is one that takes nothing, without the
+/// A peer that takes a byte every nine seconds is slow, and is waited for; so is one that takes nothing, if there is no
 /// deadline.
 #[tokio::test(start_paused = true)]
 async fn a_slow_peer_is_waited_for() {
@@ -191,8 +191,8 @@ async fn a_minute_by_default() {
     assert_eq!(began.elapsed().as_secs(), 60);
 }
 
-/// A wait that was given up goes on counting, but what counts is whether the transport takes something when it is asked
-/// again: also a task that has used up its turn is not told that, and draws no conclusion.
+/// An abandoned wait keeps counting, but what matters is whether the transport takes something at the next try: a task that
+/// has used up its budget does not learn that, and draws no conclusion.
 #[tokio::test(start_paused = true)]
 async fn a_transport_that_takes_something_again_is_not_given_up() {
     for tired in [false, true] {
@@ -214,7 +214,7 @@ async fn a_transport_that_takes_something_again_is_not_given_up() {
     }
 }
 
-/// Takes all that is written, and holds it back.
+/// A transport that takes everything written, and holds it back.
 struct Hoards(Near);
 
 impl AsyncRead for Hoards {

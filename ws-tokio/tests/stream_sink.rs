@@ -20,7 +20,7 @@ async fn forward_echoes() {
     let client = WebSocket::from_upgraded(client, Role::Client, &[], Config::client()).expect("entropy");
     let echo = tokio::spawn(async move {
         let (sink, stream) = server.split();
-        // The reading half is the stream here, the writing half the sink.
+        // Here the reading half is the stream, the writing half the sink.
         sink.forward(stream).await
     });
     let messages: Vec<OwnedMessage> =
@@ -54,7 +54,7 @@ async fn a_failure_ends_the_stream() {
     assert!(ws.next().await.is_none());
 }
 
-/// `feed` gathers, `flush` lets go; `close` is done when the peer has answered, and refuses what comes later.
+/// `feed` gathers, `flush` sends; `close` is done when the peer has answered, and later messages are refused.
 #[tokio::test(start_paused = true)]
 async fn feed_flush_close() {
     let (mut ws, far) = server();

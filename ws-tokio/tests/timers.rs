@@ -1,4 +1,4 @@
-//! Deadlines under a virtual clock: each comes when it should, and not while the application is to blame.
+//! Deadlines with a virtual clock: each comes when it should, and not when the application caused the delay.
 
 mod rig;
 
@@ -18,7 +18,7 @@ fn connection(role: Role) -> (WebSocket<Near>, Far) {
         Role::Server => Config::server(),
         Role::Client => Config::client(),
     };
-    // Has tests of its own, in stall.rs.
+    // Tested separately, in stall.rs.
     config.timeouts.write = None;
     (WebSocket::from_upgraded(near, role, &[], config).expect("entropy"), far)
 }
@@ -47,7 +47,7 @@ async fn hs31_a_head_has_ten_seconds() {
     assert!(far.written().starts_with(b"HTTP/1.1 408 "));
 }
 
-/// C-08: after 20 s of silence a ping; any byte is a life sign; without one the connection is lost 20 s later.
+/// C-08: after 20 s of silence a ping; any byte is a sign of life; without one the connection is lost 20 s later.
 #[tokio::test(start_paused = true)]
 async fn c08_keepalive() {
     for role in [Role::Server, Role::Client] {
@@ -84,7 +84,7 @@ async fn c08_a_slow_application_does_not_kill_its_peer() {
     for _ in 0..16 {
         far.feed(masked(BINARY, &[0; 60_000]));
     }
-    // The answer to our ping stands behind all that.
+    // The answer to our ping comes after all that.
     far.feed(masked(PONG, b""));
     far.feed(masked(TEXT, b"end"));
     for i in 0..16 {
@@ -95,7 +95,7 @@ async fn c08_a_slow_application_does_not_kill_its_peer() {
     assert_eq!(ws.recv().await.expect("it lives").expect("a message").0.as_bytes(), b"end");
 }
 
-/// C-08: the same while the peer's pong stands behind data that nobody takes because a send is waited for.
+/// C-08: the same while the peer's pong is behind data that is not taken because a send waits.
 #[tokio::test(start_paused = true)]
 async fn c08_a_blocked_send_does_not_kill_the_peer() {
     let (mut ws, far) = connection(Role::Server);
@@ -118,7 +118,7 @@ async fn c08_a_blocked_send_does_not_kill_the_peer() {
     assert!(task.await.expect("no panic").expect("it lives"));
 }
 
-/// C-08: a pong that is on its way when a blocked send comes to its end has its full time, however the send waited.
+/// C-08: a pong in flight when a blocked send ends has its full time, however the send waited.
 #[tokio::test(start_paused = true)]
 async fn c08_a_pong_has_its_time_after_a_blocked_send() {
     for how in 0..5 {
@@ -155,8 +155,8 @@ async fn c08_a_pong_has_its_time_after_a_blocked_send() {
     }
 }
 
-/// C-08: "until our Ping has left": a little that is stuck before the ping keeps it as well as much does; and a ping
-/// that left before the output got stuck is waited for as ever.
+/// C-08: "until our Ping has left": a little stuck output before the ping holds it as much as a lot does; and the answer
+/// to a ping that left before the output got stuck is due as usual.
 #[tokio::test(start_paused = true)]
 async fn c08_a_ping_behind_a_little_stuck_output_has_not_left() {
     for halves in [false, true] {
@@ -279,7 +279,7 @@ async fn c08_a_ping_counts_from_when_it_left() {
     assert_eq!(pings(&far), 1);
 }
 
-/// an unanswered close frame is given 10 s, and data of the peer's makes it no longer.
+/// an unanswered close frame is given 10 s, and data from the peer does not extend that.
 #[tokio::test(start_paused = true)]
 async fn x11_the_peer_does_not_answer_our_close() {
     for role in [Role::Server, Role::Client] {
@@ -297,7 +297,7 @@ async fn x11_the_peer_does_not_answer_our_close() {
     }
 }
 
-/// the close deadline comes also for a peer that always has more to say, whether that is discarded or received.
+/// the close deadline comes also for a peer that always has more to send, whether that is discarded or received.
 #[tokio::test]
 async fn x11_a_peer_that_never_pauses_is_given_up() {
     for len in [100, 400_000] {
@@ -403,8 +403,8 @@ async fn x10_a_peer_in_full_flow_reads_why() {
     }
 }
 
-/// A transport that takes nothing any more, and yet does not end, is not waited for for ever; what the peer still says
-/// is heard.
+/// A transport that takes nothing more, and yet does not end, is not waited for forever; what the peer still sends is
+/// read.
 #[tokio::test(start_paused = true)]
 async fn a_transport_that_only_reads_has_an_end() {
     for halves in [false, true] {
@@ -445,7 +445,7 @@ async fn a_transport_that_only_reads_has_an_end() {
     }
 }
 
-/// Deadlines of their own: each setting moves its own deadline.
+/// Each setting moves its own deadline.
 #[tokio::test(start_paused = true)]
 async fn settings() {
     let (near, far) = transport();
@@ -467,7 +467,7 @@ async fn settings() {
     assert_eq!(pings(&far), 0);
 }
 
-/// A waiting connection does not turn on the spot: a few polls an hour, not thousands.
+/// A waiting connection does not spin: a few polls per hour, not thousands.
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_idle() {
     let (mut ws, far) = connection(Role::Server);

@@ -82,7 +82,7 @@ async fn both_sides() {
     }
 }
 
-/// HC-19: a certificate that nobody vouches for, and one for another host. Nothing of the request is sent.
+/// HC-19: a certificate from an unknown issuer, and one for another host. Nothing of the request is sent.
 #[tokio::test]
 async fn certificates_that_are_not_good() {
     let unknown = ConnectOptions::new();
@@ -98,7 +98,7 @@ async fn certificates_that_are_not_good() {
         let seen = task.await.unwrap();
         assert!(matches!(seen, Err(AcceptError::Io(_))), "{host}: {seen:?}");
     }
-    // And a server that speaks no TLS at all.
+    // And a server that does not speak TLS at all.
     let (listener, port) = listen().await;
     let task = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -123,7 +123,7 @@ async fn a_silent_server() {
 /// HS-31: one deadline for TLS and the request.
 #[tokio::test(start_paused = true)]
 async fn a_slow_client() {
-    // Not a word.
+    // Nothing is sent.
     let (far, _near) = duplex(4096);
     let began = time::Instant::now();
     let result = tls::accept(far, server(), Config::server()).await;
@@ -225,7 +225,7 @@ async fn redirects_keep_tls() {
 enum End {
     /// With `close_notify`.
     Notified,
-    /// TCP ends, and TLS says nothing.
+    /// TCP ends, without a `close_notify`.
     Cut,
 }
 
@@ -236,8 +236,8 @@ async fn end<S: AsyncRead + AsyncWrite + Unpin>(mut tls: tokio_rustls::server::T
     }
 }
 
-/// a missing `close_notify` is no matter after both Closes, and 1006 before them; so is a TLS that ends well without
-/// any Close.
+/// a missing `close_notify` does not matter after both Closes, and is 1006 before them; so is a clean end of TLS
+/// without any Close.
 #[tokio::test]
 async fn endings() {
     for how in [End::Notified, End::Cut] {
@@ -275,7 +275,7 @@ async fn endings() {
     }
 }
 
-/// our own end of TLS is said properly: the peer reads `close_notify`, not a cut.
+/// we end TLS properly: the peer reads `close_notify`, not a truncated stream.
 #[tokio::test]
 async fn our_end() {
     let (listener, port) = listen().await;
@@ -295,7 +295,7 @@ async fn our_end() {
     assert_eq!(task.await.unwrap(), 0);
 }
 
-/// A stream that is TLS already is used as it is.
+/// A stream that already has TLS is used as it is.
 #[tokio::test]
 async fn over_tls_that_stands() {
     let (listener, port) = listen().await;

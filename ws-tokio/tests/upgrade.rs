@@ -1,4 +1,4 @@
-//! Upgrades whose HTTP is somebody else's: the answer as data, and a whole connection through axum.
+//! Upgrades through another HTTP server: the answer as data, and a whole connection through axum.
 
 mod peer;
 
@@ -24,7 +24,7 @@ fn request() -> Builder {
         .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
 }
 
-/// HS-17: the answer has what the core writes, and what the application adds, line by line.
+/// HS-17: the answer has the core's fields, and the application's, line by line.
 #[test]
 fn agreed() {
     let request = request().header("Sec-WebSocket-Protocol", "a, b").header("Expect", "x").body(()).unwrap();
@@ -43,7 +43,7 @@ fn agreed() {
     assert!(response.body().is_empty());
 }
 
-/// HS-01, HS-02, HS-08, HS-11, HS-13: the core's rules hold here, too; its own tests have the tables.
+/// HS-01, HS-02, HS-08, HS-11, HS-13: the core's rules hold here too; its own tests have the tables.
 #[test]
 fn broken_rules() {
     let without = |name: &str| {

@@ -74,7 +74,7 @@ fn dp13_parked_windows_still_count() {
             let second = deflate(&mut d, &[&noise]);
             assert!(second.len() < 20, "{} bytes at {window} bits, level {level}", second.len());
             assert_eq!(inflate(&mut i, &[&second], 512).unwrap(), noise);
-            // A park amid a message has no effect on the receiver.
+            // A park within a message has no effect on the receiver.
             let third = deflate(&mut d, &[&noise]);
             let mut out = [0; 256];
             let step = i.inflate(&third[..1], &mut out).unwrap();

@@ -1,4 +1,4 @@
-//! Every offer to every settings, and every answer, held against the RFC's own rules.
+//! Every offer with all settings, and every answer, checked against the RFC's own rules.
 
 use super::rfc7692::{Param, may_answer, window};
 use super::*;

@@ -162,7 +162,7 @@ fn broken_messages_are_refused() {
         (b"\x41\x03\xf2\x48\xcd\xC0\x04", Violation::ReservedBit),
         (b"\xC9\x00", Violation::ReservedBit),
         (b"\xA1\x00", Violation::ReservedBit),
-        // A stored block that holds FF: no text. And one that ends amid a character.
+        // A stored block that holds FF, which is not UTF-8. And one that ends within a character.
         (b"\xC1\x07\x00\x01\x00\xfe\xff\xff\x00", Violation::InvalidUtf8),
         (b"\xC1\x07\x00\x01\x00\xfe\xff\xc3\x00", Violation::InvalidUtf8),
     ];

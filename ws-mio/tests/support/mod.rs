@@ -123,7 +123,7 @@ pub(crate) struct Host<S> {
     pub(crate) last: Result<State, Error>,
     /// Events seen, as text; data as its length.
     pub(crate) seen: Vec<String>,
-    /// The most memory that the socket held after a turn.
+    /// The peak of the memory that the socket held after a turn.
     pub(crate) most: usize,
 }
 

@@ -165,7 +165,7 @@ impl Far {
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
-    /// As a socket does, wakes only whoever waits for this direction.
+    /// Like a socket, wakes only the task that waits for this direction.
     fn change_one(&self, change: impl FnOnce(&mut State) -> &mut Option<Waker>) {
         let mut state = self.state();
         let waker = change(&mut state).take();
