@@ -132,6 +132,7 @@ pub mod frame;
 pub mod handshake;
 mod keys;
 pub mod mask;
+mod moment;
 #[cfg(feature = "alloc")]
 mod prepared;
 mod receiver;
@@ -157,6 +158,7 @@ pub use handshake::{
     Accept, AnswerError, ClientHandshake, ClientRequest, HandshakeError, Rejection, Request, RequestError,
     Response, ServerHandshake, Uri, UriError, accept_key, same_host,
 };
+pub use moment::Moment;
 #[cfg(feature = "alloc")]
 pub use prepared::{Held, Prepared, Spare};
 pub use receiver::{Receiver, Recv};

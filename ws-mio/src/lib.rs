@@ -121,7 +121,6 @@ mod handler;
 mod later;
 mod lines;
 mod link;
-mod moment;
 mod opening;
 mod parts;
 mod quiet;

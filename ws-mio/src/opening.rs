@@ -14,9 +14,9 @@ use crate::buffers::Buffers;
 use crate::deflate;
 use crate::error::Error;
 use crate::later::Meanwhile;
-use crate::moment::Moment;
 use crate::socket::{READS, Socket, State};
 use crate::stream::Stream;
+use ws_core::Moment;
 
 #[derive(Debug)]
 pub(crate) struct Opening {

@@ -15,11 +15,11 @@ use ws_core::{
 use crate::buffers::Buffers;
 use crate::client::Dial;
 use crate::error::Error;
-use crate::moment::Moment;
 use crate::opening::Opening;
 use crate::reply::Reply;
 use crate::stream::Stream;
 use crate::wire::{Overflow, Wire};
+use ws_core::Moment;
 
 mod turn;
 

@@ -13,10 +13,10 @@ use ws_core::{Instant, Part};
 use crate::deflate;
 use crate::error::Error;
 use crate::handler::Peer;
-use crate::moment::Moment;
 use crate::socket::Socket;
 use crate::stream::Stream;
 use crate::wire::Wire;
+use ws_core::Moment;
 
 /// What was asked of a connection, and what it tells. It stands with the way out, which every handle reaches.
 #[derive(Debug, Default)]

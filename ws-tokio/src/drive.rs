@@ -9,13 +9,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use ws_core::{CloseCode, Closed, Instant, Session, Transport};
+use ws_core::{CloseCode, Closed, Instant, Moment, Session, Transport};
 
 use crate::deflate;
 use crate::endpoint::Drive;
 use crate::error::Error;
 use crate::pool::{self, SMALL_REST};
-use crate::timer::{Clock, Moment, Timer, Watch};
+use crate::timer::{Clock, Timer, Watch};
 use crate::websocket::CloseReason;
 use crate::wire::Wire;
 

@@ -27,25 +27,6 @@ impl Clock {
     }
 }
 
-/// A point in time, or none, in eight bytes: each connection has several.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment(u64);
-
-impl Moment {
-    pub(crate) const NEVER: Self = Self(u64::MAX);
-
-    #[inline]
-    pub(crate) fn get(self) -> Option<Instant> {
-        (self.0 != u64::MAX).then(|| Instant::from_micros(self.0))
-    }
-
-    /// Sets it to `now`, unless it is set to an earlier point.
-    #[inline]
-    pub(crate) fn begin(&mut self, now: Instant) {
-        self.0 = self.0.min(now.as_micros());
-    }
-}
-
 /// Sleeps until a deadline that usually moves away: it is set again only when it would come too late, or was reached.
 #[derive(Debug, Default)]
 pub(crate) struct Timer {

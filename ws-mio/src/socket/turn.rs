@@ -11,9 +11,9 @@ use super::{Socket, State};
 use crate::buffers::{Buffers, SIZE};
 use crate::deflate;
 use crate::error::Error;
-use crate::moment::Moment;
 use crate::reply::Reply;
 use crate::stream::Stream;
+use ws_core::Moment;
 
 /// Maximum number of reads in a row; then other connections have their turn.
 pub(crate) const READS: u32 = 16;

@@ -1,28 +1,35 @@
 //! An optional point in time in eight bytes: a connection has several, and most are never set.
 
-use std::num::NonZeroU64;
+use core::num::NonZeroU64;
 
-use ws_core::Instant;
+use crate::time::Instant;
 
-/// In microseconds, plus one.
+/// A point in time, or none, in eight bytes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Moment(Option<NonZeroU64>);
+pub struct Moment(
+    /// In microseconds, plus one.
+    Option<NonZeroU64>,
+);
 
 impl Moment {
-    pub(crate) const NEVER: Self = Self(None);
+    /// None.
+    pub const NEVER: Self = Self(None);
 
+    /// Whether there is one.
     #[inline]
-    pub(crate) fn is_set(self) -> bool {
+    pub fn is_set(self) -> bool {
         self.0.is_some()
     }
 
-    pub(crate) fn get(self) -> Option<Instant> {
+    /// The point in time, if there is one.
+    #[inline]
+    pub fn get(self) -> Option<Instant> {
         self.0.map(|micros| Instant::from_micros(micros.get() - 1))
     }
 
     /// Sets it, if it is not set.
     #[inline]
-    pub(crate) fn begin(&mut self, now: Instant) {
+    pub fn begin(&mut self, now: Instant) {
         if self.0.is_none() {
             *self = now.into();
         }
